@@ -1,0 +1,119 @@
+//! A request as received, and the proof that its provider sent it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One request to a source's callback URL, byte for byte.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// The source's name in the config file.
+    pub source: Arc<str>,
+    /// When it came in.
+    pub received_at: Timestamp,
+    /// Its headers.
+    pub headers: Headers,
+    /// Its body, as received: signatures cover bytes, not meaning.
+    #[serde(skip)]
+    pub body: Bytes,
+}
+
+/// Header fields in the order received, names in lower case.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Headers(Vec<(String, String)>);
+
+impl Headers {
+    /// The first field of this name (lower case).
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Adds a field.
+    pub fn push(&mut self, name: &str, value: impl Into<String>) {
+        self.0.push((name.to_ascii_lowercase(), value.into()));
+    }
+
+    /// Every field, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The same without the fields that carry credentials, which are never stored.
+    pub fn without_credentials(mut self) -> Self {
+        self.0.retain(|(name, _)| !matches!(name.as_str(), "authorization" | "proxy-authorization" | "cookie"));
+        self
+    }
+}
+
+impl<N: AsRef<str>, V: Into<String>> FromIterator<(N, V)> for Headers {
+    fn from_iter<T: IntoIterator<Item = (N, V)>>(fields: T) -> Self {
+        let mut headers = Self::default();
+        for (name, value) in fields {
+            headers.push(name.as_ref(), value);
+        }
+        headers
+    }
+}
+
+/// A request whose provider has been proven. Only this crate can make one, so what nobody has verified cannot be
+/// parsed.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    request: Request,
+    signed_at: Option<Timestamp>,
+    guard: Option<ReplayGuard>,
+    decoded: Option<Value>,
+}
+
+/// A signature that does not cover the body (Mailgun): its token may be used again only with the same content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplayGuard {
+    /// The token, hashed with the key that verified it: not with anything that the body or the URL says.
+    pub token: [u8; 32],
+    /// SHA-256 of the decoded fields.
+    pub digest: [u8; 32],
+}
+
+impl Verified {
+    pub(crate) fn new(request: Request, signed_at: Timestamp) -> Self {
+        Self { request, signed_at: Some(signed_at), guard: None, decoded: None }
+    }
+
+    pub(crate) fn guarded(self, guard: ReplayGuard, decoded: Value) -> Self {
+        Self { guard: Some(guard), decoded: Some(decoded), ..self }
+    }
+
+    /// A request that was verified when it was stored, read back to be parsed again. Its signature is long stale.
+    pub fn restored(request: Request) -> Self {
+        Self { request, signed_at: None, guard: None, decoded: None }
+    }
+
+    /// What was received.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// Takes the request out, to be stored.
+    pub fn into_request(self) -> Request {
+        self.request
+    }
+
+    /// When the provider signed it; absent on a restored request.
+    pub fn signed_at(&self) -> Option<Timestamp> {
+        self.signed_at
+    }
+
+    /// What must be remembered before anything is stored, where the signature does not cover the body.
+    pub fn guard(&self) -> Option<&ReplayGuard> {
+        self.guard.as_ref()
+    }
+
+    /// The decoded body, where verifying had to decode it.
+    pub(crate) fn decoded(&self) -> Option<&Value> {
+        self.decoded.as_ref()
+    }
+}
