@@ -1,0 +1,167 @@
+//! Deliveries: one for each (event, endpoint) pair.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use waypost_providers::Kind;
+
+use super::id::{DeliveryId, EndpointId, EventId};
+
+/// How urgent a delivery is. Order holds within one mail and one class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// What list hygiene waits for.
+    High,
+    /// The rest.
+    Normal,
+}
+
+impl Class {
+    /// All, most urgent first.
+    pub const ALL: [Self; 2] = [Self::High, Self::Normal];
+
+    /// `bounced`, `complained`, `failed` and `unsubscribed` before the rest, as seed 003 ranks them.
+    pub fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Bounced | Kind::Complained | Kind::Failed | Kind::Unsubscribed => Self::High,
+            Kind::Sent
+            | Kind::Delivered
+            | Kind::DeliveryDelayed
+            | Kind::Opened
+            | Kind::Clicked
+            | Kind::Received
+            | Kind::DomainVerified => Self::Normal,
+        }
+    }
+
+    /// One letter, for keys.
+    pub fn letter(self) -> char {
+        match self {
+            Self::High => 'h',
+            Self::Normal => 'n',
+        }
+    }
+}
+
+/// Where a delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// To be tried, again or for the first time.
+    Pending,
+    /// The endpoint answered `2xx`.
+    Delivered,
+    /// Given up: a dead letter.
+    Failed,
+    /// The endpoint was disabled.
+    Skipped,
+    /// The endpoint was deleted, or the person erased.
+    Canceled,
+}
+
+impl Status {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Pending, Self::Delivered, Self::Failed, Self::Skipped, Self::Canceled];
+
+    /// The word in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::Canceled => "canceled",
+        }
+    }
+
+    /// The status with this word.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == name)
+    }
+}
+
+/// Why a delivery ended without being delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// The schedule has no more attempts.
+    Exhausted,
+    /// The event's retention ended first.
+    Expired,
+    /// The endpoint answered `410 Gone`.
+    Gone,
+    /// The endpoint is disabled.
+    Disabled,
+    /// The endpoint no longer exists.
+    Deleted,
+}
+
+/// Why an attempt got no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorClass {
+    /// The host name has no address.
+    Resolve,
+    /// An address that may not be called.
+    Blocked,
+    /// Nobody accepted the connection.
+    Connect,
+    /// The TLS handshake failed.
+    Tls,
+    /// The connection was closed in mid-exchange.
+    Closed,
+    /// The deadline passed.
+    Timeout,
+    /// The answer was no HTTP, or the request could not be made.
+    Protocol,
+}
+
+/// One try.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// From 1. The store counts.
+    pub number: u32,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How long it took.
+    pub duration_ms: u32,
+    /// The answer's status code.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub status: Option<u16>,
+    /// Why there was no answer.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<ErrorClass>,
+    /// The first 4 KiB of the answer.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub answer: Option<String>,
+}
+
+/// A delivery as the API shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Derived from event and endpoint.
+    pub id: DeliveryId,
+    /// What is delivered.
+    pub event_id: EventId,
+    /// To whom.
+    pub endpoint_id: EndpointId,
+    /// Where it stands.
+    pub status: Status,
+    /// Why it ended, if it was not delivered.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<EndReason>,
+    /// How many attempts have been begun. Larger than the attempts listed by the number of those never finished: a
+    /// gateway was killed in the middle, or is at it now.
+    pub begun: u32,
+    /// When the latest attempt was begun.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub begun_at: Option<Timestamp>,
+    /// When it falls due next, while pending.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub due_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ended_at: Option<Timestamp>,
+    /// The finished attempts, in order.
+    pub attempts: Vec<Attempt>,
+}

@@ -1,0 +1,97 @@
+//! From what a provider said to what an ingest is to change.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use waypost_providers::event::{Data, rfc3339_millis};
+use waypost_providers::{Found, Kind, Parsed, Verified};
+
+use super::delivery::Class;
+use super::endpoint::Endpoint;
+use super::id::{EventId, MailKey, RequestId};
+use super::plan::{Generation, Ingest, PlannedDelivery, RawRequest, StoredEvent, Unit};
+
+/// An event that cannot be written as JSON; no provider's adapter makes one.
+#[derive(Debug, thiserror::Error)]
+#[error("an event cannot be written as JSON: {0}")]
+pub struct PlanError(#[from] serde_json::Error);
+
+/// Plans the ingest of one verified request, against one generation of the endpoint set.
+///
+/// # Errors
+/// When an event cannot be written as JSON.
+pub fn plan(
+    verified: Verified,
+    parsed: &[Parsed],
+    generation: Generation,
+    endpoints: &[Endpoint],
+) -> Result<Ingest, PlanError> {
+    let guard = verified.guard().cloned();
+    let mut request = verified.into_request();
+    request.headers = request.headers.without_credentials();
+    let id = RequestId::of(&request.source, &request.body);
+    let mut raw = RawRequest { id, request, unmapped: 0, unreadable: 0 };
+    let mut units = Vec::with_capacity(parsed.len());
+    for part in parsed {
+        match part {
+            Parsed::Event(found) => units.push(unit(found, &raw, endpoints)?),
+            Parsed::Unmapped { .. } => raw.unmapped += 1,
+            Parsed::Unreadable { .. } => raw.unreadable += 1,
+        }
+    }
+    Ok(Ingest { guard, raw, generation, units })
+}
+
+fn unit(found: &Found, raw: &RawRequest, endpoints: &[Endpoint]) -> Result<Unit, PlanError> {
+    let event = &found.event;
+    let id = EventId::of(&raw.request.source, &found.identity);
+    let mail = mail_key(&event.data, &found.identity);
+    let deliveries = deliveries(event.kind, &raw.request.source, &event.data.tags, endpoints);
+    let stored = StoredEvent {
+        id: id.clone(),
+        kind: event.kind,
+        created_at: rfc3339_millis(event.created_at),
+        data: to_raw(&event.data)?,
+        source: raw.request.source.to_string(),
+        received_at: raw.request.received_at,
+        request_id: raw.id.clone(),
+        mail,
+        endpoints: deliveries.iter().map(|delivery| delivery.endpoint.clone()).collect(),
+    };
+    let json = serde_json::to_vec(&stored)?.into();
+    Ok(Unit { id, kind: event.kind, mail, json, deliveries, condition: None })
+}
+
+fn to_raw(data: &impl Serialize) -> Result<Box<RawValue>, PlanError> {
+    Ok(serde_json::value::to_raw_value(data)?)
+}
+
+/// One mail's events, copies and fingerprints meet in one partition: its id, else its recipient, else the identity.
+/// A state event has its entity's id, so two snapshots of one contact meet too.
+fn mail_key(data: &Data, identity: &str) -> MailKey {
+    let domain = data.domain.as_ref().map(|domain| domain.id.as_str());
+    let contact = data.contact.as_ref().map(|contact| contact.id.as_str());
+    if let Some(entity) = domain.or(contact) {
+        return MailKey::of("entity", entity);
+    }
+    match (&data.id, &data.to) {
+        (Some(id), _) => MailKey::of("mail", id),
+        (None, Some(to)) => MailKey::of("recipient", &to.to_lowercase()),
+        (None, None) => MailKey::of("identity", identity),
+    }
+}
+
+/// One delivery for each endpoint that subscribes to this event; final at once where the endpoint is disabled.
+fn deliveries(kind: Kind, source: &str, tags: &[String], endpoints: &[Endpoint]) -> Vec<PlannedDelivery> {
+    let wants = |endpoint: &&Endpoint| {
+        let settings = &endpoint.settings;
+        settings.events.wants(kind)
+            && (settings.sources.is_empty() || settings.sources.iter().any(|name| name == source))
+            && (settings.tags.is_empty() || settings.tags.iter().any(|tag| tags.contains(tag)))
+    };
+    let planned = endpoints.iter().filter(wants).map(|endpoint| PlannedDelivery {
+        endpoint: endpoint.id.clone(),
+        class: Class::of(kind),
+        skipped: endpoint.disabled.is_some(),
+    });
+    planned.collect()
+}

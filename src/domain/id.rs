@@ -1,0 +1,157 @@
+//! Ids. What would otherwise be generated is derived: storing twice is a no-op, and a simulation replays exactly.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Crockford's base32 in lower case: no letter that reads as a digit, and sorting by text sorts by value.
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(text.into())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+id! {
+    /// An event: `evt_…`.
+    EventId
+}
+id! {
+    /// A raw request: `req_…`.
+    RequestId
+}
+id! {
+    /// One event for one endpoint: `dlv_…`.
+    DeliveryId
+}
+id! {
+    /// An endpoint: `wh_…`, or what the config file calls it.
+    EndpointId
+}
+id! {
+    /// One running gateway: `gw_…`, drawn at start.
+    GatewayId
+}
+
+impl EventId {
+    /// A provider that resends an event produces the same id.
+    pub fn of(source: &str, identity: &str) -> Self {
+        Self(derived("evt_", &[source.as_bytes(), identity.as_bytes()]))
+    }
+}
+
+impl RequestId {
+    /// The same bytes at the same source are the same request.
+    pub fn of(source: &str, body: &[u8]) -> Self {
+        Self(derived("req_", &[source.as_bytes(), body]))
+    }
+}
+
+impl DeliveryId {
+    /// The one delivery of `event` to `endpoint`.
+    pub fn of(event: &EventId, endpoint: &EndpointId) -> Self {
+        Self(derived("dlv_", &[event.0.as_bytes(), endpoint.0.as_bytes()]))
+    }
+}
+
+impl GatewayId {
+    /// From random bytes.
+    pub fn random(bytes: [u8; 16]) -> Self {
+        Self(derived("gw_", &[&bytes]))
+    }
+}
+
+/// Which mail an event belongs to, as a number: one mail's events share a partition and keep their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MailKey(pub u64);
+
+impl MailKey {
+    /// From the mail's id, else its recipient, else the event's identity; `kind` keeps the three apart.
+    pub fn of(kind: &str, value: &str) -> Self {
+        Self(hash64(&[kind.as_bytes(), value.as_bytes()]))
+    }
+
+    /// The partition of `count` that this mail's events live in.
+    pub fn partition(self, count: u16) -> u16 {
+        u16::try_from(self.0 % u64::from(count.max(1))).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for MailKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// SHA-256 over `parts`, each led by its length so that no two lists run into one another.
+pub fn hash(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}
+
+/// The first 64 bits of [`hash`].
+pub fn hash64(parts: &[&[u8]]) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = hash(parts);
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// `prefix` and 26 characters: the first 128 bits of the hash.
+fn derived(prefix: &str, parts: &[&[u8]]) -> Arc<str> {
+    let digest = hash(parts);
+    let mut bits = [0; 16];
+    bits.copy_from_slice(&digest[..16]);
+    let bits = u128::from_be_bytes(bits);
+    let digits = (0..26).rev().map(|place| char::from(ALPHABET[((bits >> (place * 5)) & 31) as usize]));
+    let mut text = String::with_capacity(prefix.len() + 26);
+    text.push_str(prefix);
+    text.extend(digits);
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_identity_at_the_same_source_is_the_same_event() {
+        assert_eq!(EventId::of("resend", "msg_1"), EventId::of("resend", "msg_1"));
+        assert_ne!(EventId::of("resend", "msg_1"), EventId::of("resend-eu", "msg_1"));
+        assert_ne!(EventId::of("ab", "c"), EventId::of("a", "bc"));
+        assert_eq!(EventId::of("resend", "msg_1").as_str().len(), 4 + 26);
+    }
+}

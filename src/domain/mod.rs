@@ -1,0 +1,12 @@
+//! Every decision, as pure functions of values with time as an argument. No I/O, no clock, no randomness.
+
+pub mod breaker;
+pub mod delivery;
+pub mod endpoint;
+pub mod fan_out;
+pub mod id;
+pub mod ownership;
+pub mod plan;
+pub mod retry;
+pub mod subscription;
+pub mod target;

@@ -1,0 +1,113 @@
+//! What an ingest is to change, decided before anything is changed.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use waypost_providers::{Kind, ReplayGuard, Request};
+
+use super::delivery::Class;
+use super::id::{EndpointId, EventId, MailKey, RequestId};
+
+/// Which set of endpoints a plan was made with; grows with every change of the set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Generation(pub u64);
+
+/// One verified request and all that follows from it.
+#[derive(Clone, Debug)]
+pub struct Ingest {
+    /// The token to remember first, where the signature does not cover the body (Mailgun).
+    pub guard: Option<ReplayGuard>,
+    /// What was received.
+    pub raw: RawRequest,
+    /// The endpoint set that the deliveries were planned with.
+    pub generation: Generation,
+    /// Its events; each is committed whole or not at all.
+    pub units: Vec<Unit>,
+}
+
+/// A request as received, to be kept.
+#[derive(Clone, Debug)]
+pub struct RawRequest {
+    /// Hash of source and body.
+    pub id: RequestId,
+    /// Headers (credentials removed) and body.
+    pub request: Request,
+    /// How many of its parts are none of the eleven events.
+    pub unmapped: u32,
+    /// How many of its parts could not be read.
+    pub unreadable: u32,
+}
+
+impl RawRequest {
+    /// Whether a later version may find more in it; then it is kept as long as events are.
+    pub fn is_incomplete(&self) -> bool {
+        self.unmapped + self.unreadable > 0
+    }
+}
+
+/// One event with everything that is committed with it, in one partition.
+#[derive(Clone, Debug)]
+pub struct Unit {
+    /// The event's id: its identity, so that a copy is found.
+    pub id: EventId,
+    /// What happened.
+    pub kind: Kind,
+    /// The mail it belongs to: decides the partition, and the order of deliveries.
+    pub mail: MailKey,
+    /// A [`StoredEvent`] as JSON.
+    pub json: Bytes,
+    /// One for each endpoint that subscribes to it.
+    pub deliveries: Vec<PlannedDelivery>,
+    /// What must hold at the moment of the commit for there to be an event at all.
+    pub condition: Option<Condition>,
+}
+
+/// A delivery that begins with its event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedDelivery {
+    /// To whom.
+    pub endpoint: EndpointId,
+    /// How urgent.
+    pub class: Class,
+    /// The endpoint is disabled: the delivery is final at once, as `skipped`.
+    pub skipped: bool,
+}
+
+/// A state that the commit compares with what it remembers: the event exists only if the state changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// What has the state, hashed: a domain, a contact.
+    pub entity: [u8; 16],
+    /// The state it is in.
+    pub value: String,
+    /// Since when. An older snapshot changes nothing.
+    pub at: Timestamp,
+    /// Whether the first sight of the entity counts as a change.
+    pub first_sight_reports: bool,
+}
+
+/// An event as stored. Immutable.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StoredEvent {
+    /// Its id.
+    pub id: EventId,
+    /// What happened.
+    #[serde(rename = "type")]
+    pub kind: Kind,
+    /// When, as the provider tells it: RFC 3339, UTC, milliseconds.
+    pub created_at: String,
+    /// The `data` of the `drin` format, rendered once.
+    pub data: Box<RawValue>,
+    /// The source it came in at.
+    pub source: String,
+    /// When its request came in.
+    pub received_at: Timestamp,
+    /// The request it was read from.
+    pub request_id: RequestId,
+    /// The mail it belongs to.
+    pub mail: MailKey,
+    /// The endpoints it goes to. A delivery without a row of its own has not been tried.
+    pub endpoints: Vec<EndpointId>,
+}

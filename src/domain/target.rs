@@ -1,0 +1,1 @@
+//! Where a delivery may go: which URLs, and which addresses behind them.

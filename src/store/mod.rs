@@ -1,0 +1,112 @@
+//! The store: dedupe, records and queue in one, so that the life of an event is three commits.
+//!
+//! One contract, two engines ([`embedded`], [`redis`]), one contract test (`tests/it/contract`) run on both.
+//!
+//! # The contract
+//!
+//! **The unit of commit is one event**: its identity, its deliveries, its state and its place in the feed, in one
+//! partition, all or none. The units of one request are independent and idempotent, so a provider's resend completes
+//! what a crash left.
+//!
+//! **Two key spaces, never mixed.** Requests (what was received) are content-addressed and dedupe raw copies only;
+//! events (what it meant) are addressed by identity. Both are remembered from receipt, for [`Lifetimes`].
+//!
+//! **Acknowledged is durable.** A call returns when what it changed would survive the kill of this process, and what
+//! more the engine promises. A repeat waits for the same barrier as the first. Nothing is visible before it is durable.
+//! The one exception is [`Store::lease`], which need not wait for a sync: a lease that is forgotten falls due again.
+//!
+//! **Fan-out is against a generation.** A plan carries the generation of the endpoint set it was made with; a commit
+//! that finds another answers [`Ingested::Stale`] and changes no event. A change of endpoints raises the generation
+//! everywhere before it answers. So no event can miss an endpoint that already exists.
+//!
+//! **A lease is a due time moved forward, with a token.** There is no sweeper and no list of what is being processed:
+//! what a crashed worker held falls due again by itself. The store's clock counts (Redis: the server's), callers
+//! hand in delays and never instants, so a gateway whose clock is off changes nothing. A lease that was lost (it fell
+//! due and was taken again, or its delivery ended) cannot finish: it is reported, and changes nothing.
+//!
+//! **The attempt number is the store's.** A lease counts as begun when it is taken; one that was begun and never
+//! finished is visible as `begun` exceeding the attempts listed.
+//!
+//! **Order.** Deliveries of one mail, one class and one endpoint form a chain in commit order. Only its head can be
+//! leased; the next becomes due when the head's first attempt is finished or the head ends without one.
+//!
+//! **A pass costs what is due.** [`Store::due`] reads one index of lanes by earliest due time, kept by the same
+//! commits, and a poll that finds nothing costs next to nothing.
+//!
+//! **Nothing is set up only at start.** A missing key, script or whole dataset is made again on use.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::domain::delivery::{Delivery, Status};
+use crate::domain::endpoint::Endpoint;
+use crate::domain::id::{EndpointId, EventId, GatewayId, RequestId};
+use crate::domain::ownership::Shards;
+use crate::domain::plan::{Generation, Ingest, StoredEvent};
+
+pub mod embedded;
+mod model;
+pub mod redis;
+
+pub use model::*;
+
+/// What a store can be asked. See the module for the contract.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Remembers a Mailgun token (a forgery ends here, nothing stored), stores the raw request, then commits each
+    /// event with what belongs to it. `200` may be answered when this returns [`Ingested::Stored`].
+    async fn ingest(&self, ingest: Ingest) -> Result<Ingested>;
+
+    /// The lanes of these shards that have something due now, and how long until another one has. At most
+    /// [`DUE_LEN_MAX`] lanes, the longest due first; a lane that was asked to rest (see [`Want::rest`]) is not among
+    /// them while it rests.
+    async fn due(&self, shards: Shards) -> Result<Due>;
+
+    /// Takes due deliveries from the lanes asked for, at most so many of each, the urgent class first but with a
+    /// quarter of each lane's places kept for the other. Each falls due again after `hold`.
+    async fn lease(&self, hold: Duration, wants: &[Want]) -> Result<Leased>;
+
+    /// Records attempts and what follows each. A lease that was lost is reported, and changes nothing; the others of
+    /// the call are recorded all the same.
+    async fn finish(&self, finished: Vec<Finished>) -> Result<Vec<LeaseLost>>;
+
+    /// Resolves when there may be new work since the last call: an ingest or a finish here or on another gateway.
+    /// May resolve without there being any.
+    async fn work(&self);
+
+    /// Says that this gateway is alive for `ttl` more, and tells which are, itself among them.
+    async fn heartbeat(&self, gateway: &GatewayId, ttl: Duration) -> Result<Vec<GatewayId>>;
+
+    /// Says that this gateway serves no more lanes, so that others take them at once.
+    async fn leave(&self, gateway: &GatewayId) -> Result<()>;
+
+    /// The endpoint set and its generation.
+    async fn endpoints(&self) -> Result<Endpoints>;
+
+    /// Adds and replaces endpoints, if the set still has the generation `base`. Answers the new generation, or none
+    /// if somebody else was first.
+    async fn change_endpoints(&self, base: Generation, changes: &[Endpoint]) -> Result<Option<Generation>>;
+
+    /// What the lanes of these endpoints remember; a healthy lane has nothing to remember.
+    async fn lane_states(&self, endpoints: &[EndpointId]) -> Result<Vec<(EndpointId, LaneState)>>;
+
+    /// One event.
+    async fn event(&self, id: &EventId) -> Result<Option<StoredEvent>>;
+
+    /// Events, latest commit first.
+    async fn events(&self, page: &PageQuery) -> Result<Page<StoredEvent>>;
+
+    /// One request as it was received.
+    async fn request(&self, id: &RequestId) -> Result<Option<StoredRequest>>;
+
+    /// The deliveries of one event, in the order of its endpoints.
+    async fn deliveries_of(&self, event: &EventId) -> Result<Vec<Delivery>>;
+
+    /// Deliveries in one status, latest first. Reads a bounded number of rows, so a page may hold fewer than asked
+    /// for and still not be the last.
+    async fn deliveries(&self, status: Status, page: &PageQuery) -> Result<Page<Delivery>>;
+
+    /// Whether it can take work now.
+    async fn ready(&self) -> Result<()>;
+}

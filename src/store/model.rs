@@ -1,0 +1,186 @@
+//! What goes into a store and comes out of it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use waypost_providers::Request;
+
+use crate::domain::breaker::Breaker;
+use crate::domain::delivery::{Attempt, Class, EndReason, Status};
+use crate::domain::endpoint::Endpoint;
+use crate::domain::id::{EndpointId, EventId, MailKey, RequestId};
+use crate::domain::plan::{Generation, StoredEvent};
+
+/// The most lanes that one look at what is due returns.
+pub const DUE_LEN_MAX: usize = 1_000;
+
+/// The result of a store call.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// Why a store call failed. The text is for the log; it holds no payload and no credentials.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be reached, or cannot write now. Try again.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// It holds what no version of Waypost writes.
+    #[error("the store holds something unreadable: {0}")]
+    Corrupt(String),
+}
+
+/// How long things are remembered, from receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// Events, their identities, deliveries, attempts and feed entries.
+    pub events: Duration,
+    /// Raw requests; those with an unmapped or unreadable part live as long as events.
+    pub requests: Duration,
+    /// Mailgun tokens.
+    pub tokens: Duration,
+}
+
+/// What became of an ingest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ingested {
+    /// All of it is in. Both counts are zero when the request held no event, or none whose condition held.
+    Stored {
+        /// Events that were new.
+        new: u32,
+        /// Events that had been stored before.
+        repeated: u32,
+    },
+    /// The token was used before with other content. Nothing was stored.
+    Forged,
+    /// The endpoint set has changed since the plan was made. Plan again.
+    Stale,
+}
+
+/// What is due.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// Lanes with something due now, the longest due first.
+    pub lanes: Vec<EndpointId>,
+    /// How long until the next lane that is not yet due.
+    pub next: Option<Duration>,
+}
+
+/// What to take from one lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Want {
+    /// The lane.
+    pub endpoint: EndpointId,
+    /// At most so many. With 0 the lane is only put to rest.
+    pub limit: usize,
+    /// Then leave the lane alone for this long: its breaker is open, or it has no permit.
+    pub rest: Option<Duration>,
+}
+
+/// What was taken.
+#[derive(Clone, Debug, Default)]
+pub struct Leased {
+    /// The leases, in the order they are to be sent within each lane.
+    pub leases: Vec<Lease>,
+    /// The generation of the endpoint set at this moment: a sender whose copy is older reads it again before it sends.
+    pub generation: Generation,
+}
+
+/// The right to attempt one delivery, until its hold has passed.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    /// What.
+    pub event_id: EventId,
+    /// To whom.
+    pub endpoint: EndpointId,
+    /// How urgent.
+    pub class: Class,
+    /// The mail, which gives the partition.
+    pub mail: MailKey,
+    /// The number of the attempt that this lease begins, from 1.
+    pub number: u32,
+    /// Proof of holding it.
+    pub token: u64,
+    /// The event; absent when its retention has ended.
+    pub event: Option<StoredEvent>,
+}
+
+/// An attempt that was made, or a delivery that ends without one.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// The lease it was made under.
+    pub lease: Lease,
+    /// The attempt; none when the delivery ends without one.
+    pub attempt: Option<Attempt>,
+    /// What follows.
+    pub then: Then,
+    /// What the lane remembers from now on, if that changes.
+    pub lane: Option<LaneState>,
+}
+
+/// What follows an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Another attempt, after this.
+    Retry(Duration),
+    /// Nothing: the delivery ends in this status.
+    End(Status, Option<EndReason>),
+}
+
+/// What a lane remembers across owners.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneState {
+    /// The breaker.
+    pub breaker: Breaker,
+    /// When this was written (the latest counts), in the gateway's own clock; it decides nothing else.
+    pub at: Timestamp,
+}
+
+/// A lease that was lost: its delivery was taken by somebody else, or has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseLost {
+    /// The event.
+    pub event_id: EventId,
+    /// The endpoint.
+    pub endpoint: EndpointId,
+}
+
+/// The endpoint set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoints {
+    /// Its generation; 0 when the store has never been given one.
+    pub generation: Generation,
+    /// In the order of their ids.
+    pub all: Vec<Endpoint>,
+}
+
+/// A request as it was received.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StoredRequest {
+    /// Its id.
+    pub id: RequestId,
+    /// Headers and body.
+    #[serde(flatten)]
+    pub request: Request,
+    /// How many of its parts are none of the eleven events.
+    pub unmapped: u32,
+    /// How many of its parts could not be read.
+    pub unreadable: u32,
+}
+
+/// Which part of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PageQuery {
+    /// Where an earlier page ended; an opaque text of the engine's own.
+    pub cursor: Option<String>,
+    /// At most so many items.
+    pub limit: usize,
+}
+
+/// A part of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Where to go on; none when this was the last part.
+    pub next: Option<String>,
+}
