@@ -1,8 +1,8 @@
 //! Verifies and normalizes the webhooks of email providers: bytes, keys and time in, events out.
 //!
-//! Pure: no I/O, no clock, no randomness. [`Provider::verify`] takes a [`Request`] and gives a [`Verified`];
-//! [`Provider::parse`] takes only a `Verified`, which nothing else can make, so what nobody has verified cannot be
-//! parsed. Each provider is one folder (`mod.rs`, `verify.rs`, `parse.rs`, `sign.rs`) and two lines here.
+//! Pure: no I/O, no clock, no randomness (but for the nonce of ECDSA, when [`Provider::sign`] plays SendGrid).
+//! [`Provider::verify`] takes a [`Request`] and gives a [`Verified`]; [`Provider::parse`] takes only a `Verified`, which
+//! nothing else can make, so what nobody has verified cannot be parsed. Each provider is one folder (`mod.rs`, `verify.rs`, `parse.rs`, `sign.rs`) and two lines here.
 //!
 //! Facts about the providers come from their documentation and published sources, named where they are used.
 
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod event;
 mod fields;
+mod identity;
 mod keys;
 mod mailgun;
 mod request;

@@ -91,12 +91,20 @@ impl Key {
         &self.id
     }
 
+    /// Whether this key made one of `signatures` over `parts` put together. However many a header lists, the body is
+    /// hashed once.
+    pub(crate) fn made_any(&self, signatures: &[Vec<u8>], parts: &[&[u8]]) -> bool {
+        match &self.material {
+            Material::Hmac(secret) => mac(secret, parts)
+                .is_some_and(|mac| signatures.iter().any(|signature| mac.clone().verify_slice(signature).is_ok())),
+            Material::Ecdsa(_) => signatures.iter().any(|signature| self.made(signature, parts)),
+        }
+    }
+
     /// Whether this key made `signature` over `parts` put together, compared in constant time.
     pub(crate) fn made(&self, signature: &[u8], parts: &[&[u8]]) -> bool {
         match &self.material {
-            Material::Hmac(secret) => {
-                mac(secret, parts).is_some_and(|mac| mac.verify_slice(signature).is_ok())
-            }
+            Material::Hmac(secret) => mac(secret, parts).is_some_and(|mac| mac.verify_slice(signature).is_ok()),
             Material::Ecdsa(key) => key.verify_sig(&parts.concat(), signature).is_ok(),
         }
     }

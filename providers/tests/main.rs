@@ -1,0 +1,9 @@
+//! What the adapters promise, held against recorded and published requests, mutations of them, and others' libraries.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
+
+mod cases;
+mod fixtures;
+mod interop;
+mod mapping;
+mod mutations;
+mod proofs;

@@ -1,0 +1,225 @@
+//! Recorded requests with something in them changed, and signed again: whatever a provider sends, it is read as something.
+
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use serde_json::{Value, json};
+use waypost_providers::{PROVIDERS, Parsed};
+
+use crate::cases::{Source, source};
+
+/// What happens to one field.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Null,
+    Missing,
+    Number,
+    Text,
+    Flag,
+    List,
+    Object,
+    /// The key is there twice, first with another value.
+    Twice,
+}
+
+const CHANGES: [Change; 8] = [
+    Change::Null,
+    Change::Missing,
+    Change::Number,
+    Change::Text,
+    Change::Flag,
+    Change::List,
+    Change::Object,
+    Change::Twice,
+];
+
+/// Keys that decide whether there is an event at all, or whose it is. Any other costs itself at most.
+const DECIDING: [&str; 11] = [
+    "type",
+    "data",
+    "event-data",
+    "event",
+    "severity",
+    "is-routed",
+    "routes",
+    "flags",
+    "topics",
+    "subscription",
+    "email",
+];
+
+/// A body that was read as events only, and how many.
+#[derive(Clone, Debug)]
+struct Recorded {
+    provider: &'static str,
+    body: Value,
+    events: usize,
+    /// Whether each event names a mail and a recipient, so that it is about someone without either.
+    names_both: bool,
+}
+
+fn recorded() -> Vec<Recorded> {
+    let mut recorded = Vec::new();
+    for provider in PROVIDERS.map(waypost_providers::Provider::name) {
+        let source = source(provider);
+        for (case, verified) in source.good() {
+            let Ok(body) = serde_json::from_slice::<Value>(&case.body) else { continue };
+            let parsed = source.provider.parse(&verified);
+            recorded.push(Recorded {
+                provider,
+                body,
+                events: events(&parsed),
+                names_both: parsed.iter().all(names_both),
+            });
+        }
+    }
+    recorded
+}
+
+fn events(parsed: &[Parsed]) -> usize {
+    parsed.iter().filter(|parsed| matches!(parsed, Parsed::Event(_))).count()
+}
+
+fn names_both(parsed: &Parsed) -> bool {
+    let Parsed::Event(found) = parsed else { return true };
+    let data = &found.event.data;
+    (data.id.is_some() || data.message_id.is_some()) && (data.to.is_some() || !data.recipients.is_empty())
+}
+
+/// Every place in a value but its root, as JSON pointers.
+fn places(value: &Value, here: &str, found: &mut Vec<String>) {
+    let inner: Vec<(String, &Value)> = match value {
+        Value::Object(fields) => {
+            let escaped = |name: &str| name.replace('~', "~0").replace('/', "~1");
+            fields.iter().map(|(name, value)| (format!("{here}/{}", escaped(name)), value)).collect()
+        }
+        Value::Array(values) => values.iter().enumerate().map(|(n, value)| (format!("{here}/{n}"), value)).collect(),
+        _ => return,
+    };
+    for (place, value) in inner {
+        places(value, &place, found);
+        found.push(place);
+    }
+}
+
+/// The text of `body` with one place changed.
+fn changed(body: &Value, place: &str, change: Change) -> String {
+    const MARK: &str = "the place";
+    let mut body = body.clone();
+    let value = body.pointer_mut(place).unwrap();
+    let before = value.clone();
+    *value = match change {
+        Change::Null => Value::Null,
+        Change::Number => json!(7.5),
+        Change::Text => json!("text"),
+        Change::Flag => json!(true),
+        Change::List => json!([[null], "x", 3]),
+        Change::Object => json!({ "x": { "y": null } }),
+        Change::Missing | Change::Twice => json!(MARK),
+    };
+    let (parent, name) = place.rsplit_once('/').unwrap();
+    let name = name.replace("~1", "/").replace("~0", "~");
+    let parent = body.pointer_mut(parent).unwrap();
+    match (change, parent) {
+        (Change::Missing, Value::Object(fields)) => drop(fields.remove(&name)),
+        (Change::Missing, Value::Array(values)) => drop(values.remove(name.parse().unwrap())),
+        // JSON values hold a key once, so twice is made in the text.
+        (Change::Twice, Value::Object(_)) => {
+            let once = format!("{}:{}", json!(name), json!(MARK));
+            let twice = format!("{0}:{{}},{0}:{before}", json!(name));
+            return body.to_string().replace(&once, &twice);
+        }
+        (Change::Twice, Value::Array(_)) => {
+            return body.to_string().replace(&json!(MARK).to_string(), &format!("{before},{before}"));
+        }
+        _ => {}
+    }
+    body.to_string()
+}
+
+/// Whether a change at this place may make another number of events.
+fn decides(recorded: &Recorded, place: &str) -> bool {
+    let mut parts = place.split('/').skip(1);
+    let is_element = recorded.provider == "sendgrid" && parts.clone().count() == 1;
+    // A rejected mail of Mailgun's tells both in one object.
+    let both = ["message", "headers"];
+    let one = ["email_id", "to", "received_for", "sg_message_id", "smtp-id", "recipient", "message-id"];
+    is_element
+        || parts.any(|part| {
+            DECIDING.contains(&part)
+                || (one.contains(&part) && !recorded.names_both)
+                || (both.contains(&part)
+                    && (!recorded.names_both || recorded.body["event-data"]["event"] == "rejected"))
+        })
+}
+
+fn read(source: &Source, body: &[u8]) -> Vec<Parsed> {
+    let parsed = source.read_body(body).unwrap();
+    assert!(!parsed.is_empty());
+    parsed
+}
+
+fn config() -> ProptestConfig {
+    ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+#[test]
+fn one_field_changed_costs_that_field_and_not_the_event() {
+    let sources = PROVIDERS.map(|provider| source(provider.name()));
+    let mut runner = proptest::test_runner::TestRunner::new(config());
+    let strategy = (select(recorded()), any::<Index>(), select(&CHANGES[..]));
+    let outcome = runner.run(&strategy, |(recorded, index, change)| {
+        let mut found = Vec::new();
+        places(&recorded.body, "", &mut found);
+        prop_assume!(!found.is_empty());
+        let place = index.get(&found);
+        let body = changed(&recorded.body, place, change);
+        let source = sources.iter().find(|source| source.provider.name() == recorded.provider).unwrap();
+        let parsed = read(source, body.as_bytes());
+        if !decides(&recorded, place) {
+            prop_assert_eq!(events(&parsed), recorded.events, "{:?} at {}: {:?}", change, place, parsed);
+        }
+        Ok(())
+    });
+    outcome.unwrap();
+}
+
+#[test]
+fn many_fields_changed_are_still_read_as_something() {
+    let sources = PROVIDERS.map(|provider| source(provider.name()));
+    let mut runner = proptest::test_runner::TestRunner::new(config());
+    let changes = proptest::collection::vec((any::<Index>(), select(&CHANGES[..])), 2..12);
+    let outcome = runner.run(&(select(recorded()), changes), |(recorded, changes)| {
+        let mut value = recorded.body.clone();
+        for (index, change) in changes {
+            let mut found = Vec::new();
+            places(&value, "", &mut found);
+            if found.is_empty() {
+                break;
+            }
+            let place = &found[index.index(found.len())];
+            value = serde_json::from_str(&changed(&value, place, change)).unwrap();
+        }
+        let source = sources.iter().find(|source| source.provider.name() == recorded.provider).unwrap();
+        read(source, value.to_string().as_bytes());
+        Ok(())
+    });
+    outcome.unwrap();
+}
+
+#[test]
+fn any_bytes_are_read_as_something() {
+    let sources = [source("resend"), source("sendgrid")];
+    let mut runner = proptest::test_runner::TestRunner::new(config());
+    let outcome = runner.run(&(proptest::collection::vec(any::<u8>(), 0..200), any::<Index>()), |(bytes, at)| {
+        for source in &sources {
+            read(source, &bytes);
+            // A recorded body, cut off and gone on otherwise.
+            let mut body = source.cases[at.index(source.cases.len())].body.clone();
+            body.truncate(at.index(body.len() + 1));
+            body.extend(&bytes);
+            read(source, &body);
+        }
+        Ok(())
+    });
+    outcome.unwrap();
+}
