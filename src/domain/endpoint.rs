@@ -112,15 +112,14 @@ pub fn reconcile(stored: &[Endpoint], file: &BTreeMap<EndpointId, EndpointSettin
     let mut changes = Vec::new();
     for (id, settings) in file {
         let known = stored.iter().find(|endpoint| endpoint.id == *id);
-        let disabled = match known {
-            _ if !settings.active => Some(DisabledReason::Operator),
-            Some(Endpoint { disabled: Some(Disabled { reason: DisabledReason::Gone, .. }), settings: old, .. })
-                if old == settings =>
-            {
-                Some(DisabledReason::Gone)
-            }
-            _ => None,
-        };
+        let disabled =
+            match known {
+                _ if !settings.active => Some(DisabledReason::Operator),
+                Some(Endpoint {
+                    disabled: Some(Disabled { reason: DisabledReason::Gone, .. }), settings: old, ..
+                }) if old == settings => Some(DisabledReason::Gone),
+                _ => None,
+            };
         let since = |reason| match known.and_then(|endpoint| endpoint.disabled.clone()) {
             Some(disabled) if disabled.reason == reason => disabled,
             _ => Disabled { reason, at: now },

@@ -1,5 +1,6 @@
 //! Every decision, as pure functions of values with time as an argument. No I/O, no clock, no randomness.
 
+pub mod access;
 pub mod breaker;
 pub mod delivery;
 pub mod endpoint;
@@ -8,5 +9,7 @@ pub mod id;
 pub mod ownership;
 pub mod plan;
 pub mod retry;
+pub mod secret;
+pub mod source;
 pub mod subscription;
 pub mod target;

@@ -1,1 +1,14 @@
+//! Waypost as a whole, and each engine of its store.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
+mod client;
+mod contract;
+mod crash;
+mod embedded;
+mod redis_contract;
+mod redis_faults;
+mod redis_fixture;
+mod redis_harness;
+mod redis_store;
+mod simulate;
+mod support;

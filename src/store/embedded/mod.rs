@@ -1,1 +1,221 @@
 //! One process, a directory on disk, every commit synced before it is acknowledged.
+//!
+//! One thread writes. It takes what has gathered in its channel, decides every call in order, and commits the whole as
+//! one batch with one sync; nobody is answered before. What it derives from the rows (what is due, the chains) it alone
+//! sees, and throws away with the engine when a commit fails. Leases alone are written without waiting for a sync.
+//! Reads go to the engine, which shows a batch only when it is committed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot};
+
+use self::read::View;
+use self::rows::micros;
+use self::writer::{Call, Shared, Writer};
+use super::{
+    Due, Endpoints, Finished, Ingested, LaneState, LeaseLost, Leased, Lifetimes, Page, PageQuery, Result, Store,
+    StoreError, StoredRequest, Want,
+};
+use crate::clock::Clock;
+use crate::domain::delivery::{Delivery, Status};
+use crate::domain::endpoint::Endpoint;
+use crate::domain::id::{EndpointId, EventId, GatewayId, RequestId};
+use crate::domain::ownership::Shards;
+use crate::domain::plan::{Generation, Ingest, StoredEvent};
+
+mod core;
+mod index;
+mod read;
+mod rows;
+mod spaces;
+mod sweep;
+mod writer;
+
+/// How many calls may wait for the writer before callers wait to ask.
+const CALLS_MAX: usize = 4_096;
+
+/// The embedded engine. Dropped, it closes the directory.
+pub struct Embedded {
+    calls: Option<mpsc::Sender<Call>>,
+    writer: Option<JoinHandle<()>>,
+    shared: Arc<Shared>,
+    clock: Arc<dyn Clock>,
+    /// Which gateways live, until when.
+    gateways: Mutex<BTreeMap<GatewayId, Duration>>,
+}
+
+impl Embedded {
+    /// Opens the directory, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// When another process has it open, or it cannot be read and written.
+    pub fn open(dir: &Path, clock: Arc<dyn Clock>, lifetimes: Lifetimes) -> Result<Self> {
+        let shared = Arc::new(Shared::new());
+        let writer = Writer::open(dir.to_owned(), Arc::clone(&clock), lifetimes, Arc::clone(&shared))?;
+        let (calls, receiver) = mpsc::channel(CALLS_MAX);
+        let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run(receiver));
+        let thread = thread.map_err(|error| StoreError::Unavailable(format!("no thread to write with: {error}")))?;
+        Ok(Self { calls: Some(calls), writer: Some(thread), shared, clock, gateways: Mutex::default() })
+    }
+
+    /// Asks the writer, and waits for its commit.
+    async fn ask<T>(&self, call: impl FnOnce(oneshot::Sender<Result<T>>) -> Call) -> Result<T> {
+        let gone = || StoreError::Unavailable("its writer has stopped, or gave up the batch this was in".into());
+        let (answer, answered) = oneshot::channel();
+        let calls = self.calls.as_ref().ok_or_else(gone)?;
+        calls.send(call(answer)).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+
+    /// Reads on a thread that may wait for the disk.
+    async fn read<T: Send + 'static>(&self, read: impl FnOnce(&View<'_>) -> Result<T> + Send + 'static) -> Result<T> {
+        let spaces = self.shared.spaces()?;
+        let now = micros(self.clock.now());
+        let read = tokio::task::spawn_blocking(move || read(&View::new(&spaces, now))).await;
+        read.map_err(|error| StoreError::Unavailable(format!("a read was given up: {error}")))?
+    }
+
+    fn gateways(&self) -> MutexGuard<'_, BTreeMap<GatewayId, Duration>> {
+        self.gateways.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        drop(self.calls.take());
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the store's writer had stopped");
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Embedded {
+    async fn ingest(&self, ingest: Ingest) -> Result<Ingested> {
+        self.ask(|answer| Call::Ingest(Box::new(ingest), answer)).await
+    }
+
+    async fn due(&self, shards: Shards) -> Result<Due> {
+        self.ask(|answer| Call::Due(shards, answer)).await
+    }
+
+    async fn lease(&self, hold: Duration, wants: &[Want]) -> Result<Leased> {
+        let mut leased = self.ask(|answer| Call::Lease(hold, wants.to_vec(), answer)).await?;
+        if leased.leases.is_empty() {
+            return Ok(leased);
+        }
+        self.read(move |view| {
+            for lease in &mut leased.leases {
+                lease.event = view.event(&lease.event_id)?;
+            }
+            Ok(leased)
+        })
+        .await
+    }
+
+    async fn finish(&self, finished: Vec<Finished>) -> Result<Vec<LeaseLost>> {
+        self.ask(|answer| Call::Finish(finished, answer)).await
+    }
+
+    async fn work(&self) {
+        self.shared.work.notified().await;
+    }
+
+    async fn heartbeat(&self, gateway: &GatewayId, ttl: Duration) -> Result<Vec<GatewayId>> {
+        self.ask(Call::Tick).await?;
+        let now = self.clock.elapsed();
+        let mut gateways = self.gateways();
+        gateways.insert(gateway.clone(), now.saturating_add(ttl));
+        gateways.retain(|other, until| other == gateway || *until > now);
+        Ok(gateways.keys().cloned().collect())
+    }
+
+    async fn leave(&self, gateway: &GatewayId) -> Result<()> {
+        self.gateways().remove(gateway);
+        Ok(())
+    }
+
+    async fn endpoints(&self) -> Result<Endpoints> {
+        self.read(|view| view.endpoints()).await
+    }
+
+    async fn change_endpoints(&self, base: Generation, changes: &[Endpoint]) -> Result<Option<Generation>> {
+        self.ask(|answer| Call::Change(base, changes.to_vec(), answer)).await
+    }
+
+    async fn lane_states(&self, endpoints: &[EndpointId]) -> Result<Vec<(EndpointId, LaneState)>> {
+        let endpoints = endpoints.to_vec();
+        self.read(|view| view.lane_states(endpoints)).await
+    }
+
+    async fn event(&self, id: &EventId) -> Result<Option<StoredEvent>> {
+        let id = id.clone();
+        self.read(move |view| view.event(&id)).await
+    }
+
+    async fn events(&self, page: &PageQuery) -> Result<Page<StoredEvent>> {
+        let page = page.clone();
+        self.read(move |view| view.events(&page)).await
+    }
+
+    async fn request(&self, id: &RequestId) -> Result<Option<StoredRequest>> {
+        let id = id.clone();
+        self.read(move |view| view.request(&id)).await
+    }
+
+    async fn deliveries_of(&self, event: &EventId) -> Result<Vec<Delivery>> {
+        let event = event.clone();
+        self.read(move |view| view.deliveries_of(&event)).await
+    }
+
+    async fn deliveries(&self, status: Status, page: &PageQuery) -> Result<Page<Delivery>> {
+        let page = page.clone();
+        self.read(move |view| view.deliveries(status, &page)).await
+    }
+
+    async fn ready(&self) -> Result<()> {
+        self.ask(Call::Tick).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    #[tokio::test]
+    async fn a_failed_commit_is_refused_and_the_engine_opened_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let lifetimes = Lifetimes { events: DAY, requests: DAY, tokens: DAY };
+        let store = Embedded::open(dir.path(), Arc::new(SystemClock::new()), lifetimes).unwrap();
+        let first = store.change_endpoints(Generation(0), &[]).await.unwrap().unwrap();
+        store.shared.spaces().unwrap().fail_next.store(true, Ordering::SeqCst);
+        let failed = store.change_endpoints(first, &[]).await;
+        assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
+        assert!(matches!(store.endpoints().await, Err(StoreError::Unavailable(_))));
+        store.ready().await.unwrap();
+        assert_eq!(store.endpoints().await.unwrap().generation, first);
+        assert!(store.change_endpoints(first, &[]).await.unwrap().unwrap() > first);
+    }
+
+    #[tokio::test]
+    async fn a_second_opener_is_told_which_directory_and_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let lifetimes = Lifetimes { events: DAY, requests: DAY, tokens: DAY };
+        let _first = Embedded::open(dir.path(), Arc::new(SystemClock::new()), lifetimes).unwrap();
+        let second = Embedded::open(dir.path(), Arc::new(SystemClock::new()), lifetimes).err().unwrap().to_string();
+        assert!(second.contains(&dir.path().display().to_string()), "{second}");
+        assert!(second.contains("stop that process"), "{second}");
+    }
+}

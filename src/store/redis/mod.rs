@@ -1,1 +1,174 @@
-//! Any number of gateways on one Redis.
+//! Any number of gateways on one Redis, 7.0 or newer.
+//!
+//! Everything is in one of 16 partitions, chosen by the mail; the keys of one share a hash tag, so that one script can
+//! change them all or none. Below, `{wp:N}:` is left out.
+//!
+//! | key | what |
+//! | --- | --- |
+//! | `e:<event>` | the event as JSON: identity, record and retention in one |
+//! | `feed` | a stream of ids and types; its ids are the server's microseconds, so they tell the order of commits |
+//! | `q:<class>:<endpoint>` | a lane: `<mail>:<event>` by due time in microseconds |
+//! | `c:<class>:<mail>:<endpoint>` | a chain: the events whose first attempt is to come; only its head is in the lane |
+//! | `lanes` | endpoints by earliest due time, or the end of their rest |
+//! | `rest` | until when endpoints rest |
+//! | `d:<event>` | a row for each delivery that was begun or has ended |
+//! | `st:<status>` | deliveries by when they were made (pending) or ended |
+//! | `s:<entity>` | the state of a domain or contact |
+//! | `ls` | what lanes remember |
+//! | `gen` | the generation of the endpoint set |
+//! | `announce` | a short stream that says that something falls due earlier than others think |
+//! | `r:<request>`, `t:<token>` | raw requests and Mailgun tokens, each by its own hash |
+//!
+//! `endpoints`, `generation` and `gateways` are in the first partition only.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::Cmd;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use super::{
+    Due, Endpoints, Finished, Ingested, LaneState, LeaseLost, Leased, Lifetimes, Page, PageQuery, Result, Store,
+    StoreError, StoredRequest, Want,
+};
+use crate::domain::delivery::{Delivery, Status};
+use crate::domain::endpoint::Endpoint;
+use crate::domain::id::{EndpointId, EventId, GatewayId, RequestId};
+use crate::domain::ownership::Shards;
+use crate::domain::plan::{Generation, Ingest, StoredEvent};
+
+mod check;
+mod endpoints;
+mod gather;
+mod ingest;
+mod keys;
+mod lease;
+mod link;
+mod queue;
+mod raw;
+mod read;
+mod rows;
+mod scripts;
+mod watch;
+
+pub use check::Risk;
+use gather::Gather;
+use link::Link;
+
+/// A store on Redis. Must be made within a Tokio runtime.
+pub struct RedisStore {
+    link: Arc<Link>,
+    lifetimes: Lifetimes,
+    units: Gather<ingest::Planned, i64>,
+    finishes: Gather<queue::Finishing, i64>,
+    credits: Mutex<lease::Credits>,
+    work: Arc<Notify>,
+    watcher: JoinHandle<()>,
+}
+
+impl RedisStore {
+    /// Connects, and checks that the server keeps what it is given. A server that is down now is no
+    /// error: calls answer [`StoreError::Unavailable`] until it is up.
+    ///
+    /// # Errors
+    /// When the URL is unusable, or a setting of the server would lose data and the risk is not accepted.
+    pub async fn connect(url: &str, lifetimes: Lifetimes, accept_risk: &[Risk]) -> Result<Self> {
+        let link = Arc::new(Link::new(url)?);
+        match check::complaints(&link, accept_risk).await {
+            Ok(complaints) if complaints.is_empty() => {}
+            Ok(complaints) => return Err(StoreError::Unavailable(complaints.join("; "))),
+            Err(error) => tracing::warn!(%error, "Redis is not up yet; its settings are checked when it is"),
+        }
+        let work = Arc::new(Notify::new());
+        let (committing, recording) = (Arc::clone(&link), Arc::clone(&link));
+        let units = Gather::start(move |planned| {
+            let link = Arc::clone(&committing);
+            async move { ingest::commit(&link, lifetimes, planned).await }
+        });
+        let finishes = Gather::start(move |finished| {
+            let link = Arc::clone(&recording);
+            async move { queue::record(&link, lifetimes, finished).await }
+        });
+        let watcher = watch::start(Arc::clone(&link), Arc::clone(&work), accept_risk.to_vec());
+        Ok(Self { link, lifetimes, units, finishes, credits: Mutex::default(), work, watcher })
+    }
+}
+
+impl Drop for RedisStore {
+    fn drop(&mut self) {
+        self.watcher.abort();
+    }
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    async fn ingest(&self, ingest: Ingest) -> Result<Ingested> {
+        ingest::ingest(self, ingest).await
+    }
+
+    async fn due(&self, shards: Shards) -> Result<Due> {
+        queue::due(&self.link, shards).await
+    }
+
+    async fn lease(&self, hold: Duration, wants: &[Want]) -> Result<Leased> {
+        lease::lease(self, hold, wants).await
+    }
+
+    async fn finish(&self, finished: Vec<Finished>) -> Result<Vec<LeaseLost>> {
+        queue::finish(self, finished).await
+    }
+
+    async fn work(&self) {
+        self.work.notified().await;
+    }
+
+    async fn heartbeat(&self, gateway: &GatewayId, ttl: Duration) -> Result<Vec<GatewayId>> {
+        endpoints::heartbeat(&self.link, gateway, ttl).await
+    }
+
+    async fn leave(&self, gateway: &GatewayId) -> Result<()> {
+        endpoints::leave(&self.link, gateway).await
+    }
+
+    async fn endpoints(&self) -> Result<Endpoints> {
+        endpoints::endpoints(&self.link).await
+    }
+
+    async fn change_endpoints(&self, base: Generation, changes: &[Endpoint]) -> Result<Option<Generation>> {
+        endpoints::change(&self.link, base, changes).await
+    }
+
+    async fn lane_states(&self, endpoints: &[EndpointId]) -> Result<Vec<(EndpointId, LaneState)>> {
+        read::lane_states(&self.link, endpoints).await
+    }
+
+    async fn event(&self, id: &EventId) -> Result<Option<StoredEvent>> {
+        read::event(&self.link, id).await
+    }
+
+    async fn events(&self, page: &PageQuery) -> Result<Page<StoredEvent>> {
+        read::events(&self.link, page).await
+    }
+
+    async fn request(&self, id: &RequestId) -> Result<Option<StoredRequest>> {
+        raw::request(&self.link, id).await
+    }
+
+    async fn deliveries_of(&self, event: &EventId) -> Result<Vec<Delivery>> {
+        read::deliveries_of(&self.link, event).await
+    }
+
+    async fn deliveries(&self, status: Status, page: &PageQuery) -> Result<Page<Delivery>> {
+        read::deliveries(&self.link, status, page).await
+    }
+
+    async fn ready(&self) -> Result<()> {
+        // A write, for a server that is full, or a replica, can still be read.
+        let mut cmd = Cmd::new();
+        cmd.arg("SET").arg(keys::Partition::FIRST.key("ready")).arg(1).arg("EX").arg(60);
+        self.link.send::<String>(cmd).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,183 @@
+//! Wires everything: build, port, run until stopped.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::web::Data;
+use actix_web::{App as Routes, HttpServer};
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::config::{Settings, StoreUrl};
+use crate::dispatch::{self, Dispatcher};
+use crate::domain::id::{EndpointId, GatewayId};
+use crate::domain::target::Networks;
+use crate::endpoints::{EndpointCache, Secrets};
+use crate::http::routes;
+use crate::http::state::{Gateway, Limits};
+use crate::outbound::sign::Secret;
+use crate::store::Store;
+use crate::store::embedded::Embedded;
+use crate::store::redis::RedisStore;
+
+/// Why a gateway cannot be built. The text is for the operator.
+pub type BuildError = Box<dyn std::error::Error + Send + Sync>;
+
+/// How long the server waits for a request's head, and for an idle connection to speak.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the store is asked for at start before the gateway serves without it, and heals later.
+const STORE_AT_START: Duration = Duration::from_secs(5);
+
+/// One gateway: an HTTP server and a dispatcher on one store.
+pub struct App {
+    server: Server,
+    address: SocketAddr,
+    gateway: Data<Gateway>,
+    dispatcher: Dispatcher,
+    store: Arc<dyn Store>,
+    reloader: Reloader,
+    drain: Duration,
+}
+
+impl App {
+    /// Opens the store, binds the port, and brings the config's endpoints to the store. A Redis that is down is no
+    /// reason not to start: providers are answered `503` until it is back.
+    ///
+    /// # Errors
+    /// When the store refuses, the port is taken, or a secret or a network of the config cannot be used.
+    pub async fn build(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, BuildError> {
+        let store = open(settings, &clock).await?;
+        let cache = Arc::new(EndpointCache::default());
+        cache.replace_file(settings.endpoint_settings(), secrets(settings)?, clock.now()).await;
+        match tokio::time::timeout(STORE_AT_START, cache.refresh(store.as_ref())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the store is not up yet; answering 503 until it is"),
+            Err(_) => tracing::warn!("the store does not answer yet; answering 503 until it does"),
+        }
+        let mut random = [0; 16];
+        aws_lc_rs::rand::fill(&mut random).map_err(|_| "the system gives no random bytes")?;
+        let id = GatewayId::random(random);
+        let drain = settings.server.drain();
+        let sending = dispatch::Settings {
+            max_in_flight: settings.delivery.in_flight_max,
+            drain,
+            networks: Networks::parse(&settings.delivery.allow_networks)?,
+        };
+        let dispatcher = Dispatcher::new(Arc::clone(&store), Arc::clone(&cache), Arc::clone(&clock), id, sending)?;
+        let limits = Limits {
+            body_bytes_max: settings.server.body_bytes_max,
+            body_timeout: settings.server.body_timeout(),
+            requests_in_flight_max: settings.server.requests_in_flight_max,
+        };
+        let gateway = Gateway::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&cache), limits)
+            .with_sources(settings.sources.clone())
+            .with_api_keys(settings.api_keys.clone());
+        let gateway = Data::new(gateway);
+        let (server, address) = bind(settings.server.listen, gateway.clone(), drain)?;
+        let reloader = Reloader { gateway: gateway.clone(), cache, store: Arc::clone(&store), clock };
+        Ok(Self { server, address, gateway, dispatcher, store, reloader, drain })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The store it works on.
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
+    /// What takes a config that was read again.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
+    }
+
+    /// Serves until `stop` resolves; then takes no new requests, finishes what is under way for as long as the config
+    /// allows, and returns. What is not finished by then stays leased, and falls due again.
+    ///
+    /// # Errors
+    /// When the server ends by itself.
+    pub async fn run(self, stop: impl Future<Output = std::io::Result<()>>) -> std::io::Result<()> {
+        let (stopping, stopped) = watch::channel(false);
+        let dispatching = tokio::spawn(self.dispatcher.run(stopped));
+        let handle = self.server.handle();
+        let serving = tokio::spawn(self.server);
+        let result = stop.await;
+        tracing::info!(drain_s = self.drain.as_secs(), "stopping");
+        // New requests are answered 503 from here on, so that providers turn to another gateway.
+        self.gateway.drain();
+        let _ = stopping.send(true);
+        let drained = async {
+            handle.stop(true).await;
+            let _ = dispatching.await;
+        };
+        // The dispatcher bounds itself; this bounds a connection that never ends.
+        let _ = tokio::time::timeout(self.drain + Duration::from_secs(2), drained).await;
+        serving.abort();
+        result
+    }
+}
+
+/// Takes a config that was read again: sources, endpoints and their secrets. Everything else needs a restart.
+#[derive(Clone)]
+pub struct Reloader {
+    gateway: Data<Gateway>,
+    cache: Arc<EndpointCache>,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Reloader {
+    /// Puts the sources and endpoints of `settings` in force.
+    ///
+    /// # Errors
+    /// When a secret cannot be used, and then nothing has changed; or when the store is down, and then the endpoints
+    /// follow when it is back.
+    pub async fn apply(&self, settings: &Settings) -> Result<(), BuildError> {
+        let secrets = secrets(settings)?;
+        self.cache.replace_file(settings.endpoint_settings(), secrets, self.clock.now()).await;
+        self.gateway.replace_sources(settings.sources.clone());
+        Ok(self.cache.refresh(self.store.as_ref()).await?)
+    }
+}
+
+async fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Store>, BuildError> {
+    let lifetimes = settings.lifetimes;
+    Ok(match &settings.store.url {
+        StoreUrl::Embedded(directory) => Arc::new(Embedded::open(directory, Arc::clone(clock), lifetimes)?),
+        StoreUrl::Redis(url) => {
+            Arc::new(RedisStore::connect(url.expose(), lifetimes, &settings.store.accept_risk).await?)
+        }
+    })
+}
+
+fn secrets(settings: &Settings) -> Result<Secrets, BuildError> {
+    let mut all = BTreeMap::new();
+    for (id, texts) in settings.endpoint_secrets() {
+        all.insert(id.clone(), parsed(&id, &texts)?);
+    }
+    Ok(all)
+}
+
+fn parsed(id: &EndpointId, texts: &[crate::domain::secret::Secret]) -> Result<Vec<Secret>, BuildError> {
+    let one = |text: &crate::domain::secret::Secret| {
+        Secret::parse(text.expose()).map_err(|error| format!("endpoint `{id}`: {error}").into())
+    };
+    texts.iter().map(one).collect()
+}
+
+fn bind(listen: SocketAddr, gateway: Data<Gateway>, drain: Duration) -> Result<(Server, SocketAddr), BuildError> {
+    let server = HttpServer::new(move || Routes::new().app_data(gateway.clone()).configure(routes::configure))
+        .client_request_timeout(HEAD_TIMEOUT)
+        .shutdown_timeout(drain.as_secs())
+        .disable_signals()
+        .bind(listen)
+        .map_err(|error| format!("server.listen: cannot listen on {listen}: {error}; choose another address"))?;
+    let address = server.addrs().first().copied().unwrap_or(listen);
+    Ok((server.run(), address))
+}

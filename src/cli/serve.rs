@@ -1,0 +1,41 @@
+//! `waypost serve`: the gateway.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Failure, asked_to_stop};
+use crate::app::App;
+use crate::clock::SystemClock;
+use crate::config::Settings;
+
+/// Runs until it is told to stop. SIGHUP reads the config again; one that does not check out changes nothing.
+pub(super) async fn run(config: Option<&Path>) -> Result<(), Failure> {
+    let settings = Settings::load(config, std::env::vars())?;
+    let app = App::build(&settings, Arc::new(SystemClock::new())).await?;
+    tracing::info!(listen = %app.address(), sources = settings.sources.len(), "waypost serves");
+    let reloader = app.reloader();
+    let mut hangup = signal(SignalKind::hangup())?;
+    let reload = async {
+        while hangup.recv().await.is_some() {
+            let result = match Settings::load(config, std::env::vars()) {
+                Ok(settings) => reloader.apply(&settings).await,
+                Err(error) => Err(error.into()),
+            };
+            match result {
+                Ok(()) => tracing::info!("config reloaded"),
+                Err(error) => tracing::error!(%error, "config not reloaded; the old one stays in force"),
+            }
+        }
+    };
+    let stop = async {
+        tokio::select! {
+            result = asked_to_stop() => result,
+            () = reload => Ok(()),
+        }
+    };
+    app.run(stop).await?;
+    tracing::info!("waypost has stopped");
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! What must hold of the small sections.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::file::{ApiKey, Delivery, Retention, Server, Store};
+use super::{ConfigError, StoreSettings, StoreUrl};
+use crate::domain::access::AccessKey;
+use crate::store::Lifetimes;
+
+const DAY_S: u64 = 24 * 3_600;
+/// Nothing is promised for longer; it also keeps sums of times within their range.
+const DAYS_MAX: u64 = 3_650;
+/// A Mailgun signature is good for 24 h and 5 min.
+const TOKENS_HOURS_MIN: u64 = 25;
+/// The most of whatever is counted.
+const COUNT_MAX: u64 = 1_000_000;
+/// The most bytes of a body; it is held in memory whole.
+const BODY_BYTES_MAX: u64 = 64 << 20;
+/// The most seconds that anything at the door may take.
+const SECONDS_MAX: u64 = 600;
+
+type Env = BTreeMap<String, String>;
+
+pub(super) fn server(server: &Server) -> Result<(), ConfigError> {
+    within("server.body_bytes_max", server.body_bytes_max as u64, 1, BODY_BYTES_MAX)?;
+    within("server.body_timeout_s", server.body_timeout_s, 1, SECONDS_MAX)?;
+    within("server.requests_in_flight_max", server.requests_in_flight_max as u64, 1, COUNT_MAX)?;
+    within("server.drain_s", server.drain_s, 0, SECONDS_MAX)
+}
+
+pub(super) fn delivery(delivery: &Delivery) -> Result<(), ConfigError> {
+    within("delivery.in_flight_max", delivery.in_flight_max as u64, 1, COUNT_MAX)?;
+    match delivery.allow_networks.iter().position(|network| !is_network(network)) {
+        None => Ok(()),
+        Some(index) => Err(ConfigError::new(
+            format!("delivery.allow_networks[{index}]"),
+            format!("`{}` is no network", delivery.allow_networks[index]),
+            "write ADDRESS/PREFIX, such as `127.0.0.0/8` or `fd00::/8`",
+        )),
+    }
+}
+
+fn is_network(text: &str) -> bool {
+    let Some((address, prefix)) = text.split_once('/') else { return false };
+    let is_digits = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit());
+    match (address.parse(), prefix.parse::<u8>()) {
+        (Ok(IpAddr::V4(_)), Ok(length)) => is_digits && length <= 32,
+        (Ok(IpAddr::V6(_)), Ok(length)) => is_digits && length <= 128,
+        _ => false,
+    }
+}
+
+pub(super) fn api_keys(keys: Vec<ApiKey>, env: &Env) -> Result<Vec<AccessKey>, ConfigError> {
+    let mut names = BTreeSet::new();
+    let mut read = Vec::with_capacity(keys.len());
+    for (index, ApiKey { name, key, scopes }) in keys.into_iter().enumerate() {
+        let place = |field: &str| format!("api.keys[{index}].{field}");
+        if !names.insert(name.clone()) {
+            return Err(ConfigError::new(place("name"), format!("`{name}` is there twice"), "give each its own name"));
+        }
+        if scopes.is_empty() {
+            let remedy = "name one or more of `read`, `write`, `admin`";
+            return Err(ConfigError::new(place("scopes"), "a key without a scope is good for nothing", remedy));
+        }
+        let text = key.resolve(&place("key"), env)?;
+        let Some(key) = AccessKey::new(name, text.expose(), scopes) else {
+            let remedy = format!("use {} or more random characters", AccessKey::LEN_MIN);
+            return Err(ConfigError::new(place("key"), "is too short", remedy));
+        };
+        read.push(key);
+    }
+    Ok(read)
+}
+
+pub(super) fn store(store: Store, env: &Env) -> Result<StoreSettings, ConfigError> {
+    let url = store.url.resolve("store.url", env)?;
+    let text = url.expose();
+    let url = match text.split_once(':') {
+        Some(("embedded", directory)) if !directory.is_empty() => StoreUrl::Embedded(PathBuf::from(directory)),
+        Some(("redis", rest)) if rest.len() > 2 && rest.starts_with("//") => StoreUrl::Redis(url),
+        _ => {
+            let remedy = "write `embedded:DIRECTORY` or `redis://HOST:PORT`";
+            return Err(ConfigError::new("store.url", "names no store", remedy));
+        }
+    };
+    Ok(StoreSettings { url, accept_risk: store.accept_risk })
+}
+
+pub(super) fn lifetimes(retention: &Retention) -> Result<Lifetimes, ConfigError> {
+    let Retention { events_days, requests_days, tokens_hours } = *retention;
+    within("retention.events_days", events_days, 1, DAYS_MAX)?;
+    within("retention.requests_days", requests_days, 1, DAYS_MAX)?;
+    within("retention.tokens_hours", tokens_hours, TOKENS_HOURS_MIN, DAYS_MAX * 24)?;
+    if events_days < requests_days {
+        return Err(ConfigError::new(
+            "retention.events_days",
+            format!("{events_days} is less than retention.requests_days, so a request would outlive its events"),
+            format!("use {requests_days} or more"),
+        ));
+    }
+    Ok(Lifetimes {
+        events: Duration::from_secs(events_days * DAY_S),
+        requests: Duration::from_secs(requests_days * DAY_S),
+        tokens: Duration::from_secs(tokens_hours * 3_600),
+    })
+}
+
+/// Holds a number against its bounds.
+pub(super) fn within(place: &str, value: u64, least: u64, most: u64) -> Result<(), ConfigError> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::new(place, format!("{value} is out of range"), format!("use {least} to {most}")))
+}

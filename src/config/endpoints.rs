@@ -1,0 +1,224 @@
+//! `[[endpoints]]`: who is told of what, and how.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderName, HeaderValue, Uri};
+
+use super::checks::within;
+use super::file::{Delivery, Endpoint};
+use super::sources::NAME_LEN_MAX;
+use super::{ConfigError, EndpointEntry};
+use crate::domain::endpoint::{EndpointSettings, Scheme};
+use crate::domain::id::EndpointId;
+use crate::domain::secret::Secret;
+use crate::domain::source::Source;
+use crate::domain::subscription::Subscription;
+
+/// The fewest characters of a secret that is used as text.
+const SECRET_LEN_MIN: usize = 16;
+/// Headers that Waypost or HTTP itself sets.
+const OWN_HEADERS: [&str; 15] = [
+    "host",
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "content-type",
+    "content-length",
+    "user-agent",
+    "drin-signature",
+    "x-webhook-signature",
+];
+/// Beginnings of such headers.
+const OWN_HEADER_PREFIXES: [&str; 3] = ["webhook-", "svix-", "waypost-"];
+
+type Env = BTreeMap<String, String>;
+type Checked<T> = Result<T, ConfigError>;
+
+/// Reads and checks all endpoints.
+pub(super) fn read(
+    endpoints: Vec<Endpoint>,
+    sources: &BTreeMap<String, Source>,
+    delivery: &Delivery,
+    env: &Env,
+) -> Checked<BTreeMap<EndpointId, EndpointEntry>> {
+    let mut all = BTreeMap::new();
+    for (index, endpoint) in endpoints.into_iter().enumerate() {
+        let place = Place { index };
+        let id = endpoint.id.clone();
+        check_id(&place, &id)?;
+        check_url(&place, &endpoint.url, delivery)?;
+        check_sources(&place, &endpoint.sources, sources)?;
+        if all.insert(EndpointId::from(id.as_str()), entry(&place, endpoint, env)?).is_some() {
+            return place.wrong("id", format!("`{id}` is there twice"), "give each endpoint its own id");
+        }
+    }
+    Ok(all)
+}
+
+/// Which endpoint an error is about.
+struct Place {
+    index: usize,
+}
+
+impl Place {
+    fn of(&self, field: &str) -> String {
+        format!("endpoints[{}].{field}", self.index)
+    }
+
+    fn wrong<T>(&self, field: &str, problem: impl Into<String>, remedy: impl Into<String>) -> Checked<T> {
+        Err(ConfigError::new(self.of(field), problem, remedy))
+    }
+}
+
+fn entry(place: &Place, endpoint: Endpoint, env: &Env) -> Checked<EndpointEntry> {
+    if endpoint.retry.len() > EndpointSettings::RETRY_LEN_MAX {
+        let remedy = format!("keep {} or fewer", EndpointSettings::RETRY_LEN_MAX);
+        return place.wrong("retry", format!("{} waits are too many", endpoint.retry.len()), remedy);
+    }
+    within(&place.of("timeout_s"), endpoint.timeout_s, 1, EndpointSettings::TIMEOUT_S_MAX)?;
+    within(&place.of("max_in_flight"), u64::from(endpoint.max_in_flight), 1, 10_000)?;
+    let secrets = secrets(place, &endpoint, env)?;
+    let settings = EndpointSettings {
+        events: Subscription::new(endpoint.events)
+            .or_else(|error| place.wrong("events", error.to_string(), "or leave it empty for all"))?,
+        signatures: signatures(place, endpoint.signatures, &secrets)?,
+        headers: headers(place, endpoint.headers)?,
+        url: endpoint.url,
+        sources: endpoint.sources,
+        tags: endpoint.tags,
+        retry: endpoint.retry,
+        timeout_s: endpoint.timeout_s,
+        max_in_flight: endpoint.max_in_flight,
+        description: endpoint.description,
+        active: endpoint.active,
+    };
+    Ok(EndpointEntry { settings, secrets })
+}
+
+fn check_id(place: &Place, id: &str) -> Checked<()> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if !id.is_empty() && id.len() <= NAME_LEN_MAX && id.bytes().all(is_plain) {
+        return Ok(());
+    }
+    let remedy = format!("use 1 to {NAME_LEN_MAX} letters, digits, `-`, `_` and `.`");
+    place.wrong("id", format!("{id:?} is no id"), remedy)
+}
+
+/// The shape of the URL. The addresses behind it are checked when it is called.
+fn check_url(place: &Place, url: &str, delivery: &Delivery) -> Checked<()> {
+    let remedy = "write one such as `https://billing.example/hooks/email`";
+    let Ok(uri) = url.parse::<Uri>() else { return place.wrong("url", "is no URL", remedy) };
+    let Some(authority) = uri.authority().filter(|authority| !authority.host().is_empty()) else {
+        return place.wrong("url", "names no host", remedy);
+    };
+    if authority.as_str().contains('@') {
+        return place.wrong("url", "holds a user or password", "put credentials into `headers`");
+    }
+    match uri.scheme_str() {
+        Some("https") => Ok(()),
+        Some("http") if !delivery.allow_networks.is_empty() => Ok(()),
+        Some("http") => place.wrong(
+            "url",
+            "plain http is for addresses in delivery.allow_networks only, and there are none",
+            "use https, or allow the network",
+        ),
+        _ => place.wrong("url", "is not https", remedy),
+    }
+}
+
+fn check_sources(place: &Place, wanted: &[String], sources: &BTreeMap<String, Source>) -> Checked<()> {
+    match wanted.iter().find(|name| !sources.contains_key(*name)) {
+        None => Ok(()),
+        Some(name) => {
+            let known = sources.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let remedy = if known.is_empty() { "configure it".to_owned() } else { format!("use one of {known}") };
+            place.wrong("sources", format!("there is no source `{name}`"), remedy)
+        }
+    }
+}
+
+fn secrets(place: &Place, endpoint: &Endpoint, env: &Env) -> Checked<Vec<Secret>> {
+    let (field, given) = match (&endpoint.secret, endpoint.secrets.as_slice()) {
+        (Some(secret), []) => ("secret", vec![secret]),
+        (None, many @ ([_] | [_, _])) => ("secrets", many.iter().collect()),
+        (None, []) => return place.wrong("secret", "is missing", "give `secret`, or `secrets = [new, old]`"),
+        (Some(_), _) => return place.wrong("secrets", "is there beside `secret`", "keep one of the two"),
+        (None, _) => return place.wrong("secrets", "holds more than two", "keep [new, old]"),
+    };
+    let place_of = place.of(field);
+    let read = given.into_iter().map(|secret| {
+        let secret = secret.resolve(&place_of, env)?;
+        match shape(&secret) {
+            Shape::Text(len) if len < SECRET_LEN_MIN => {
+                place.wrong(field, "is too short", format!("use {SECRET_LEN_MIN} or more characters"))
+            }
+            Shape::Bytes(len) if !(24..=64).contains(&len) => {
+                place.wrong(field, format!("its base64 decodes to {len} bytes"), "use whsec_ + base64 of 24 to 64")
+            }
+            Shape::Text(_) | Shape::Bytes(_) => Ok(secret),
+        }
+    });
+    read.collect()
+}
+
+/// What a secret is, with its length.
+enum Shape {
+    /// `whsec_` and strict base64: good for every scheme.
+    Bytes(usize),
+    /// Anything else: good for the schemes that are keyed by text.
+    Text(usize),
+}
+
+fn shape(secret: &Secret) -> Shape {
+    let text = secret.expose();
+    let bytes = text.strip_prefix("whsec_").and_then(|encoded| STANDARD.decode(encoded).ok());
+    bytes.map_or_else(|| Shape::Text(text.chars().count()), |bytes| Shape::Bytes(bytes.len()))
+}
+
+/// The schemes asked for, or all that the secrets are good for.
+fn signatures(place: &Place, wanted: Option<Vec<Scheme>>, secrets: &[Secret]) -> Checked<Vec<Scheme>> {
+    let has_bytes = secrets.iter().all(|secret| matches!(shape(secret), Shape::Bytes(_)));
+    match wanted {
+        None if has_bytes => Ok(vec![Scheme::Drin, Scheme::Standard]),
+        None => Ok(vec![Scheme::Drin]),
+        Some(wanted) if wanted.is_empty() => {
+            place.wrong("signatures", "is empty", "name `drin` or `standard`, or leave it out")
+        }
+        Some(wanted) if wanted.contains(&Scheme::Standard) && !has_bytes => place.wrong(
+            "signatures",
+            "`standard` needs a secret that is whsec_ + base64",
+            "change the secret, or use [\"drin\"]",
+        ),
+        Some(wanted) => Ok(wanted),
+    }
+}
+
+/// Static headers, names in lower case.
+fn headers(place: &Place, given: BTreeMap<String, String>) -> Checked<BTreeMap<String, String>> {
+    let mut headers = BTreeMap::new();
+    for (name, value) in given {
+        let field = format!("headers.{name}");
+        let Ok(known) = HeaderName::try_from(name.as_str()) else {
+            return place.wrong(&field, "is no header name", "use letters, digits and `-`");
+        };
+        let name = known.as_str();
+        if OWN_HEADERS.contains(&name) || OWN_HEADER_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+            return place.wrong(&field, "is set by Waypost or by HTTP itself", "use another name");
+        }
+        if HeaderValue::try_from(value.as_str()).is_err() {
+            return place.wrong(&field, "holds a character that no header may hold", "keep to one line of text");
+        }
+        if headers.insert(name.to_owned(), value).is_some() {
+            return place.wrong(&field, "is there twice", "keep one; case does not matter");
+        }
+    }
+    Ok(headers)
+}

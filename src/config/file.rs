@@ -1,0 +1,126 @@
+//! The config file, key by key. Defaults are in `config/default.toml`, and for what can be there several times, here.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::secret::SecretSource;
+use crate::domain::access::Scope;
+use crate::domain::endpoint::{EndpointSettings, Scheme};
+use crate::store::redis::Risk;
+
+/// The whole file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) server: Server,
+    pub(super) api: Api,
+    pub(super) store: Store,
+    pub(super) retention: Retention,
+    /// By name; each has `provider`, `verify` and the keys that its provider takes.
+    pub(super) sources: BTreeMap<String, Map<String, Value>>,
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) delivery: Delivery,
+}
+
+/// How requests come in.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Address and port to listen on.
+    pub listen: SocketAddr,
+    /// The largest request body taken.
+    pub body_bytes_max: usize,
+    /// Seconds for a whole request body to arrive.
+    pub body_timeout_s: u64,
+    /// Provider requests worked on at once.
+    pub requests_in_flight_max: usize,
+    /// Seconds that work under way gets when the process is told to stop.
+    pub drain_s: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Api {
+    pub(super) keys: Vec<ApiKey>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ApiKey {
+    pub(super) name: String,
+    pub(super) key: SecretSource,
+    pub(super) scopes: Vec<Scope>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Store {
+    pub(super) url: SecretSource,
+    pub(super) accept_risk: Vec<Risk>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Retention {
+    pub(super) events_days: u64,
+    pub(super) requests_days: u64,
+    pub(super) tokens_hours: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Endpoint {
+    pub(super) id: String,
+    pub(super) url: String,
+    #[serde(default)]
+    pub(super) events: Vec<String>,
+    #[serde(default)]
+    pub(super) sources: Vec<String>,
+    #[serde(default)]
+    pub(super) tags: Vec<String>,
+    pub(super) secret: Option<SecretSource>,
+    #[serde(default)]
+    pub(super) secrets: Vec<SecretSource>,
+    /// When absent, all that the secrets are good for.
+    pub(super) signatures: Option<Vec<Scheme>>,
+    #[serde(default)]
+    pub(super) headers: BTreeMap<String, String>,
+    #[serde(default = "retry_default")]
+    pub(super) retry: Vec<u64>,
+    #[serde(default = "timeout_s_default")]
+    pub(super) timeout_s: u64,
+    #[serde(default = "max_in_flight_default")]
+    pub(super) max_in_flight: u32,
+    pub(super) description: Option<String>,
+    #[serde(default = "active_default")]
+    pub(super) active: bool,
+}
+
+/// How requests go out.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delivery {
+    /// Networks, as `ADDRESS/PREFIX`, that may be called though they are private, also over plain `http`.
+    pub allow_networks: Vec<String>,
+    /// Attempts under way at once, over all endpoints.
+    pub in_flight_max: usize,
+}
+
+fn retry_default() -> Vec<u64> {
+    EndpointSettings::RETRY_DEFAULT.to_vec()
+}
+
+fn timeout_s_default() -> u64 {
+    EndpointSettings::TIMEOUT_S_DEFAULT
+}
+
+fn max_in_flight_default() -> u32 {
+    EndpointSettings::MAX_IN_FLIGHT_DEFAULT
+}
+
+fn active_default() -> bool {
+    true
+}

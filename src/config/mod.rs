@@ -1,0 +1,136 @@
+//! Settings: `config/default.toml` (compiled in), then the file given with `--config`, then environment variables.
+//!
+//! Whatever is wrong is an error at start, which names the key, what is wrong with its value, and the remedy.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::domain::access::AccessKey;
+use crate::domain::endpoint::EndpointSettings;
+use crate::domain::id::EndpointId;
+use crate::domain::secret::Secret;
+use crate::domain::source::Source;
+use crate::store::Lifetimes;
+
+mod checks;
+mod endpoints;
+mod file;
+mod layers;
+mod secret;
+mod sources;
+#[cfg(test)]
+mod tests;
+
+pub use crate::store::redis::Risk;
+pub use file::{Delivery, Server};
+
+/// Everything that the operator says, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How requests come in.
+    pub server: Server,
+    /// Who may use the API.
+    pub api_keys: Vec<AccessKey>,
+    /// Where things are kept.
+    pub store: StoreSettings,
+    /// For how long.
+    pub lifetimes: Lifetimes,
+    /// Who calls in, by the name in the callback URL.
+    pub sources: BTreeMap<String, Source>,
+    /// Who is told.
+    pub endpoints: BTreeMap<EndpointId, EndpointEntry>,
+    /// How requests go out.
+    pub delivery: Delivery,
+}
+
+/// Where things are kept.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    /// The engine and its place.
+    pub url: StoreUrl,
+    /// Settings of a Redis that lose data, and are accepted all the same.
+    pub accept_risk: Vec<Risk>,
+}
+
+/// The engine and its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// A directory of this process.
+    Embedded(PathBuf),
+    /// A Redis; the URL may hold a password.
+    Redis(Secret),
+}
+
+/// One endpoint of the config file.
+#[derive(Clone, Debug)]
+pub struct EndpointEntry {
+    /// How it is to be served.
+    pub settings: EndpointSettings,
+    /// What its requests are signed with, newest first. At least one.
+    pub secrets: Vec<Secret>,
+}
+
+/// What is wrong with the config.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {problem}; {remedy}")]
+pub struct ConfigError {
+    /// The key, such as `endpoints[0].url`, or the file.
+    pub place: String,
+    /// What is wrong with it. Never repeats a secret.
+    pub problem: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl ConfigError {
+    fn new(place: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { place: place.into(), problem: problem.into(), remedy: remedy.into() }
+    }
+}
+
+impl Settings {
+    /// Reads and checks the config. `env` is the environment, for `WAYPOST__SECTION__KEY` and `{ env = "NAME" }`.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn load(path: Option<&Path>, env: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let env = env.collect();
+        let file = layers::read(path, &env)?;
+        checks::server(&file.server)?;
+        checks::delivery(&file.delivery)?;
+        let sources = sources::read(file.sources, &env)?;
+        let endpoints = endpoints::read(file.endpoints, &sources, &file.delivery, &env)?;
+        Ok(Self {
+            server: file.server,
+            api_keys: checks::api_keys(file.api.keys, &env)?,
+            store: checks::store(file.store, &env)?,
+            lifetimes: checks::lifetimes(&file.retention)?,
+            sources,
+            endpoints,
+            delivery: file.delivery,
+        })
+    }
+
+    /// The endpoints as the store keeps them: without their secrets.
+    pub fn endpoint_settings(&self) -> BTreeMap<EndpointId, EndpointSettings> {
+        self.endpoints.iter().map(|(id, entry)| (id.clone(), entry.settings.clone())).collect()
+    }
+
+    /// The secrets of the endpoints, newest first.
+    pub fn endpoint_secrets(&self) -> BTreeMap<EndpointId, Vec<Secret>> {
+        self.endpoints.iter().map(|(id, entry)| (id.clone(), entry.secrets.clone())).collect()
+    }
+}
+
+impl Server {
+    /// How long a whole request body may take.
+    pub fn body_timeout(&self) -> Duration {
+        Duration::from_secs(self.body_timeout_s)
+    }
+
+    /// How long work under way gets when the process is told to stop.
+    pub fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_s)
+    }
+}

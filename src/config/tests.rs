@@ -1,0 +1,268 @@
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::de::value::Error as Refused;
+use serde::{Deserializer, forward_to_deserialize_any};
+
+use super::*;
+use crate::domain::endpoint::Scheme;
+
+const WHSEC: &str = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz";
+const ENDPOINT: &str = "[[endpoints]]\nid = 'wh_a'\nurl = 'https://a.example/'\n";
+
+fn load(toml: &str, env: &[(&str, &str)]) -> Result<Settings, ConfigError> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("waypost.toml");
+    std::fs::write(&path, toml).unwrap();
+    Settings::load(Some(&path), env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+}
+
+fn endpoint(more: &str) -> Result<Settings, ConfigError> {
+    load(&format!("{ENDPOINT}secret = '{WHSEC}'\n{more}"), &[])
+}
+
+#[test]
+fn the_defaults_alone_are_a_working_config() {
+    let settings = Settings::load(None, std::iter::empty()).unwrap();
+    assert_eq!(settings.server.body_bytes_max, 4 << 20);
+    assert_eq!(settings.server.drain(), Duration::from_secs(20));
+    assert_eq!(settings.store.url, StoreUrl::Embedded("data".into()));
+    assert_eq!(settings.lifetimes.tokens, Duration::from_secs(48 * 3_600));
+    assert!(settings.sources.is_empty() && settings.endpoints.is_empty() && settings.api_keys.is_empty());
+}
+
+#[test]
+fn the_environment_is_over_the_file_and_the_file_over_the_defaults() {
+    let file = "[server]\nlisten = '0.0.0.0:1'\ndrain_s = 3";
+    let env = [
+        ("WAYPOST__SERVER__LISTEN", "0.0.0.0:2"),
+        ("WAYPOST__STORE__ACCEPT_RISK", r#"["no_aof"]"#),
+        ("WAYPOST__RETENTION__EVENTS_DAYS", "60"),
+        ("WAYPOST_API_KEY", "no key of the config"),
+    ];
+    let settings = load(file, &env).unwrap();
+    assert_eq!(settings.server.listen.port(), 2);
+    assert_eq!(settings.server.drain_s, 3);
+    assert_eq!(settings.server.body_timeout_s, 10);
+    assert_eq!(settings.store.accept_risk, [Risk::NoAof]);
+    assert_eq!(settings.lifetimes.events, Duration::from_secs(60 * 86_400));
+}
+
+#[test]
+fn a_secret_is_text_or_a_variable_or_a_file_without_its_last_newline() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("secret");
+    std::fs::write(&path, "sixteen or more \n\n").unwrap();
+    let given = [format!("'{WHSEC}'"), "{ env = 'S' }".into(), format!("{{ file = '{}' }}", path.display())];
+    let read = given.map(|secret| {
+        let settings = load(&format!("{ENDPOINT}secret = {secret}"), &[("S", "a text of this length")]).unwrap();
+        settings.endpoints.values().next().unwrap().secrets[0].expose().to_owned()
+    });
+    assert_eq!(read, [WHSEC, "a text of this length", "sixteen or more \n"]);
+}
+
+#[test]
+fn an_endpoint_signs_in_every_way_that_its_secret_is_good_for() {
+    let signatures = |secrets: &str| {
+        let settings = load(&format!("{ENDPOINT}secrets = {secrets}"), &[]).unwrap();
+        settings.endpoints[&EndpointId::from("wh_a")].settings.signatures.clone()
+    };
+    assert_eq!(signatures(&format!("['{WHSEC}']")), [Scheme::Drin, Scheme::Standard]);
+    assert_eq!(signatures("['whsec_your_secret_key_here']"), [Scheme::Drin]);
+    assert_eq!(signatures(&format!("['{WHSEC}', 'an older secret in text']")), [Scheme::Drin]);
+}
+
+#[test]
+fn header_names_are_kept_in_lower_case_and_case_of_names_is_kept_elsewhere() {
+    let settings = endpoint("tags = ['Invoices']\nheaders = { X-Team = 'Billing' }").unwrap();
+    let settings = &settings.endpoints[&EndpointId::from("wh_a")].settings;
+    assert_eq!(settings.headers["x-team"], "Billing");
+    assert_eq!(settings.tags, ["Invoices"]);
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_remedy() {
+    let long_retry = format!("retry = {:?}", [1; 21]);
+    let cases = [
+        ("[server]\nlisen = 1", "server.lisen: unknown field `lisen`, expected one of `listen`"),
+        ("[server]\nlisten = 'here'", "server.listen: invalid socket address syntax"),
+        ("[server]\nbody_timeout_s = 'ten'", "server.body_timeout_s: invalid type: string \"ten\", expected u64"),
+        ("[server]\nbody_bytes_max = 0", "server.body_bytes_max: 0 is out of range; use 1 to 67108864"),
+        ("[server\n", "waypost.toml: TOML parse error at line 1"),
+        ("[store]\nurl = 'mysql://x'", "store.url: names no store; write `embedded:DIRECTORY` or `redis://"),
+        ("[store]\naccept_risk = ['all']", "store.accept_risk[0]: unknown variant `all`, expected one of `eviction`"),
+        ("[retention]\nrequests_days = 31", "retention.events_days: 30 is less than retention.requests_days"),
+        ("[retention]\ntokens_hours = 24", "retention.tokens_hours: 24 is out of range; use 25 to"),
+        ("[delivery]\nallow_networks = ['::1/129']", "delivery.allow_networks[0]: `::1/129` is no network; write"),
+        ("[api]\nkeys = [{name='a', key='short', scopes=['read']}]", "api.keys[0].key: is too short; use 32 or more"),
+        ("[api]\nkeys = [{name='a', key={env='K'}, scopes=['read']}]", "`K` is not set; set it"),
+        ("[api]\nkeys = [{name='a', key=12, scopes=['read']}]", "api.keys[0].key: a number, expected text, { env"),
+        ("[api]\nkeys = [{name='a', key={file='/no/such'}, scopes=['read']}]", "`/no/such` cannot be read"),
+        ("[api]\nkeys = [{name='a', key='x', scopes=['all']}]", "api.keys[0].scopes[0]: unknown variant `all`"),
+        ("[sources.a]", "sources.a.provider: is missing; use one of `resend`, `sendgrid`, `mailgun`"),
+        ("[sources.a]\nprovider = 'ses'", "sources.a.provider: there is no provider `ses`; use one of `resend`"),
+        ("[sources.a]\nprovider = 'resend'\nverify = 'none'", "sources.a.verify: there is no way \"none\"; use `sign"),
+        ("[sources.a]\nprovider = 'resend'\nkey = 'x'", "sources.a.key: unknown key for the provider `resend`; use"),
+        ("[sources.a]\nprovider = 'resend'", "sources.a: resend needs at least one of"),
+        ("[sources.'a b']\nprovider = 'resend'", "sources.a b: the name cannot stand in a URL; use"),
+        ("[[endpoints]]\nid = 'a'\nurl = 'https://a'", "endpoints[0].secret: is missing; give `secret`, or"),
+        ("[[endpoints]]\nid = 'a'", "endpoints[0]: missing field `url`"),
+    ];
+    for (toml, expected) in cases {
+        let told = load(toml, &[]).unwrap_err().to_string();
+        assert!(told.contains(expected), "{toml}\nis told as {told}\nexpected {expected}");
+    }
+    let cases = [
+        (long_retry.as_str(), "endpoints[0].retry: 21 waits are too many; keep 20 or fewer"),
+        ("timeout_s = 61", "endpoints[0].timeout_s: 61 is out of range; use 1 to 60"),
+        ("max_in_flight = 0", "endpoints[0].max_in_flight: 0 is out of range; use 1 to 10000"),
+        ("events = ['email.bounce']", "endpoints[0].events: unknown event `email.bounce`; use"),
+        ("sources = ['resend']", "endpoints[0].sources: there is no source `resend`; configure it"),
+        ("secrets = ['x']", "endpoints[0].secrets: is there beside `secret`; keep one"),
+        ("headers = { Host = 'b' }", "endpoints[0].headers.Host: is set by Waypost or by HTTP itself; use another"),
+        ("headers = { Webhook-Id = 'b' }", "endpoints[0].headers.Webhook-Id: is set by Waypost"),
+        ("headers = { 'a b' = 'b' }", "endpoints[0].headers.a b: is no header name"),
+        ("headers = { a = \"b\\nc\" }", "endpoints[0].headers.a: holds a character that no header may hold"),
+        ("signatures = []", "endpoints[0].signatures: is empty; name `drin`"),
+        ("signatures = ['hex']", "endpoints[0].signatures[0]: unknown variant `hex`, expected `drin` or `standard`"),
+        ("[[endpoints]]\nid='wh_a'\nurl='https://b'\nsecret='0123456789abcdef'", "endpoints[1].id: `wh_a` is there tw"),
+        ("[[endpoints]]\nid='a/b'\nurl='https://b'", "endpoints[1].id: \"a/b\" is no id; use 1 to 64 letters"),
+        ("[[endpoints]]\nid='b'\nurl='http://b'", "endpoints[1].url: plain http is for addresses in delivery.allow"),
+        ("[[endpoints]]\nid='b'\nurl='https://u:p@b'", "endpoints[1].url: holds a user or password; put"),
+        ("[[endpoints]]\nid='b'\nurl='https://b'\nsecret='short'", "endpoints[1].secret: is too short; use 16"),
+        ("[[endpoints]]\nid='b'\nurl='https://b'\nsecret='whsec_c2hvcnQ='", "its base64 decodes to 5 bytes; use whs"),
+        (
+            "[[endpoints]]\nid='b'\nurl='https://b'\nsecret='0123456789abcdef'\nsignatures=['standard']",
+            "endpoints[1].signatures: `standard` needs a secret that is whsec_ + base64",
+        ),
+    ];
+    for (toml, expected) in cases {
+        let told = endpoint(toml).unwrap_err().to_string();
+        assert!(told.contains(expected), "{toml}\nis told as {told}\nexpected {expected}");
+    }
+}
+
+#[test]
+fn a_variable_that_names_no_key_is_an_error_too() {
+    let told = load("", &[("WAYPOST__SERVER__PORT", "80")]).unwrap_err().to_string();
+    assert!(told.starts_with("server.port: unknown field `port`"), "{told}");
+}
+
+#[test]
+fn no_message_and_no_printed_settings_repeat_a_secret() {
+    let broken = load("[api]\nkeys = [{ key = 'hunter2-hunter2-hunter2-hunter2-hunter2', ", &[]).unwrap_err();
+    assert!(!broken.to_string().contains("hunter2"), "{broken}");
+    let unquoted = load("[api]\nkeys = [{ name = 'a', key = hunter2 }]", &[]).unwrap_err();
+    assert!(!unquoted.to_string().contains("hunter2"), "{unquoted}");
+    let settings = endpoint("[store]\nurl = 'redis://:hunter2@localhost'").unwrap();
+    let printed = format!("{settings:?}");
+    assert!(!printed.contains("hunter2") && !printed.contains(WHSEC), "{printed}");
+}
+
+#[test]
+fn the_example_is_a_working_config() {
+    let directory = tempfile::tempdir().unwrap();
+    let mailgun = directory.path().join("mailgun");
+    std::fs::write(&mailgun, "key-0123456789abcdef0123456789abcdef\n").unwrap();
+    let toml = include_str!("../../config/example.toml").replace("/run/secrets/mailgun", mailgun.to_str().unwrap());
+    let sendgrid = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE/94pQu+kqrSPyd4ePGZ9svQ9WNbn3zZbrh5u1ax/EosRCkx2ckJdBf\
+                    32uNUAzClpWb0LJDz1l6TFu2xmCt6YiQ==";
+    let env = [
+        ("WAYPOST_API_KEY", "0123456789abcdef0123456789abcdef"),
+        ("RESEND_WEBHOOK_SECRET", WHSEC),
+        ("SENDGRID_VERIFICATION_KEY", sendgrid),
+        ("BILLING_WEBHOOK_SECRET", WHSEC),
+        ("AUDIT_WEBHOOK_SECRET", WHSEC),
+    ];
+    let settings = load(&toml, &env).unwrap();
+    assert_eq!(settings.sources.len(), 3);
+    assert_eq!(settings.endpoints.len(), 2);
+}
+
+/// What the default file says of `[[endpoints]]` in comments is what the code does.
+#[test]
+fn the_shown_defaults_of_an_endpoint_are_its_defaults() {
+    let (_, shown) = layers::DEFAULTS.split_once("# [[endpoints]]").unwrap();
+    let lines = shown.lines().filter_map(|line| line.strip_prefix("# "));
+    let lines: Vec<_> = lines.filter(|line| !line.starts_with("secrets ")).collect();
+    let env = [("BILLING_WEBHOOK_SECRET", WHSEC)];
+    let shown = load(&format!("[[endpoints]]\n{}", lines.join("\n")), &env).unwrap();
+    let bare = load(&format!("[[endpoints]]\n{}\n{}\n{}", lines[0], lines[1], lines[5]), &env).unwrap();
+    let id = EndpointId::from("wh_billing");
+    let described = EndpointSettings { description: Some(String::new()), ..bare.endpoints[&id].settings.clone() };
+    assert_eq!(shown.endpoints[&id].settings, described);
+}
+
+#[test]
+fn every_key_is_in_the_default_file_with_a_comment() {
+    let top = fields::<file::File>().iter().map(|name| match *name {
+        "endpoints" => ".endpoints".to_owned(),
+        section => format!("[{section}]"),
+    });
+    let mut known: Vec<_> = top.collect();
+    let mut keys = |section: &str, fields: &[&str]| known.extend(fields.iter().map(|name| format!("{section}.{name}")));
+    keys("[server]", fields::<Server>());
+    keys("[api]", fields::<file::Api>());
+    keys("[[api.keys]]", fields::<file::ApiKey>());
+    keys("[store]", fields::<file::Store>());
+    keys("[retention]", fields::<file::Retention>());
+    keys("[sources.NAME]", &["provider", "verify"]);
+    for provider in waypost_providers::PROVIDERS {
+        let names: Vec<_> = provider.key_fields().iter().map(|field| field.name).collect();
+        keys("[sources.NAME]", &names);
+    }
+    keys("[[endpoints]]", fields::<file::Endpoint>());
+    keys("[delivery]", fields::<Delivery>());
+    let mut section = String::new();
+    let mut found = Vec::new();
+    for line in layers::DEFAULTS.lines() {
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        if line.starts_with('[') {
+            section = line.to_owned();
+            found.push(section.clone());
+        } else if let Some((key, rest)) = line.split_once(" = ").filter(|(key, _)| !key.contains(' ')) {
+            assert!(rest.contains("  # "), "`{section}.{key}` has no comment");
+            found.push(format!("{section}.{key}"));
+        }
+    }
+    let missing: Vec<_> = known.iter().filter(|key| !found.contains(key)).collect();
+    assert!(missing.is_empty(), "not in config/default.toml: {missing:?}");
+}
+
+/// The names of a struct's fields, as serde knows them.
+fn fields<T: DeserializeOwned>() -> &'static [&'static str] {
+    struct Fields<'a>(&'a mut &'static [&'static str]);
+
+    impl<'de> Deserializer<'de> for Fields<'_> {
+        type Error = Refused;
+
+        fn deserialize_any<V: serde::de::Visitor<'de>>(self, _: V) -> Result<V::Value, Refused> {
+            Err(serde::de::Error::custom("only structs have fields"))
+        }
+
+        fn deserialize_struct<V: serde::de::Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            visitor: V,
+        ) -> Result<V::Value, Refused> {
+            *self.0 = fields;
+            self.deserialize_any(visitor)
+        }
+
+        forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+            unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+
+    let mut names: &'static [&'static str] = &[];
+    drop(T::deserialize(Fields(&mut names)));
+    names
+}
+
+#[test]
+fn a_config_file_that_is_not_there_is_named() {
+    let told = Settings::load(Some(Path::new("/no/such.toml")), std::iter::empty()).unwrap_err().to_string();
+    assert!(told.starts_with("/no/such.toml: cannot be read: No such file"), "{told}");
+}

@@ -1,0 +1,164 @@
+//! The one network call: a request posted once, under one deadline. No redirects, no proxies.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http::header::RETRY_AFTER;
+use http_body_util::{BodyExt, Full};
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use jiff::Timestamp;
+use tokio::time::timeout;
+
+use super::connector::{Bounded, ConnectError, Connector};
+use crate::domain::delivery::ErrorClass;
+use crate::domain::retry::{self, Outcome};
+use crate::domain::target::{Networks, check_uri};
+
+/// Bytes of an answer's body that are read.
+pub const READ_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of it that are kept.
+pub const KEPT_BYTES_MAX: usize = 4 * 1024;
+/// Bytes that an answer's head may have.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// How long an unused connection is kept.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+/// Unused connections kept for one host.
+const IDLE_LEN_MAX: usize = 32;
+
+/// Posts to endpoints. Clones share their connections.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: legacy::Client<Bounded, Full<Bytes>>,
+    networks: Arc<Networks>,
+}
+
+/// What came of a request. With an error there may still be a status: the body broke off after it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// The status code.
+    pub status: Option<u16>,
+    /// Why it is no whole answer.
+    pub error: Option<ErrorClass>,
+    /// The first 4 KiB of the body, if it has any.
+    pub body: Option<String>,
+    /// `Retry-After` as it was sent.
+    pub retry_after: Option<String>,
+}
+
+impl Answer {
+    /// That no answer came.
+    pub fn failed(error: ErrorClass) -> Self {
+        Self { error: Some(error), ..Self::default() }
+    }
+
+    /// What the retry policy sees.
+    pub fn outcome(&self, now: Timestamp) -> Outcome {
+        match (self.error, self.status) {
+            (Some(error), _) => Outcome::Failed(error),
+            (None, Some(status)) => {
+                let retry_after = self.retry_after.as_deref().and_then(|value| retry::retry_after(value, now));
+                Outcome::Answered { status, retry_after }
+            }
+            (None, None) => Outcome::Failed(ErrorClass::Protocol),
+        }
+    }
+}
+
+impl Client {
+    /// A client that calls the public internet and these networks.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new(networks: Networks) -> Result<Self, rustls::Error> {
+        let networks = Arc::new(networks);
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_webpki_roots(rustls::crypto::aws_lc_rs::default_provider())?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(Connector::new(Arc::clone(&networks)));
+        let http = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_MAX)
+            .pool_max_idle_per_host(IDLE_LEN_MAX)
+            .http1_max_buf_size(HEAD_BYTES_MAX)
+            .build(Bounded::new(connector));
+        Ok(Self { http, networks })
+    }
+
+    /// Posts, and reads the answer. `deadline` is over all of it: resolve, connect, TLS, headers and body.
+    pub async fn post(&self, request: Request<Bytes>, deadline: Duration) -> Answer {
+        if check_uri(request.uri(), &self.networks).is_err() {
+            return Answer::failed(ErrorClass::Blocked);
+        }
+        let mut answer = Answer::default();
+        let mut kept = Vec::new();
+        answer.error = match timeout(deadline, self.exchange(request, &mut answer, &mut kept)).await {
+            Ok(Ok(())) => None,
+            Ok(Err(class)) => Some(class),
+            Err(_) => Some(ErrorClass::Timeout),
+        };
+        answer.body = (!kept.is_empty()).then(|| text(&kept));
+        answer
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<Bytes>,
+        answer: &mut Answer,
+        kept: &mut Vec<u8>,
+    ) -> Result<(), ErrorClass> {
+        let response = self.http.request(request.map(Full::new)).await.map_err(|error| class(&error))?;
+        answer.status = Some(response.status().as_u16());
+        let retry_after = response.headers().get(RETRY_AFTER);
+        answer.retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let mut body = response.into_body();
+        let mut read = 0;
+        // What is left unread costs the connection; what is read to its end lets the next attempt use it again.
+        while read < READ_BYTES_MAX {
+            let Some(frame) = body.frame().await else { break };
+            let frame = frame.map_err(|error| class_of_hyper(&error))?;
+            let Some(data) = frame.data_ref() else { continue };
+            read += data.len();
+            let room = KEPT_BYTES_MAX - kept.len();
+            kept.extend_from_slice(&data[..data.len().min(room)]);
+        }
+        Ok(())
+    }
+}
+
+/// As UTF-8, at most [`KEPT_BYTES_MAX`]: a byte that is none may become three.
+fn text(kept: &[u8]) -> String {
+    let mut text = String::from_utf8_lossy(kept).into_owned();
+    text.truncate(text.floor_char_boundary(KEPT_BYTES_MAX));
+    text
+}
+
+fn class(error: &legacy::Error) -> ErrorClass {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(ConnectError(class)) = cause.downcast_ref() {
+            return *class;
+        }
+        if let Some(error) = cause.downcast_ref() {
+            return class_of_hyper(error);
+        }
+        source = cause.source();
+    }
+    // A connection that our connector had made and that never came to be: the handshake failed.
+    if error.is_connect() { ErrorClass::Tls } else { ErrorClass::Closed }
+}
+
+fn class_of_hyper(error: &hyper::Error) -> ErrorClass {
+    if error.is_timeout() {
+        ErrorClass::Timeout
+    } else if error.is_parse() || error.is_user() {
+        ErrorClass::Protocol
+    } else {
+        ErrorClass::Closed
+    }
+}

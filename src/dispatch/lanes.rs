@@ -1,0 +1,250 @@
+//! What this process knows of each lane: how many attempts are under way, and its breaker.
+//!
+//! A lane has one owner at a time, so this is plain state of one process, and still exact.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use crate::domain::breaker::Breaker;
+use crate::domain::id::EndpointId;
+use crate::store::LaneState;
+
+/// How long a lane is left alone that has no permit free; it is asked again sooner when one becomes free.
+const BUSY_REST: Duration = Duration::from_secs(1);
+
+/// How long a lane is left alone at once whose breaker is open: the breaker may close meanwhile, by an attempt that was
+/// under way when it opened, or the lane may change its owner.
+const REST_MAX: Duration = Duration::from_secs(30);
+
+/// All lanes of this process.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    lanes: Mutex<HashMap<EndpointId, Lane>>,
+    global: Arc<Semaphore>,
+    freed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    in_flight: u32,
+    breaker: Breaker,
+    /// Until when the open breaker keeps it closed, on the clock that never steps.
+    rest_until: Option<Duration>,
+    /// It had something due and no permit.
+    waiting: bool,
+    /// A permit was given back since then.
+    freed: bool,
+}
+
+/// The right to have one attempt under way. Gives itself back.
+#[derive(Debug)]
+pub(super) struct Permit {
+    lanes: Arc<Lanes>,
+    endpoint: EndpointId,
+    global: Option<OwnedSemaphorePermit>,
+    is_used: bool,
+}
+
+/// What a lane may do now.
+#[derive(Debug, Default)]
+pub(super) struct Reserved {
+    /// As many leases may be asked for.
+    pub(super) permits: Vec<Permit>,
+    /// The lane is to be left alone for so long.
+    pub(super) rest: Option<Duration>,
+}
+
+impl Lanes {
+    pub(super) fn new(max_in_flight: usize) -> Arc<Self> {
+        let global = Arc::new(Semaphore::new(max_in_flight.min(Semaphore::MAX_PERMITS)));
+        Arc::new(Self { lanes: Mutex::default(), global, freed: Notify::new() })
+    }
+
+    /// How many more attempts may begin, over all lanes.
+    pub(super) fn available(&self) -> usize {
+        self.global.available_permits()
+    }
+
+    /// Resolves after a permit was given back.
+    pub(super) async fn freed(&self) {
+        self.freed.notified().await;
+    }
+
+    /// Takes permits for one lane, at most `share`.
+    pub(super) fn reserve(
+        self: &Arc<Self>,
+        endpoint: &EndpointId,
+        max_in_flight: u32,
+        share: usize,
+        elapsed: Duration,
+    ) -> Reserved {
+        let mut lanes = self.lock();
+        let lane = lanes.entry(endpoint.clone()).or_default();
+        if let Some(rest) = lane.resting(elapsed) {
+            return Reserved { permits: Vec::new(), rest: Some(rest.min(REST_MAX)) };
+        }
+        let free = lane.breaker.cap(max_in_flight).saturating_sub(lane.in_flight);
+        if free == 0 {
+            lane.waiting = true;
+            lane.freed = false;
+            return Reserved { permits: Vec::new(), rest: Some(BUSY_REST) };
+        }
+        let mut permits = Vec::new();
+        while permits.len() < share.min(usize::try_from(free).unwrap_or(usize::MAX)) {
+            let Ok(global) = Arc::clone(&self.global).try_acquire_owned() else { break };
+            lane.in_flight += 1;
+            permits.push(Permit {
+                lanes: Arc::clone(self),
+                endpoint: endpoint.clone(),
+                global: Some(global),
+                is_used: false,
+            });
+        }
+        Reserved { permits, rest: None }
+    }
+
+    /// Lanes that had something due and no permit, and may have one now.
+    pub(super) fn take_waiting(&self) -> Vec<EndpointId> {
+        let mut lanes = self.lock();
+        let mut waiting = Vec::new();
+        for (endpoint, lane) in lanes.iter_mut().filter(|(_, lane)| lane.waiting && lane.freed) {
+            lane.waiting = false;
+            waiting.push(endpoint.clone());
+        }
+        waiting
+    }
+
+    /// Notes how an attempt ended. Answers what the lane remembers from now on, if that changes.
+    pub(super) fn note(
+        &self,
+        endpoint: &EndpointId,
+        success: bool,
+        elapsed: Duration,
+        at: Timestamp,
+    ) -> Option<LaneState> {
+        let mut lanes = self.lock();
+        let lane = lanes.entry(endpoint.clone()).or_default();
+        if !success && lane.resting(elapsed).is_some() {
+            // It was under way when the breaker opened, so it says nothing new.
+            return None;
+        }
+        let after = lane.breaker.after(success);
+        if after == lane.breaker {
+            return None;
+        }
+        lane.breaker = after;
+        lane.rest_until = after.rest().map(|rest| elapsed + rest);
+        Some(LaneState { breaker: after, at })
+    }
+
+    /// Takes over lanes from another owner, with what it remembered of the unhealthy ones.
+    pub(super) fn take_over(&self, gained: &HashSet<EndpointId>, states: &[(EndpointId, LaneState)]) {
+        let mut lanes = self.lock();
+        for endpoint in gained {
+            if let Some(lane) = lanes.get_mut(endpoint) {
+                lane.breaker = Breaker::default();
+                lane.rest_until = None;
+            }
+        }
+        for (endpoint, state) in states {
+            lanes.entry(endpoint.clone()).or_default().breaker = state.breaker;
+        }
+    }
+
+    fn release(&self, endpoint: &EndpointId) {
+        let mut lanes = self.lock();
+        if let Some(lane) = lanes.get_mut(endpoint) {
+            lane.in_flight = lane.in_flight.saturating_sub(1);
+            lane.freed = true;
+            if lane.in_flight == 0 && lane.breaker == Breaker::default() && !lane.waiting {
+                lanes.remove(endpoint);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<EndpointId, Lane>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lane {
+    fn resting(&self, elapsed: Duration) -> Option<Duration> {
+        self.rest_until?.checked_sub(elapsed).filter(|rest| !rest.is_zero())
+    }
+}
+
+impl Permit {
+    /// An attempt begins with it: the loop is to wake when it is given back. Unused, it goes back in silence, or a lane
+    /// that is due and yields nothing would be asked again without a pause.
+    pub(super) fn used(mut self) -> Self {
+        self.is_used = true;
+        self
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        // Given back before anybody is told.
+        drop(self.global.take());
+        self.lanes.release(&self.endpoint);
+        if self.is_used {
+            self.lanes.freed.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(100);
+
+    fn fail(lanes: &Lanes, times: u32) -> Option<LaneState> {
+        (0..times).map(|_| lanes.note(&"wh_1".into(), false, NOW, Timestamp::UNIX_EPOCH)).last().flatten()
+    }
+
+    #[test]
+    fn permits_keep_to_the_cap_of_the_lane_the_share_and_the_whole() {
+        let lanes = Lanes::new(5);
+        let first = lanes.reserve(&"wh_1".into(), 3, 9, NOW);
+        assert_eq!((first.permits.len(), first.rest), (3, None));
+        let full = lanes.reserve(&"wh_1".into(), 3, 9, NOW);
+        assert_eq!((full.permits.len(), full.rest), (0, Some(BUSY_REST)));
+        assert_eq!(lanes.reserve(&"wh_2".into(), 3, 1, NOW).permits.len(), 1);
+        assert_eq!(lanes.reserve(&"wh_3".into(), 9, 9, NOW).permits.len(), 2);
+        assert!(lanes.take_waiting().is_empty());
+        drop(first);
+        assert_eq!(lanes.take_waiting(), ["wh_1".into()]);
+        assert_eq!(lanes.available(), 5);
+    }
+
+    #[test]
+    fn an_open_breaker_rests_then_lets_one_probe_through() {
+        let lanes = Lanes::new(5);
+        let state = fail(&lanes, 10).unwrap();
+        assert_eq!(state.breaker.failures, 10);
+        let resting = lanes.reserve(&"wh_1".into(), 3, 9, NOW);
+        assert_eq!((resting.permits.len(), resting.rest), (0, Some(Duration::from_secs(30))));
+        assert_eq!(fail(&lanes, 5), None, "what was under way when it opened counts no more");
+        let later = NOW + Duration::from_secs(30);
+        let probe = lanes.reserve(&"wh_1".into(), 3, 9, later);
+        assert_eq!((probe.permits.len(), probe.rest), (1, None));
+        let closed = lanes.note(&"wh_1".into(), true, later, Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(closed.breaker, Breaker::default());
+        assert_eq!(lanes.reserve(&"wh_1".into(), 3, 9, later).permits.len(), 2);
+    }
+
+    #[test]
+    fn a_lane_that_is_taken_over_keeps_its_breaker() {
+        let lanes = Lanes::new(5);
+        fail(&lanes, 3);
+        let state = LaneState { breaker: Breaker { failures: 12 }, at: Timestamp::UNIX_EPOCH };
+        lanes.take_over(&["wh_1".into(), "wh_2".into()].into(), &[("wh_2".into(), state)]);
+        assert_eq!(lanes.reserve(&"wh_2".into(), 3, 9, NOW).permits.len(), 1);
+        assert_eq!(lanes.reserve(&"wh_1".into(), 3, 9, NOW).permits.len(), 3);
+    }
+}

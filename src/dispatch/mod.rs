@@ -1,0 +1,91 @@
+//! Serves lanes: leases what is due, posts it, records what came of it.
+//!
+//! `lease` -> render and sign (pure) -> `post` (the only network call, nothing locked) -> decide (pure) -> `finish`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::domain::id::GatewayId;
+use crate::domain::target::Networks;
+use crate::store::Store;
+
+mod attempt;
+pub mod client;
+mod connector;
+mod gather;
+mod lanes;
+mod pass;
+mod run;
+#[cfg(test)]
+mod tests;
+
+use crate::endpoints::EndpointCache;
+use client::Client;
+use gather::Gatherer;
+use lanes::Lanes;
+use pass::Passes;
+
+/// How the dispatcher works.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Attempts under way at once, over all endpoints.
+    pub max_in_flight: usize,
+    /// How long attempts under way may go on after a stop.
+    pub drain: Duration,
+    /// Networks that may be called although they are not public.
+    pub networks: Networks,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { max_in_flight: 512, drain: Duration::from_secs(20), networks: Networks::default() }
+    }
+}
+
+/// Serves the lanes that this gateway owns. See [`Dispatcher::run`].
+pub struct Dispatcher {
+    shared: Arc<Shared>,
+    passes: Passes,
+    gateway: GatewayId,
+    drain: Duration,
+}
+
+/// What every attempt needs.
+struct Shared {
+    store: Arc<dyn Store>,
+    endpoints: Arc<EndpointCache>,
+    clock: Arc<dyn Clock>,
+    client: Client,
+    lanes: Arc<Lanes>,
+    gatherer: Gatherer,
+}
+
+impl Dispatcher {
+    /// A dispatcher of this gateway. To be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new(
+        store: Arc<dyn Store>,
+        endpoints: Arc<EndpointCache>,
+        clock: Arc<dyn Clock>,
+        gateway: GatewayId,
+        settings: Settings,
+    ) -> Result<Self, rustls::Error> {
+        let shared = Arc::new(Shared {
+            gatherer: Gatherer::start(Arc::clone(&store)),
+            client: Client::new(settings.networks)?,
+            lanes: Lanes::new(settings.max_in_flight),
+            store,
+            endpoints,
+            clock,
+        });
+        Ok(Self { passes: Passes::new(Arc::clone(&shared)), shared, gateway, drain: settings.drain })
+    }
+}
+
+/// How long to wait after so many failures in a row, from 1: 100 ms, doubling to 5 s.
+fn backoff(failures: u32) -> Duration {
+    Duration::from_millis(100 << failures.saturating_sub(1).min(6)).min(Duration::from_secs(5))
+}

@@ -1,0 +1,148 @@
+//! One pass: what is due, for which there are permits, is leased and begun.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::attempt::{self, HOLD};
+use super::lanes::{Permit, Reserved};
+use super::{Shared, backoff};
+use crate::crash;
+use crate::domain::endpoint::EndpointSettings;
+use crate::domain::id::EndpointId;
+use crate::domain::ownership::Shards;
+use crate::endpoints::Snapshot;
+use crate::store::{Leased, Result, Want};
+
+/// How long a lane is left alone whose secret this gateway does not have.
+const UNSIGNED_REST: Duration = Duration::from_secs(60);
+/// How long to wait when lanes were due and nothing could be taken from them.
+const NOTHING_TAKEN: Duration = Duration::from_millis(50);
+/// How often the endpoint set is read before leases taken against a newer one are given up.
+const REFRESH_TRIES_MAX: u32 = 3;
+
+/// What passes remember, and the attempts they began.
+pub(super) struct Passes {
+    shared: Arc<Shared>,
+    pub(super) attempts: JoinSet<()>,
+    /// Endpoints that were warned about: their secrets are missing.
+    unsigned: HashSet<EndpointId>,
+}
+
+/// What is asked for, and the permits to do so.
+#[derive(Default)]
+struct Asked {
+    wants: Vec<Want>,
+    permits: HashMap<EndpointId, Vec<Permit>>,
+}
+
+impl Passes {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, attempts: JoinSet::new(), unsigned: HashSet::new() }
+    }
+
+    /// Begins what is due in these shards and may begin. Answers when something else falls due, if that is known;
+    /// zero when there may be more at once.
+    pub(super) async fn pass(&mut self, shards: Shards) -> Result<Option<Duration>> {
+        while self.attempts.try_join_next().is_some() {}
+        if self.shared.lanes.available() == 0 {
+            return Ok(None);
+        }
+        let due = self.shared.store.due(shards).await?;
+        let mut lanes = due.lanes;
+        let waiting = self.shared.lanes.take_waiting();
+        lanes.extend(waiting.into_iter().filter(|lane| shards.contains(lane)));
+        let mut seen = HashSet::new();
+        lanes.retain(|lane| seen.insert(lane.clone()));
+        let mut asked = self.ask(&lanes);
+        if asked.wants.is_empty() {
+            return Ok(due.next);
+        }
+        let taken = self.shared.clock.elapsed();
+        let leased = self.shared.store.lease(HOLD, &asked.wants).await?;
+        crash::point("leased");
+        // Also when nothing was taken: a lane may rest only because its endpoint was read too long ago.
+        let is_current = self.is_current(&leased).await;
+        if leased.leases.is_empty() {
+            let next = due.next.unwrap_or(Duration::MAX);
+            return Ok(Some(if asked.permits.is_empty() { next } else { next.min(NOTHING_TAKEN) }));
+        }
+        if is_current {
+            self.begin(leased, taken, &mut asked.permits);
+        }
+        Ok(Some(Duration::ZERO))
+    }
+
+    /// What to ask of each lane. The permits are shared out, so that slow endpoints cannot take them all at once.
+    fn ask(&mut self, lanes: &[EndpointId]) -> Asked {
+        let snapshot = self.shared.endpoints.snapshot();
+        let elapsed = self.shared.clock.elapsed();
+        let mut asked = Asked::default();
+        for (place, lane) in lanes.iter().enumerate() {
+            if self.is_unsigned(&snapshot, lane) {
+                asked.wants.push(Want { endpoint: lane.clone(), limit: 0, rest: Some(UNSIGNED_REST) });
+                continue;
+            }
+            // An endpoint that is unknown is asked for too: its deliveries are to be ended.
+            let max_in_flight = snapshot
+                .endpoint(lane)
+                .map_or(EndpointSettings::MAX_IN_FLIGHT_DEFAULT, |endpoint| endpoint.settings.max_in_flight);
+            let share = self.shared.lanes.available().div_ceil(lanes.len() - place);
+            let Reserved { permits, rest } = self.shared.lanes.reserve(lane, max_in_flight, share, elapsed);
+            if permits.is_empty() && rest.is_none() {
+                continue;
+            }
+            asked.wants.push(Want { endpoint: lane.clone(), limit: permits.len(), rest });
+            if !permits.is_empty() {
+                asked.permits.insert(lane.clone(), permits);
+            }
+        }
+        asked
+    }
+
+    /// Whether an endpoint is to be served and this gateway cannot sign for it. Says so once.
+    fn is_unsigned(&mut self, snapshot: &Snapshot, lane: &EndpointId) -> bool {
+        let endpoint = snapshot.endpoint(lane).filter(|endpoint| endpoint.disabled.is_none());
+        let is_unsigned = endpoint.is_some_and(|endpoint| !snapshot.can_sign(endpoint));
+        if !is_unsigned {
+            self.unsigned.remove(lane);
+        } else if self.unsigned.insert(lane.clone()) {
+            tracing::warn!(
+                endpoint.id = %lane,
+                "this gateway has no secret that signs for the endpoint, so its deliveries wait; give this gateway the \
+                 same config file and secrets as the others, or disable the endpoint"
+            );
+        }
+        is_unsigned
+    }
+
+    /// Whether the endpoints at hand are those that the leases were taken against, after reading them again if not.
+    async fn is_current(&self, leased: &Leased) -> bool {
+        for tries in 1..=REFRESH_TRIES_MAX {
+            if self.shared.endpoints.snapshot().generation() == leased.generation {
+                return true;
+            }
+            match self.shared.endpoints.refresh(self.shared.store.as_ref()).await {
+                // It may have gone on meanwhile: what was read after the lease is new enough.
+                Ok(()) => return true,
+                Err(error) => {
+                    tracing::warn!(%error, "the endpoints have changed and cannot be read");
+                    sleep(backoff(tries)).await;
+                }
+            }
+        }
+        false
+    }
+
+    fn begin(&mut self, leased: Leased, taken: Duration, permits: &mut HashMap<EndpointId, Vec<Permit>>) {
+        for lease in leased.leases {
+            // More than was asked for falls due again.
+            let Some(permit) = permits.get_mut(&lease.endpoint).and_then(Vec::pop) else { continue };
+            let (shared, permit) = (Arc::clone(&self.shared), permit.used());
+            self.attempts.spawn(async move { attempt::run(&shared, lease, taken, permit).await });
+        }
+    }
+}

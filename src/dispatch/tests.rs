@@ -1,0 +1,325 @@
+//! The dispatcher against a store in memory and an endpoint on a real socket.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::domain::delivery::{Class, Delivery, EndReason, ErrorClass, Status};
+use crate::domain::endpoint::{DisabledReason, Endpoint};
+use crate::domain::id::{EndpointId, EventId, MailKey, RequestId};
+use crate::domain::ownership::Shards;
+use crate::domain::plan::{Generation, Ingest, StoredEvent};
+use crate::endpoints::Secrets;
+use crate::outbound::request::tests::{event, settings};
+use crate::outbound::sign::Secret;
+use crate::store::*;
+
+/// Hands out leases of one lane, and keeps what is finished.
+#[derive(Default)]
+struct Fake {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    due: VecDeque<Lease>,
+    endpoints: Endpoints,
+    finished: Vec<Finished>,
+    wants: Vec<Want>,
+    failures: u32,
+    left: bool,
+    reads: u32,
+}
+
+impl Fake {
+    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.state.lock().unwrap())
+    }
+
+    fn fail(&self) -> Result<()> {
+        self.with(|state| match state.failures.checked_sub(1) {
+            Some(left) => {
+                state.failures = left;
+                Err(StoreError::Unavailable("down".into()))
+            }
+            None => Ok(()),
+        })
+    }
+
+    async fn finished(&self, count: usize) -> Vec<Finished> {
+        let wait = async {
+            while self.with(|state| state.finished.len()) < count {
+                self.changed.notified().await;
+            }
+        };
+        timeout(wait).await;
+        self.with(|state| state.finished.clone())
+    }
+}
+
+async fn timeout<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(10), future).await.unwrap()
+}
+
+#[async_trait]
+impl Store for Fake {
+    async fn ingest(&self, _: Ingest) -> Result<Ingested> {
+        unreachable!()
+    }
+    async fn due(&self, shards: Shards) -> Result<Due> {
+        self.fail()?;
+        let lane = |state: &mut State| state.due.front().map(|lease| lease.endpoint.clone());
+        let lanes = self.with(lane).into_iter().filter(|lane| shards.contains(lane)).collect();
+        Ok(Due { lanes, next: Some(Duration::from_millis(20)) })
+    }
+    async fn lease(&self, _: Duration, wants: &[Want]) -> Result<Leased> {
+        self.fail()?;
+        Ok(self.with(|state| {
+            state.wants.extend_from_slice(wants);
+            let limit = wants.iter().map(|want| want.limit).sum::<usize>().min(state.due.len());
+            Leased { leases: state.due.drain(..limit).collect(), generation: state.endpoints.generation }
+        }))
+    }
+    async fn finish(&self, finished: Vec<Finished>) -> Result<Vec<LeaseLost>> {
+        self.fail()?;
+        self.with(|state| state.finished.extend(finished));
+        self.changed.notify_one();
+        Ok(vec![])
+    }
+    async fn work(&self) {
+        std::future::pending::<()>().await;
+    }
+    async fn heartbeat(&self, gateway: &GatewayId, _: Duration) -> Result<Vec<GatewayId>> {
+        self.fail()?;
+        Ok(vec![gateway.clone()])
+    }
+    async fn leave(&self, _: &GatewayId) -> Result<()> {
+        self.with(|state| state.left = true);
+        Ok(())
+    }
+    async fn endpoints(&self) -> Result<Endpoints> {
+        self.fail()?;
+        Ok(self.with(|state| {
+            state.reads += 1;
+            state.endpoints.clone()
+        }))
+    }
+    async fn change_endpoints(&self, base: Generation, changes: &[Endpoint]) -> Result<Option<Generation>> {
+        Ok(self.with(|state| {
+            assert_eq!(base, state.endpoints.generation);
+            state.endpoints = Endpoints { generation: Generation(base.0 + 1), all: changes.to_vec() };
+            Some(state.endpoints.generation)
+        }))
+    }
+    async fn lane_states(&self, _: &[EndpointId]) -> Result<Vec<(EndpointId, LaneState)>> {
+        Ok(vec![])
+    }
+    async fn event(&self, _: &EventId) -> Result<Option<StoredEvent>> {
+        unreachable!()
+    }
+    async fn events(&self, _: &PageQuery) -> Result<Page<StoredEvent>> {
+        unreachable!()
+    }
+    async fn request(&self, _: &RequestId) -> Result<Option<StoredRequest>> {
+        unreachable!()
+    }
+    async fn deliveries_of(&self, _: &EventId) -> Result<Vec<Delivery>> {
+        unreachable!()
+    }
+    async fn deliveries(&self, _: Status, _: &PageQuery) -> Result<Page<Delivery>> {
+        unreachable!()
+    }
+    async fn ready(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn lease(token: u64) -> Lease {
+    let event = Some(event());
+    let endpoint = "wh_1".into();
+    Lease { event_id: "evt_1".into(), endpoint, class: Class::Normal, mail: MailKey(1), number: 1, token, event }
+}
+
+fn endpoint(url: &str) -> Endpoint {
+    Endpoint { id: "wh_1".into(), settings: settings(url), disabled: None, created_at: jiff::Timestamp::UNIX_EPOCH }
+}
+
+/// A server that answers every request so.
+async fn answering(status: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/in", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut buffer = [0; 8192];
+                while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {
+                    let head = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+                    stream.write_all(head.as_bytes()).await.unwrap();
+                }
+            });
+        }
+    });
+    url
+}
+
+struct Running {
+    store: Arc<Fake>,
+    stop: watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+fn start(endpoints: Vec<Endpoint>, leases: u64, secret: Option<&str>, change: impl FnOnce(&mut State)) -> Running {
+    start_by(Arc::new(SystemClock::new()), endpoints, leases, secret, change)
+}
+
+fn start_by(
+    clock: Arc<dyn Clock>,
+    endpoints: Vec<Endpoint>,
+    leases: u64,
+    secret: Option<&str>,
+    change: impl FnOnce(&mut State),
+) -> Running {
+    let store = Arc::new(Fake::default());
+    store.with(|state| {
+        state.endpoints = Endpoints { generation: Generation(1), all: endpoints };
+        state.due.extend((0..leases).map(lease));
+        change(state);
+    });
+    let secrets: Secrets = secret.into_iter().map(|text| ("wh_1".into(), vec![Secret::parse(text).unwrap()])).collect();
+    let networks = Networks::parse(&["127.0.0.0/8"]).unwrap();
+    let settings = Settings { networks, drain: Duration::from_millis(200), ..Settings::default() };
+    let gateway = GatewayId::random([1; 16]);
+    let cache = Arc::new(EndpointCache::new(secrets));
+    let dispatcher = Dispatcher::new(Arc::clone(&store) as _, cache, clock, gateway, settings).unwrap();
+    let (stop, stopped) = watch::channel(false);
+    Running { store, stop, task: tokio::spawn(dispatcher.run(stopped)) }
+}
+
+const SECRET: Option<&str> = Some("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD");
+
+#[tokio::test]
+async fn what_is_due_is_delivered_though_the_store_fails_at_first() {
+    let endpoint = endpoint(&answering("204 No Content").await);
+    let running = start(vec![endpoint], 5, SECRET, |state| state.failures = 3);
+    let finished = running.store.finished(5).await;
+    assert!(finished.iter().all(|one| one.then == Then::End(Status::Delivered, None)));
+    assert!(finished.iter().all(|one| one.attempt.as_ref().unwrap().status == Some(204)));
+    assert!(running.store.with(|state| state.wants.iter().all(|want| want.limit <= 2)));
+    running.stop.send(true).unwrap();
+    timeout(running.task).await.unwrap();
+    assert!(running.store.with(|state| state.left));
+}
+
+#[tokio::test]
+async fn a_failed_attempt_is_retried_and_the_lane_remembers_it() {
+    let endpoint = endpoint("http://127.0.0.1:1/");
+    let running = start(vec![endpoint], 1, SECRET, |_| {});
+    let finished = running.store.finished(1).await;
+    assert!(matches!(finished[0].then, Then::Retry(after) if after >= Duration::from_secs(5)));
+    assert_eq!(finished[0].attempt.as_ref().unwrap().error, Some(ErrorClass::Connect));
+    assert_eq!(finished[0].lane.unwrap().breaker.failures, 1);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_gone_is_disabled_and_the_rest_is_skipped() {
+    let endpoint = endpoint(&answering("410 Gone").await);
+    let running = start(vec![endpoint], 3, SECRET, |_| {});
+    let finished = running.store.finished(3).await;
+    assert_eq!(finished[0].then, Then::End(Status::Skipped, Some(EndReason::Gone)));
+    assert_eq!(finished[2].then, Then::End(Status::Skipped, Some(EndReason::Disabled)));
+    let stored = running.store.with(|state| state.endpoints.clone());
+    assert_eq!(stored.all[0].disabled.as_ref().unwrap().reason, DisabledReason::Gone);
+}
+
+#[tokio::test]
+async fn a_delivery_without_its_endpoint_or_event_ends() {
+    let deleted = start(vec![], 1, SECRET, |_| {});
+    let finished = deleted.store.finished(1).await;
+    assert_eq!(finished[0].then, Then::End(Status::Canceled, Some(EndReason::Deleted)));
+
+    let expired = start(vec![endpoint("http://127.0.0.1:1/")], 1, SECRET, |state| state.due[0].event = None);
+    let finished = expired.store.finished(1).await;
+    assert_eq!(finished[0].then, Then::End(Status::Failed, Some(EndReason::Expired)));
+}
+
+#[tokio::test]
+async fn an_endpoint_without_a_secret_is_put_to_rest_and_not_asked_for() {
+    let running = start(vec![endpoint("http://127.0.0.1:1/")], 1, None, |_| {});
+    timeout(async {
+        while running.store.with(|state| state.wants.is_empty()) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert!(running.store.with(|state| state.wants.iter().all(|want| want.limit == 0 && want.rest.is_some())));
+    assert!(running.store.with(|state| state.finished.is_empty()));
+}
+
+/// Seventy seconds pass between any two looks at it.
+#[derive(Default)]
+struct Leaping(AtomicU64);
+
+impl Clock for Leaping {
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::UNIX_EPOCH
+    }
+    fn elapsed(&self) -> Duration {
+        Duration::from_secs(self.0.fetch_add(70, Ordering::SeqCst))
+    }
+}
+
+#[tokio::test]
+async fn what_is_left_of_the_hold_must_suffice_or_nothing_is_sent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = endpoint(&format!("http://{}/", listener.local_addr().unwrap()));
+    let running = start_by(Arc::new(Leaping::default()), vec![endpoint], 1, SECRET, |_| {});
+    timeout(async {
+        while running.store.with(|state| !state.due.is_empty()) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    let called = tokio::time::timeout(Duration::from_millis(200), listener.accept()).await;
+    assert!(called.is_err());
+    assert!(running.store.with(|state| state.finished.is_empty()));
+}
+
+#[tokio::test]
+async fn a_stop_leaves_and_waits_no_longer_than_it_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = endpoint(&format!("http://{}/", listener.local_addr().unwrap()));
+    let running = start(vec![endpoint], 1, SECRET, |_| {});
+    let _silent = timeout(listener.accept()).await.unwrap();
+    running.stop.send(true).unwrap();
+    tokio::time::timeout(Duration::from_secs(2), running.task).await.unwrap().unwrap();
+    assert!(running.store.with(|state| state.left && state.finished.is_empty()));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_has_moved_meanwhile_is_not_gone() {
+    let old = endpoint(&answering("410 Gone").await);
+    let running = start(vec![old], 0, SECRET, |_| {});
+    timeout(async {
+        while running.store.with(|state| state.reads) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    // The address changes while the attempt is under way: the lease still carries the generation that was read.
+    running.store.with(|state| {
+        state.endpoints.all[0].settings.url = "http://127.0.0.1:1/new".into();
+        state.due.push_back(lease(1));
+    });
+    let finished = running.store.finished(1).await;
+    assert_eq!(finished[0].then, Then::Retry(Duration::from_secs(5)));
+    assert!(running.store.with(|state| state.endpoints.all[0].disabled.is_none()));
+}

@@ -1,0 +1,20 @@
+//! Sources: who may call in, and how they prove it.
+
+use std::fmt;
+
+use waypost_providers::{Keys, Provider};
+
+/// One source of the config file.
+#[derive(Clone)]
+pub struct Source {
+    /// Its provider.
+    pub provider: &'static dyn Provider,
+    /// The keys that its requests are verified with.
+    pub keys: Keys,
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("provider", &self.provider.name()).field("keys", &self.keys).finish()
+    }
+}

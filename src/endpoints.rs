@@ -1,0 +1,116 @@
+//! The endpoint set as this gateway last read it, and what its own config file says: endpoints and their secrets.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use jiff::Timestamp;
+
+use crate::domain::endpoint::{Endpoint, EndpointSettings, reconcile};
+use crate::domain::id::EndpointId;
+use crate::domain::plan::Generation;
+use crate::outbound::sign::{Secret, can_sign};
+use crate::store::{Endpoints, Result, Store};
+
+/// The live secrets of each endpoint.
+pub type Secrets = BTreeMap<EndpointId, Vec<Secret>>;
+
+/// The endpoints of a config file.
+pub type FileEndpoints = BTreeMap<EndpointId, EndpointSettings>;
+
+/// Endpoints and secrets, read without waiting. Ingest plans with it, the dispatcher sends with it.
+#[derive(Debug, Default)]
+pub struct EndpointCache {
+    snapshot: RwLock<Snapshot>,
+    file: tokio::sync::Mutex<File>,
+}
+
+/// The config file's endpoints.
+#[derive(Debug, Default)]
+struct File {
+    endpoints: FileEndpoints,
+    read_at: Timestamp,
+    /// The store has yet to be given it.
+    is_new: bool,
+}
+
+/// Endpoints and secrets of one moment; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    endpoints: Arc<Endpoints>,
+    secrets: Arc<Secrets>,
+}
+
+impl Snapshot {
+    /// The endpoint set's generation.
+    pub fn generation(&self) -> Generation {
+        self.endpoints.generation
+    }
+
+    /// All endpoints, in the order of their ids.
+    pub fn all(&self) -> &[Endpoint] {
+        &self.endpoints.all
+    }
+
+    /// One endpoint.
+    pub fn endpoint(&self, id: &EndpointId) -> Option<&Endpoint> {
+        let place = self.endpoints.all.binary_search_by(|endpoint| endpoint.id.cmp(id)).ok()?;
+        self.endpoints.all.get(place)
+    }
+
+    /// The live secrets of an endpoint; none if this gateway was given none.
+    pub fn secrets(&self, id: &EndpointId) -> &[Secret] {
+        self.secrets.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether this gateway can sign what this endpoint is to get.
+    pub fn can_sign(&self, endpoint: &Endpoint) -> bool {
+        can_sign(&endpoint.settings.signatures, self.secrets(&endpoint.id))
+    }
+}
+
+impl EndpointCache {
+    /// A cache that holds these secrets, and no endpoint before the first [`EndpointCache::refresh`].
+    pub fn new(secrets: Secrets) -> Self {
+        let cache = Self::default();
+        cache.replace_secrets(secrets);
+        cache
+    }
+
+    /// What it holds now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes the endpoints of a config file, to be brought to the store by the next [`EndpointCache::refresh`].
+    pub async fn replace_file(&self, endpoints: FileEndpoints, secrets: Secrets, read_at: Timestamp) {
+        let mut file = self.file.lock().await;
+        *file = File { endpoints, read_at, is_new: true };
+        self.replace_secrets(secrets);
+    }
+
+    /// Reads the endpoint set from the store, and gives the store this gateway's config file where it has not had it:
+    /// after it was read, and after the store was emptied (its generation is 0 then). So what is planned with a
+    /// snapshot of a refreshed cache never misses an endpoint of the file.
+    ///
+    /// # Errors
+    /// When the store cannot be used; then it holds what it held.
+    pub async fn refresh(&self, store: &dyn Store) -> Result<()> {
+        // One at a time, so that an earlier answer never replaces a later one.
+        let mut file = self.file.lock().await;
+        let mut endpoints = store.endpoints().await?;
+        while file.is_new || endpoints.generation == Generation::default() {
+            let changes = reconcile(&endpoints.all, &file.endpoints, file.read_at);
+            let is_same = changes.is_empty() && endpoints.generation != Generation::default();
+            // Another gateway may have been first; then the set is read and compared again.
+            file.is_new = !is_same && store.change_endpoints(endpoints.generation, &changes).await?.is_none();
+            endpoints = store.endpoints().await?;
+        }
+        endpoints.all.sort_by(|one, other| one.id.cmp(&other.id));
+        self.snapshot.write().unwrap_or_else(PoisonError::into_inner).endpoints = Arc::new(endpoints);
+        Ok(())
+    }
+
+    fn replace_secrets(&self, secrets: Secrets) {
+        self.snapshot.write().unwrap_or_else(PoisonError::into_inner).secrets = Arc::new(secrets);
+    }
+}

@@ -1,0 +1,214 @@
+//! `/v1`: what was received, what it meant, and what became of it. Every route needs an API key of scope `read`;
+//! errors are RFC 9457: `401` without a known key, `403` without the scope, `404` where nothing is, `400` for a wrong
+//! query, `503` with `Retry-After` when the store cannot be read.
+
+use actix_web::http::header::X_CONTENT_TYPE_OPTIONS;
+use actix_web::web::{Data, Json, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use waypost_providers::{Headers, Kind};
+
+use super::auth::authorize;
+use super::lists::{Filter, List, ListQuery};
+use super::problem::Problem;
+use super::state::Gateway;
+use crate::domain::access::Scope;
+use crate::domain::delivery::Delivery;
+use crate::domain::id::{EventId, RequestId};
+use crate::domain::plan::StoredEvent;
+use crate::store::{Page, PageQuery, Store, StoredRequest};
+
+/// How many parts of the list one filtered list reads at most; it then answers what it found, and where to go on.
+const READS_MAX: usize = 20;
+
+type Answer<T> = Result<Json<T>, Problem>;
+
+/// `GET /v1/events?type=&source=&limit=&cursor=`: events, latest first. A filtered part may hold fewer than asked for
+/// and still have more after it.
+pub(super) async fn events(request: HttpRequest, gateway: Data<Gateway>) -> Answer<List<EventView>> {
+    authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    let query = ListQuery::read(request.query_string())?;
+    let page = query.page()?;
+    let filter = query.filter()?;
+    let found = filtered(gateway.store.as_ref(), page, &filter).await?;
+    Ok(Json(Page { items: found.items.into_iter().map(EventView::from).collect(), next: found.next }.into()))
+}
+
+/// Reads on until enough is found. Never asks for more rows than are still wanted, so no row is read and left out.
+async fn filtered(store: &dyn Store, wanted: PageQuery, filter: &Filter) -> Result<Page<StoredEvent>, Problem> {
+    let mut items = Vec::new();
+    let mut cursor = wanted.cursor;
+    for _ in 0..READS_MAX {
+        let limit = wanted.limit - items.len();
+        let page = store.events(&PageQuery { cursor, limit }).await?;
+        items.extend(page.items.into_iter().filter(|event| filter.wants(event)));
+        cursor = page.next;
+        if cursor.is_none() || items.len() >= wanted.limit {
+            break;
+        }
+    }
+    Ok(Page { items, next: cursor })
+}
+
+/// `GET /v1/events/{id}`: one event.
+pub(super) async fn event(request: HttpRequest, gateway: Data<Gateway>, id: Path<String>) -> Answer<EventView> {
+    authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    Ok(Json(find(&gateway, &id).await?.into()))
+}
+
+/// `GET /v1/events/{id}/raw`: the request that the event was read from. Its body is base64, so that nothing a sender
+/// wrote is ever rendered by a browser.
+pub(super) async fn raw(
+    request: HttpRequest,
+    gateway: Data<Gateway>,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    let event = find(&gateway, &id).await?;
+    let stored = gateway.store.request(&event.request_id).await?.ok_or(Problem::NotFound("request"))?;
+    Ok(HttpResponse::Ok().insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff")).json(RequestView::from(stored)))
+}
+
+/// `GET /v1/events/{id}/deliveries`: what became of it at each endpoint, attempt by attempt. Why an attempt failed,
+/// and what was answered, is told to scope `admin` only.
+pub(super) async fn deliveries_of(
+    request: HttpRequest,
+    gateway: Data<Gateway>,
+    id: Path<String>,
+) -> Answer<List<Delivery>> {
+    let key = authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    let event = find(&gateway, &id).await?;
+    let items = gateway.store.deliveries_of(&event.id).await?;
+    Ok(Json(shown(Page { items, next: None }, key.may(Scope::Admin)).into()))
+}
+
+/// `GET /v1/deliveries?status=&limit=&cursor=`: deliveries in one status, latest first; dead letters are
+/// `status=failed`. A part may hold fewer than asked for and still have more after it.
+pub(super) async fn deliveries(request: HttpRequest, gateway: Data<Gateway>) -> Answer<List<Delivery>> {
+    let key = authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    let query = ListQuery::read(request.query_string())?;
+    let page = gateway.store.deliveries(query.status()?, &query.page()?).await?;
+    Ok(Json(shown(page, key.may(Scope::Admin)).into()))
+}
+
+/// Whatever else is asked for: `404`.
+pub(super) async fn nothing() -> Result<HttpResponse, Problem> {
+    Err(Problem::NotFound("route"))
+}
+
+async fn find(gateway: &Gateway, id: &str) -> Result<StoredEvent, Problem> {
+    gateway.store.event(&EventId::from(id)).await?.ok_or(Problem::NotFound("event"))
+}
+
+/// An attempt's error and answer tell of the network behind an endpoint, so they are for scope `admin`.
+fn shown(mut page: Page<Delivery>, is_admin: bool) -> Page<Delivery> {
+    if !is_admin {
+        for attempt in page.items.iter_mut().flat_map(|delivery| &mut delivery.attempts) {
+            attempt.error = None;
+            attempt.answer = None;
+        }
+    }
+    page
+}
+
+/// An event as the API shows it.
+#[derive(Debug, Serialize)]
+pub(super) struct EventView {
+    id: EventId,
+    #[serde(rename = "type")]
+    kind: Kind,
+    created_at: String,
+    data: Box<RawValue>,
+    source: String,
+    received_at: Timestamp,
+    request_id: RequestId,
+}
+
+impl From<StoredEvent> for EventView {
+    fn from(event: StoredEvent) -> Self {
+        Self {
+            id: event.id,
+            kind: event.kind,
+            created_at: event.created_at,
+            data: event.data,
+            source: event.source,
+            received_at: event.received_at,
+            request_id: event.request_id,
+        }
+    }
+}
+
+/// A request as the API shows it.
+#[derive(Debug, Serialize)]
+struct RequestView {
+    id: RequestId,
+    source: String,
+    received_at: Timestamp,
+    headers: Headers,
+    body_base64: String,
+    unmapped: u32,
+    unreadable: u32,
+}
+
+impl From<StoredRequest> for RequestView {
+    fn from(stored: StoredRequest) -> Self {
+        Self {
+            id: stored.id,
+            source: stored.request.source.to_string(),
+            received_at: stored.request.received_at,
+            headers: stored.request.headers,
+            body_base64: STANDARD.encode(&stored.request.body),
+            unmapped: stored.unmapped,
+            unreadable: stored.unreadable,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::delivery::{Attempt, ErrorClass, Status};
+    use crate::domain::id::{DeliveryId, EndpointId};
+
+    #[test]
+    fn only_admin_is_told_why_an_attempt_failed() {
+        let attempt = Attempt {
+            number: 1,
+            started_at: Timestamp::UNIX_EPOCH,
+            duration_ms: 5,
+            status: None,
+            error: Some(ErrorClass::Blocked),
+            answer: Some("secret".into()),
+        };
+        let delivery = Delivery {
+            id: DeliveryId::from("dlv_1"),
+            event_id: EventId::from("evt_1"),
+            endpoint_id: EndpointId::from("wh_1"),
+            status: Status::Pending,
+            reason: None,
+            begun: 1,
+            begun_at: None,
+            due_at: None,
+            ended_at: None,
+            attempts: vec![attempt],
+        };
+        let page = Page { items: vec![delivery], next: None };
+        assert_eq!(shown(page.clone(), true), page);
+        let json = serde_json::to_string(&List::from(shown(page, false))).unwrap();
+        assert!(!json.contains("blocked") && !json.contains("secret"), "{json}");
+        assert!(json.ends_with(r#""has_more":false}"#), "{json}");
+    }
+
+    #[test]
+    fn an_event_is_shown_with_its_data_as_stored() {
+        let stored = r#"{"id":"evt_1","type":"email.sent","created_at":"2026-03-14T09:27:01.044Z","data":{"b":1,"a":2},
+            "source":"resend","received_at":"2026-03-14T09:27:02Z","request_id":"req_1","mail":7,"endpoints":["wh_1"]}"#;
+        let view = EventView::from(serde_json::from_str::<StoredEvent>(stored).unwrap());
+        let shown = r#"{"id":"evt_1","type":"email.sent","created_at":"2026-03-14T09:27:01.044Z","data":{"b":1,"a":2},"source":"resend","received_at":"2026-03-14T09:27:02Z","request_id":"req_1"}"#;
+        assert_eq!(serde_json::to_string(&view).unwrap(), shown);
+    }
+}

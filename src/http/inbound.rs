@@ -1,0 +1,146 @@
+//! The callback of the providers: verify, read, plan, commit, answer.
+
+use std::time::Duration;
+
+use actix_web::http::header::{CONTENT_LENGTH, HeaderMap};
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use waypost_providers::{Headers, Parsed, Request, Verified};
+
+use super::body;
+use super::problem::Problem;
+use super::state::Gateway;
+use crate::domain::fan_out;
+use crate::domain::plan::Generation;
+use crate::domain::source::Source;
+use crate::store::Ingested;
+
+/// The source behind `POST /api/webhooks`.
+const DEFAULT_SOURCE: &str = "default";
+/// Names that end in this are of inbound mail, which a provider drops for good on any `4xx`.
+const MAIL_SUFFIX: &str = "-inbound";
+/// A provider is answered within a second, whatever the store does.
+const STORE_WITHIN: Duration = Duration::from_millis(900);
+/// How often an ingest is planned before it is given up; each time the endpoint set has just changed.
+const PLANS_MAX: usize = 5;
+
+/// `POST /in/{source}`.
+///
+/// | status | when |
+/// | --- | --- |
+/// | `200` `{"received":true}` | stored, or stored before; also what is unknown or unreadable, which is kept raw |
+/// | `400` | the body broke off or is malformed HTTP |
+/// | `401` | the signature is wrong, missing or stale; worth another try |
+/// | `404` | there is no such source (`503` where its name ends in `-inbound`) |
+/// | `406` | Mailgun: signature fields missing or of the wrong shape, or a token used again for other content |
+/// | `408` | the body took longer than `server.body_timeout_s` |
+/// | `413` | the body is over `server.body_bytes_max` |
+/// | `500` | an event could not be written; nothing was stored |
+/// | `503` with `Retry-After` | the store is down or slow, too much is under way, or the gateway is shutting down |
+pub(super) async fn receive(
+    request: HttpRequest,
+    payload: Payload,
+    gateway: Data<Gateway>,
+    source: Path<String>,
+) -> HttpResponse {
+    answer(&source, accept(&request, payload, &gateway, &source).await)
+}
+
+/// `POST /api/webhooks`: the same for the source named `default`, with the same answers.
+pub(super) async fn receive_default(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) -> HttpResponse {
+    answer(DEFAULT_SOURCE, accept(&request, payload, &gateway, DEFAULT_SOURCE).await)
+}
+
+async fn accept(request: &HttpRequest, payload: Payload, gateway: &Gateway, name: &str) -> Result<(), Problem> {
+    let _permit = gateway.admit()?;
+    let source = gateway.source(name).ok_or_else(|| unknown(name))?;
+    let limits = gateway.limits;
+    let body = body::read(payload, length(request.headers()), limits.body_bytes_max, limits.body_timeout).await?;
+    let received_at = gateway.clock.now();
+    let headers = headers(request.headers());
+    let request = Request { source: name.into(), received_at, headers, body };
+    let Source { provider, keys } = source;
+    let verified = provider.verify(request, &keys, received_at).map_err(|error| {
+        let refusal = provider.refusal(&error);
+        Problem::NotProven { error, refusal }
+    })?;
+    let parsed = provider.parse(&verified);
+    tokio::time::timeout(STORE_WITHIN, store(gateway, verified, &parsed)).await.map_err(|_| Problem::StoreSlow)?
+}
+
+/// Commits what was read, against the endpoint set as it is.
+async fn store(gateway: &Gateway, verified: Verified, parsed: &[Parsed]) -> Result<(), Problem> {
+    let cache = &gateway.endpoints;
+    // Before the first refresh nothing can be planned: it might miss an endpoint.
+    if cache.snapshot().generation() == Generation::default() {
+        cache.refresh(gateway.store.as_ref()).await?;
+    }
+    for _ in 0..PLANS_MAX {
+        let endpoints = cache.snapshot();
+        let ingest = fan_out::plan(verified.clone(), parsed, endpoints.generation(), endpoints.all())?;
+        match gateway.store.ingest(ingest).await? {
+            Ingested::Stored { .. } => return Ok(()),
+            Ingested::Forged => return Err(Problem::Forged),
+            Ingested::Stale => cache.refresh(gateway.store.as_ref()).await?,
+        }
+    }
+    Err(Problem::Unsettled)
+}
+
+fn unknown(name: &str) -> Problem {
+    if name.ends_with(MAIL_SUFFIX) { Problem::UnknownMailSource } else { Problem::UnknownSource }
+}
+
+fn answer(source: &str, result: Result<(), Problem>) -> HttpResponse {
+    match result {
+        Ok(()) => HttpResponse::Ok().content_type("application/json").body(r#"{"received":true}"#),
+        Err(problem) => {
+            let answer = problem.plain();
+            // A name that is no source's was chosen by the caller, so it is not repeated.
+            let source = match problem {
+                Problem::UnknownSource | Problem::UnknownMailSource => "",
+                _ => source,
+            };
+            let status = answer.status().as_u16();
+            tracing::warn!(source.name = source, http.status = status, error = %problem, "webhook refused");
+            answer
+        }
+    }
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn headers(fields: &HeaderMap) -> Headers {
+    fields.iter().map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body::to_bytes;
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn success_is_answered_to_the_letter() {
+        let answer = answer("resend", Ok(()));
+        assert_eq!(answer.status().as_u16(), 200);
+        assert_eq!(to_bytes(answer.into_body()).await.unwrap(), r#"{"received":true}"#);
+    }
+
+    #[test]
+    fn an_unknown_name_of_inbound_mail_does_not_lose_the_mail() {
+        assert_eq!(answer("x", Err(unknown("x"))).status().as_u16(), 404);
+        assert_eq!(answer("x", Err(unknown("sendgrid-inbound"))).status().as_u16(), 503);
+    }
+
+    #[test]
+    fn headers_are_taken_over_as_received() {
+        let request = TestRequest::post().append_header(("Svix-Id", "msg_1")).append_header(("content-length", "12"));
+        let request = request.to_http_request();
+        assert_eq!(headers(request.headers()).get("svix-id"), Some("msg_1"));
+        assert_eq!(length(request.headers()), Some(12));
+    }
+}

@@ -1,0 +1,150 @@
+//! Lists: what a caller may ask of one, and how it is answered.
+
+use serde::{Deserialize, Serialize};
+use waypost_providers::Kind;
+
+use super::problem::Problem;
+use crate::domain::delivery::Status;
+use crate::domain::plan::StoredEvent;
+use crate::domain::subscription::Subscription;
+use crate::store::{Page, PageQuery};
+
+const LIMIT_DEFAULT: usize = 20;
+const LIMIT_MAX: usize = 100;
+
+/// The query of a list, as sent.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    limit: Option<String>,
+    cursor: Option<String>,
+    #[serde(rename = "type")]
+    types: Option<String>,
+    source: Option<String>,
+    status: Option<String>,
+}
+
+impl ListQuery {
+    /// Reads a query string.
+    ///
+    /// # Errors
+    /// When a parameter is unknown or there twice.
+    pub(super) fn read(text: &str) -> Result<Self, Problem> {
+        let query = actix_web::web::Query::<Self>::from_query(text);
+        query.map(actix_web::web::Query::into_inner).map_err(|error| Problem::BadQuery(error.to_string()))
+    }
+
+    /// Which part of the list.
+    pub(super) fn page(&self) -> Result<PageQuery, Problem> {
+        let limit = match &self.limit {
+            None => LIMIT_DEFAULT,
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|limit| (1..=LIMIT_MAX).contains(limit))
+                .ok_or_else(|| Problem::BadQuery(format!("`limit` is a number from 1 to {LIMIT_MAX}")))?,
+        };
+        Ok(PageQuery { cursor: self.cursor.clone().filter(|cursor| !cursor.is_empty()), limit })
+    }
+
+    /// Which events.
+    pub(super) fn filter(self) -> Result<Filter, Problem> {
+        if self.status.is_some() {
+            return Err(Problem::BadQuery("events have no `status`; ask /v1/deliveries".into()));
+        }
+        let words = |types: String| types.split(',').map(str::to_owned).collect();
+        let types = Subscription::new(self.types.map(words).unwrap_or_default());
+        let types = types.map_err(|error| Problem::BadQuery(format!("`type`: {error}")))?;
+        Ok(Filter { types, source: self.source })
+    }
+
+    /// Which deliveries.
+    pub(super) fn status(&self) -> Result<Status, Problem> {
+        if self.types.is_some() || self.source.is_some() {
+            return Err(Problem::BadQuery("deliveries are listed by `status` only".into()));
+        }
+        self.status.as_deref().and_then(Status::by_name).ok_or_else(|| {
+            let words = Status::ALL.map(|status| format!("`{}`", status.as_str())).join(", ");
+            Problem::BadQuery(format!("`status` is one of {words}"))
+        })
+    }
+}
+
+/// Which events are asked for.
+#[derive(Debug)]
+pub(super) struct Filter {
+    types: Subscription,
+    source: Option<String>,
+}
+
+impl Filter {
+    pub(super) fn wants(&self, event: &StoredEvent) -> bool {
+        self.wants_parts(event.kind, &event.source)
+    }
+
+    fn wants_parts(&self, kind: Kind, source: &str) -> bool {
+        self.types.wants(kind) && self.source.as_deref().is_none_or(|wanted| wanted == source)
+    }
+}
+
+/// A part of a list, as answered.
+#[derive(Debug, Serialize)]
+pub(super) struct List<T> {
+    data: Vec<T>,
+    has_more: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+}
+
+impl<T> From<Page<T>> for List<T> {
+    fn from(page: Page<T>) -> Self {
+        Self { data: page.items, has_more: page.next.is_some(), cursor: page.next }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told<T: std::fmt::Debug>(result: Result<T, Problem>) -> String {
+        match result.unwrap_err() {
+            Problem::BadQuery(told) => told,
+            other => panic!("expected a bad query, got {other}"),
+        }
+    }
+
+    #[test]
+    fn a_limit_is_1_to_100_and_20_when_not_told() {
+        let limit = |query| ListQuery::read(query)?.page().map(|page| page.limit);
+        assert_eq!(limit("").unwrap(), 20);
+        assert_eq!(limit("limit=100").unwrap(), 100);
+        for wrong in ["limit=0", "limit=101", "limit=-1", "limit=many", "limit="] {
+            assert_eq!(told(limit(wrong)), "`limit` is a number from 1 to 100", "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_parameter_is_an_error_and_not_ignored() {
+        assert!(told(ListQuery::read("typ=email.sent")).contains("`typ`"));
+        assert!(told(ListQuery::read("source=a").unwrap().status()).contains("`status` only"));
+        assert!(told(ListQuery::read("status=failed").unwrap().filter()).contains("/v1/deliveries"));
+    }
+
+    #[test]
+    fn events_are_filtered_by_type_and_source() {
+        let wants = |query, kind, source| ListQuery::read(query).unwrap().filter().unwrap().wants_parts(kind, source);
+        assert!(wants("", Kind::DomainVerified, "resend"));
+        assert!(wants("type=email.sent,email.bounced", Kind::Bounced, "resend"));
+        assert!(!wants("type=email.*", Kind::DomainVerified, "resend"));
+        assert!(!wants("source=mailgun", Kind::Bounced, "resend"));
+        assert!(told(ListQuery::read("type=bounce").unwrap().filter()).contains("unknown event `bounce`"));
+    }
+
+    #[test]
+    fn a_status_is_one_of_five_words() {
+        let status = |query| ListQuery::read(query)?.status();
+        assert_eq!(status("status=failed").unwrap(), Status::Failed);
+        assert!(told(status("status=dead")).contains("`failed`"));
+        assert!(told(status("")).contains("`pending`"));
+    }
+}

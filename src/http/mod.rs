@@ -1,0 +1,13 @@
+//! Requests in: the providers' callbacks, and the API.
+//!
+//! [`routes::configure`] is the whole table of routes; [`problem::Problem`] chooses every status that is no success.
+
+mod api;
+mod auth;
+mod body;
+mod health;
+mod inbound;
+mod lists;
+pub mod problem;
+pub mod routes;
+pub mod state;

@@ -1,0 +1,216 @@
+//! The one place that chooses a status. The reply says less than the log.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header;
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use serde_json::json;
+use waypost_providers::{Refusal, VerifyError};
+
+use crate::domain::access::Scope;
+use crate::domain::fan_out::PlanError;
+use crate::store::StoreError;
+
+/// Seconds after which it is worth trying again, told with every `503`.
+const RETRY_AFTER_S: &str = "5";
+
+/// Why a request was not done. The text is for the log; it holds nothing that the caller sent.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// No source has this name.
+    #[error("unknown source")]
+    UnknownSource,
+    /// No source has this name, which is one of inbound mail: a final answer would lose the mail.
+    #[error("unknown source of inbound mail")]
+    UnknownMailSource,
+    /// The body is over the limit.
+    #[error("the body is larger than {0} bytes")]
+    BodyTooLarge(usize),
+    /// The body did not arrive in time.
+    #[error("the body took too long")]
+    BodyTooSlow,
+    /// The body ended early or was malformed.
+    #[error("the body could not be read")]
+    BodyBroken,
+    /// The provider did not prove itself.
+    #[error("not proven: {error}")]
+    NotProven {
+        /// Why.
+        error: VerifyError,
+        /// Whether to try again.
+        refusal: Refusal,
+    },
+    /// A signature that had been used for other content.
+    #[error("a token was used again with other content")]
+    Forged,
+    /// Too much is under way.
+    #[error("too many requests under way")]
+    Overloaded,
+    /// The process is about to end.
+    #[error("shutting down")]
+    ShuttingDown,
+    /// The store did not answer in time.
+    #[error("the store did not answer in time")]
+    StoreSlow,
+    /// The endpoint set kept changing.
+    #[error("the endpoint set changed again and again")]
+    Unsettled,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An event could not be written.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// No API key, or none that is known.
+    #[error("no known API key")]
+    Unauthorized,
+    /// The key has not the scope.
+    #[error("the key lacks the scope `{}`", .0.as_str())]
+    Forbidden(Scope),
+    /// Nothing is there, or no longer.
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    /// The route is not for this method.
+    #[error("the method is not {0}")]
+    MethodNotAllowed(&'static str),
+    /// A query parameter is wrong; the text is told to the caller.
+    #[error("a query parameter is wrong")]
+    BadQuery(String),
+}
+
+/// What the caller is told.
+struct Facts {
+    status: StatusCode,
+    /// Stable: clients compare it.
+    id: &'static str,
+    title: &'static str,
+}
+
+impl Problem {
+    fn facts(&self) -> Facts {
+        let (status, id, title) = match self {
+            Self::UnknownSource => (404, "unknown_source", "There is no such source"),
+            Self::UnknownMailSource => (503, "unknown_source", "There is no such source"),
+            Self::BodyTooLarge(_) => (413, "body_too_large", "The body is too large"),
+            Self::BodyTooSlow => (408, "body_too_slow", "The body took too long"),
+            Self::BodyBroken => (400, "body_broken", "The body could not be read"),
+            Self::NotProven { refusal: Refusal::Retryable, .. } => (401, "not_proven", "The signature does not check"),
+            Self::NotProven { refusal: Refusal::Final, .. } => (406, "not_proven", "The signature does not check"),
+            Self::Forged => (406, "not_proven", "The signature does not check"),
+            Self::Overloaded => (503, "overloaded", "Too many requests are under way"),
+            Self::ShuttingDown => (503, "shutting_down", "The gateway is shutting down"),
+            Self::StoreSlow | Self::Unsettled | Self::Store(_) => {
+                (503, "store_unavailable", "The store cannot take or give anything now")
+            }
+            Self::Plan(_) => (500, "internal", "Something is wrong with the gateway"),
+            Self::Unauthorized => (401, "unauthorized", "A known API key is needed"),
+            Self::Forbidden(_) => (403, "forbidden", "The API key has not the scope"),
+            Self::NotFound(_) => (404, "not_found", "There is no such thing"),
+            Self::MethodNotAllowed(_) => (405, "method_not_allowed", "The route is not for this method"),
+            Self::BadQuery(_) => (400, "bad_query", "A query parameter is wrong"),
+        };
+        Facts { status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), id, title }
+    }
+
+    /// What the caller can use beyond the title.
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::BadQuery(detail) => Some(detail.clone()),
+            Self::Forbidden(_) | Self::NotFound(_) | Self::BodyTooLarge(_) => Some(self.to_string()),
+            _ => None,
+        }
+    }
+
+    /// The answer to a provider: small, for nobody reads it.
+    pub(super) fn plain(&self) -> HttpResponse {
+        let facts = self.facts();
+        self.answer(&facts).json(json!({ "error": facts.id }))
+    }
+
+    fn answer(&self, facts: &Facts) -> HttpResponseBuilder {
+        let mut answer = HttpResponse::build(facts.status);
+        if facts.status == StatusCode::SERVICE_UNAVAILABLE {
+            answer.insert_header((header::RETRY_AFTER, RETRY_AFTER_S));
+        }
+        match self {
+            Self::MethodNotAllowed(allowed) => answer.insert_header((header::ALLOW, *allowed)),
+            Self::Unauthorized => answer.insert_header((header::WWW_AUTHENTICATE, "Bearer")),
+            _ => &mut answer,
+        };
+        answer
+    }
+}
+
+/// RFC 9457.
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.facts().status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let facts = self.facts();
+        if facts.status.is_server_error() {
+            tracing::error!(http.status = facts.status.as_u16(), problem = facts.id, error = %self, "request failed");
+        }
+        let mut body = json!({
+            "type": format!("urn:waypost:problem:{}", facts.id),
+            "title": facts.title,
+            "status": facts.status.as_u16(),
+        });
+        if let Some(detail) = self.detail() {
+            body["detail"] = detail.into();
+        }
+        self.answer(&facts).content_type("application/problem+json").body(body.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body::to_bytes;
+
+    use super::*;
+
+    fn not_proven(refusal: Refusal) -> Problem {
+        Problem::NotProven { error: VerifyError::Mismatch, refusal }
+    }
+
+    #[test]
+    fn what_can_be_tried_again_is_told_apart_from_what_cannot() {
+        let statuses = [
+            (Problem::UnknownSource, 404),
+            (Problem::UnknownMailSource, 503),
+            (not_proven(Refusal::Retryable), 401),
+            (not_proven(Refusal::Final), 406),
+            (Problem::Forged, 406),
+            (Problem::BodyTooLarge(1), 413),
+            (Problem::BodyTooSlow, 408),
+            (Problem::BodyBroken, 400),
+            (Problem::Overloaded, 503),
+            (Problem::Store(StoreError::Corrupt("row".into())), 503),
+            (Problem::Forbidden(Scope::Admin), 403),
+        ];
+        for (problem, status) in statuses {
+            let answer = problem.plain();
+            assert_eq!(answer.status().as_u16(), status, "{problem}");
+            assert_eq!(answer.headers().contains_key("retry-after"), status == 503, "{problem}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn an_answer_never_tells_what_the_store_said() {
+        let problem = Problem::Store(StoreError::Unavailable("redis://10.0.0.7".into()));
+        for answer in [problem.error_response(), problem.plain()] {
+            let body = to_bytes(answer.into_body()).await.unwrap();
+            assert!(!String::from_utf8_lossy(&body).contains("10.0.0.7"));
+        }
+    }
+
+    #[actix_web::test]
+    async fn the_api_answers_problem_json() {
+        let answer = Problem::NotFound("event").error_response();
+        assert_eq!(answer.headers().get("content-type").unwrap(), "application/problem+json");
+        let body: serde_json::Value = serde_json::from_slice(&to_bytes(answer.into_body()).await.unwrap()).unwrap();
+        let expected = json!({"type": "urn:waypost:problem:not_found", "title": "There is no such thing",
+            "status": 404, "detail": "no such event"});
+        assert_eq!(body, expected);
+    }
+}

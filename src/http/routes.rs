@@ -1,0 +1,65 @@
+//! All routes.
+
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder};
+
+use super::problem::Problem;
+use super::{api, health, inbound};
+
+/// Adds every route. The app has to hold a [`Gateway`](super::state::Gateway) as its data.
+pub fn configure(app: &mut ServiceConfig) {
+    app.service(post("/in/{source}", inbound::receive))
+        .service(post("/api/webhooks", inbound::receive_default))
+        .service(get("/v1/events", api::events))
+        .service(get("/v1/events/{id}", api::event))
+        .service(get("/v1/events/{id}/raw", api::raw))
+        .service(get("/v1/events/{id}/deliveries", api::deliveries_of))
+        .service(get("/v1/deliveries", api::deliveries))
+        .service(get("/healthz", health::healthz))
+        .service(get("/readyz", health::readyz))
+        .default_service(web::to(api::nothing));
+}
+
+fn get<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let other = || async { Err::<HttpResponse, _>(Problem::MethodNotAllowed("GET")) };
+    web::resource(path).route(web::get().to(handler)).default_service(web::to(other))
+}
+
+fn post<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let other = || async { Problem::MethodNotAllowed("POST").plain() };
+    web::resource(path).route(web::post().to(handler)).default_service(web::to(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::{TestRequest, call_service, init_service};
+    use actix_web::{App, http::Method};
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn what_is_not_there_is_404_and_a_wrong_method_405_with_the_right_one() {
+        let app = init_service(App::new().configure(configure)).await;
+        let cases = [
+            (Method::GET, "/v1/nothing", 404, None),
+            (Method::GET, "/healthz", 200, None),
+            (Method::GET, "/in/resend", 405, Some("POST")),
+            (Method::DELETE, "/v1/events/evt_1", 405, Some("GET")),
+        ];
+        for (method, path, status, allowed) in cases {
+            let answer = call_service(&app, TestRequest::default().method(method).uri(path).to_request()).await;
+            let told = answer.headers().get("allow").map(|value| value.to_str().unwrap());
+            assert_eq!((answer.status().as_u16(), told), (status, allowed), "{path}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What every handler shares.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::problem::Problem;
+use crate::clock::Clock;
+use crate::domain::access::AccessKey;
+use crate::domain::source::Source;
+use crate::endpoints::EndpointCache;
+use crate::store::Store;
+
+/// The sources by their names.
+pub type Sources = BTreeMap<String, Source>;
+
+/// What a request may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The largest body, in bytes.
+    pub body_bytes_max: usize,
+    /// How long a whole body may take.
+    pub body_timeout: Duration,
+    /// Provider requests worked on at once.
+    pub requests_in_flight_max: usize,
+}
+
+/// What every handler shares.
+pub struct Gateway {
+    pub(super) sources: RwLock<Arc<Sources>>,
+    pub(super) api_keys: Vec<AccessKey>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) endpoints: Arc<EndpointCache>,
+    pub(super) limits: Limits,
+    in_flight: Semaphore,
+    draining: AtomicBool,
+}
+
+impl Gateway {
+    /// A gateway without sources and API keys.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, endpoints: Arc<EndpointCache>, limits: Limits) -> Self {
+        Self {
+            sources: RwLock::default(),
+            api_keys: Vec::new(),
+            store,
+            clock,
+            endpoints,
+            limits,
+            in_flight: Semaphore::new(limits.requests_in_flight_max.min(Semaphore::MAX_PERMITS)),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// The same with these sources.
+    #[must_use]
+    pub fn with_sources(self, sources: Sources) -> Self {
+        self.replace_sources(sources);
+        self
+    }
+
+    /// The same with these API keys.
+    #[must_use]
+    pub fn with_api_keys(self, api_keys: Vec<AccessKey>) -> Self {
+        Self { api_keys, ..self }
+    }
+
+    /// Takes the sources of a config file that was loaded again; requests under way keep the old ones.
+    pub fn replace_sources(&self, sources: Sources) {
+        *self.sources.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(sources);
+    }
+
+    /// From now on: no new provider requests, and not ready.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// The source of this name.
+    pub(super) fn source(&self, name: &str) -> Option<Source> {
+        self.sources.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// A place among the requests worked on; given back when the permit is dropped.
+    pub(super) fn admit(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        if self.is_draining() {
+            return Err(Problem::ShuttingDown);
+        }
+        self.in_flight.try_acquire().map_err(|_| Problem::Overloaded)
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}

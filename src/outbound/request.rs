@@ -1,0 +1,159 @@
+//! The whole request of one attempt.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::{Method, Request};
+use jiff::Timestamp;
+
+use super::{drin, sign};
+use crate::domain::endpoint::EndpointSettings;
+use crate::domain::plan::StoredEvent;
+
+/// `User-Agent` of every delivery.
+pub const AGENT: &str = concat!("Waypost/", env!("CARGO_PKG_VERSION"));
+
+/// Names that an endpoint's static headers cannot have: the connection's own, and those that this gateway sets.
+const RESERVED: [&str; 18] = [
+    "connection",
+    "content-length",
+    "content-type",
+    "drin-signature",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "waypost-attempt",
+    "webhook-id",
+    "webhook-signature",
+    "webhook-timestamp",
+];
+
+/// A request that cannot be made from an endpoint's settings.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// Its URL or one of its headers.
+    #[error("the request cannot be made: {0}")]
+    Http(#[from] http::Error),
+    /// The event.
+    #[error("the event cannot be rendered: {0}")]
+    Render(#[from] serde_json::Error),
+    /// None of its schemes can be signed with the secrets at hand.
+    #[error("none of the endpoint's schemes can be signed with its secrets")]
+    Unsigned,
+}
+
+/// Whether an endpoint's static headers cannot have this name.
+pub fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&name.to_ascii_lowercase().as_str())
+}
+
+/// Renders, signs and addresses attempt `number`, sent at `at`.
+///
+/// # Errors
+/// When the URL or a static header is none, or when nothing can be signed: a request is never sent unsigned.
+pub fn build(
+    endpoint: &EndpointSettings,
+    secrets: &[sign::Secret],
+    event: &StoredEvent,
+    number: u32,
+    at: Timestamp,
+) -> Result<Request<Bytes>, RequestError> {
+    let body = drin::render(event)?;
+    let signatures = sign::sign(&endpoint.signatures, secrets, event.id.as_str(), at, &body);
+    if signatures.is_empty() {
+        return Err(RequestError::Unsigned);
+    }
+    let mut request = Request::builder().method(Method::POST).uri(&endpoint.url).body(body)?;
+    let headers = request.headers_mut();
+    for (name, value) in &endpoint.headers {
+        if !is_reserved(name) {
+            insert(headers, name, value)?;
+        }
+    }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    headers.insert("waypost-attempt", number.into());
+    insert(headers, "webhook-id", event.id.as_str())?;
+    for (name, value) in signatures {
+        insert(headers, name, &value)?;
+    }
+    Ok(request)
+}
+
+fn insert(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), http::Error> {
+    headers.insert(name.parse::<HeaderName>()?, HeaderValue::from_str(value)?);
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use serde_json::value::RawValue;
+    use waypost_providers::Kind;
+
+    use super::*;
+    use crate::domain::endpoint::Scheme;
+    use crate::domain::id::{MailKey, RequestId};
+    use crate::domain::subscription::Subscription;
+
+    pub(crate) fn event() -> StoredEvent {
+        StoredEvent {
+            id: "evt_1".into(),
+            kind: Kind::Delivered,
+            created_at: "2026-06-02T14:08:11.000Z".into(),
+            data: RawValue::from_string(r#"{"id": "msg_1",  "to":"user@acme.com"}"#.into()).unwrap(),
+            source: "resend".into(),
+            received_at: Timestamp::UNIX_EPOCH,
+            request_id: RequestId::from("req_1"),
+            mail: MailKey(1),
+            endpoints: vec!["wh_1".into()],
+        }
+    }
+
+    pub(crate) fn settings(url: &str) -> EndpointSettings {
+        EndpointSettings {
+            url: url.into(),
+            events: Subscription::new(vec![]).unwrap(),
+            sources: vec![],
+            tags: vec![],
+            signatures: vec![Scheme::Drin, Scheme::Standard],
+            headers: [("X-Team", "mail"), ("Host", "other.example"), ("Webhook-Id", "mine")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            retry: EndpointSettings::RETRY_DEFAULT.to_vec(),
+            timeout_s: 5,
+            max_in_flight: 2,
+            description: None,
+            active: true,
+        }
+    }
+
+    #[test]
+    fn the_head_is_complete_and_static_headers_cannot_replace_it() {
+        let secrets = [sign::Secret::parse("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD").unwrap()];
+        let endpoint = settings("https://hooks.example/in");
+        let request = build(&endpoint, &secrets, &event(), 3, Timestamp::UNIX_EPOCH).unwrap();
+        let header = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(header("content-type").unwrap(), "application/json");
+        assert_eq!(header("user-agent").unwrap(), AGENT);
+        assert_eq!(header("waypost-attempt").unwrap(), "3");
+        assert_eq!(header("webhook-id").unwrap(), "evt_1");
+        assert_eq!(header("webhook-timestamp").unwrap(), "0");
+        assert_eq!(header("x-team").unwrap(), "mail");
+        assert_eq!(header("host"), None);
+        assert!(header("drin-signature").unwrap().starts_with("t=0,v1="));
+    }
+
+    #[test]
+    fn a_request_is_never_sent_unsigned() {
+        let endpoint = EndpointSettings { signatures: vec![Scheme::Standard], ..settings("https://hooks.example/in") };
+        let secrets = [sign::Secret::parse("whsec_your_secret_key_here").unwrap()];
+        let built = build(&endpoint, &secrets, &event(), 1, Timestamp::UNIX_EPOCH);
+        assert!(matches!(built, Err(RequestError::Unsigned)));
+    }
+}

@@ -1,0 +1,209 @@
+//! Secrets, and the signatures made with them.
+
+use std::fmt;
+
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+
+use crate::domain::endpoint::Scheme;
+
+/// What leads a secret whose key is base64.
+const PREFIX: &str = "whsec_";
+/// Bytes that a base64 key may have.
+const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+/// Characters that a text secret has at least.
+const TEXT_LEN_MIN: usize = 16;
+
+/// What an endpoint's requests are signed with. Never shown.
+#[derive(Clone)]
+pub struct Secret {
+    text: Box<str>,
+    key: Option<Box<[u8]>>,
+}
+
+/// A secret that cannot be used. The text does not repeat it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    /// Base64 of too few or too many bytes.
+    #[error("a secret of `whsec_` and base64 must hold 24 to 64 bytes; this one holds {0}")]
+    KeyLength(usize),
+    /// Too short a text.
+    #[error("a secret must be `whsec_` and base64 of 24 to 64 bytes, or a text of 16 characters or more")]
+    TooShort,
+}
+
+impl Secret {
+    /// Reads a secret. `whsec_` and strict base64 (the padded standard alphabet) is a key of 24 to 64 bytes; anything
+    /// else is a text of 16 characters or more, which signs only the schemes that are keyed by text.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub fn parse(text: &str) -> Result<Self, SecretError> {
+        let key = text.strip_prefix(PREFIX).and_then(|encoded| STANDARD.decode(encoded).ok());
+        match &key {
+            Some(key) if !KEY_BYTES.contains(&key.len()) => return Err(SecretError::KeyLength(key.len())),
+            None if text.chars().count() < TEXT_LEN_MIN => return Err(SecretError::TooShort),
+            _ => {}
+        }
+        Ok(Self { text: text.into(), key: key.map(Vec::into_boxed_slice) })
+    }
+
+    /// Whether this scheme can be signed with it.
+    pub fn signs(&self, scheme: Scheme) -> bool {
+        self.key(scheme).is_some()
+    }
+
+    fn key(&self, scheme: Scheme) -> Option<&[u8]> {
+        match scheme {
+            Scheme::Drin => Some(self.text.as_bytes()),
+            Scheme::Standard => self.key.as_deref(),
+        }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Whether any of the schemes can be signed with any of the secrets. A request is never sent unsigned.
+pub fn can_sign(schemes: &[Scheme], secrets: &[Secret]) -> bool {
+    schemes.iter().any(|scheme| secrets.iter().any(|secret| secret.signs(*scheme)))
+}
+
+/// The signature headers of one attempt, sent at `at`. A scheme that no secret can sign is left out.
+pub fn sign(
+    schemes: &[Scheme],
+    secrets: &[Secret],
+    id: &str,
+    at: Timestamp,
+    body: &[u8],
+) -> Vec<(&'static str, String)> {
+    let seconds = at.as_second().to_string();
+    let mut headers = Vec::with_capacity(4);
+    for scheme in schemes {
+        let keys: Vec<&[u8]> = secrets.iter().filter_map(|secret| secret.key(*scheme)).collect();
+        if keys.is_empty() {
+            continue;
+        }
+        match scheme {
+            Scheme::Drin => headers.push(("drin-signature", drin(&keys, &seconds, body))),
+            Scheme::Standard => {
+                headers.push(("webhook-id", id.to_owned()));
+                headers.push(("webhook-signature", standard(&keys, id, &seconds, body)));
+                headers.push(("webhook-timestamp", seconds.clone()));
+            }
+        }
+    }
+    headers
+}
+
+fn drin(keys: &[&[u8]], seconds: &str, body: &[u8]) -> String {
+    let mut value = format!("t={seconds}");
+    for key in keys {
+        value.push_str(",v1=");
+        value.push_str(&hex::encode(mac(key, &[seconds.as_bytes(), b".", body])));
+    }
+    value
+}
+
+fn standard(keys: &[&[u8]], id: &str, seconds: &str, body: &[u8]) -> String {
+    let one = |key: &&[u8]| {
+        let signed = mac(key, &[id.as_bytes(), b".", seconds.as_bytes(), b".", body]);
+        format!("v1,{}", STANDARD.encode(signed))
+    };
+    keys.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
+fn mac(key: &[u8], parts: &[&[u8]]) -> hmac::Tag {
+    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
+    for part in parts {
+        context.update(part);
+    }
+    context.sign()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S1: &str = "whsec_your_secret_key_here";
+    const SVIX_A: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+    const SVIX_B: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+    fn secrets(texts: &[&str]) -> Vec<Secret> {
+        texts.iter().map(|text| Secret::parse(text).unwrap()).collect()
+    }
+
+    fn signed(scheme: Scheme, secret: &str, id: &str, seconds: i64, body: &str) -> Vec<(&'static str, String)> {
+        let at = Timestamp::from_second(seconds).unwrap();
+        sign(&[scheme], &secrets(&[secret]), id, at, body.as_bytes())
+    }
+
+    #[test]
+    fn drin_matches_the_seed() {
+        let body = concat!(
+            r#"{"type":"email.delivered","created_at":"2026-06-02T14:08:11Z","data":{"id":"msg_8fK2q1","#,
+            r#""to":"user@acme.com","from":"hello@drin.run","subject":"Welcome aboard"}}"#
+        );
+        let expected = "t=1780409291,v1=5745b0dc0603dec697dc927bfc88a7c9e706a03eba1c3382b600cbee6d3b6f12";
+        let headers = signed(Scheme::Drin, S1, "evt_1", 1_780_409_291, body);
+        assert_eq!(headers, [("drin-signature", expected.to_owned())]);
+    }
+
+    #[test]
+    fn standard_matches_the_public_examples() {
+        let cases = [
+            (
+                SVIX_A,
+                "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk",
+                1_649_367_553,
+                r#"{"email":"test@example.com","username":"test_user"}"#,
+                "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=",
+            ),
+            (
+                SVIX_B,
+                "msg_p5jXN8AQM9LWM0D4loKWxJek",
+                1_614_265_330,
+                r#"{"test": 2432232314}"#,
+                "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+            ),
+        ];
+        for (secret, id, seconds, body, expected) in cases {
+            let headers = signed(Scheme::Standard, secret, id, seconds, body);
+            assert_eq!(headers[0], ("webhook-id", id.to_owned()));
+            assert_eq!(headers[1], ("webhook-signature", expected.to_owned()));
+            assert_eq!(headers[2], ("webhook-timestamp", seconds.to_string()));
+        }
+    }
+
+    #[test]
+    fn a_text_secret_leaves_standard_out() {
+        assert!(signed(Scheme::Standard, S1, "evt_1", 0, "{}").is_empty());
+        assert!(!can_sign(&[Scheme::Standard], &secrets(&[S1])));
+        assert!(can_sign(&[Scheme::Standard, Scheme::Drin], &secrets(&[S1])));
+        assert!(!can_sign(&[Scheme::Drin], &[]));
+    }
+
+    #[test]
+    fn during_rotation_each_live_secret_signs() {
+        let both = secrets(&[SVIX_A, SVIX_B]);
+        let headers = sign(&[Scheme::Drin, Scheme::Standard], &both, "evt_1", Timestamp::UNIX_EPOCH, b"{}");
+        assert_eq!(headers[0].1.matches(",v1=").count(), 2);
+        assert_eq!(headers[2].1.split(' ').filter(|one| one.starts_with("v1,")).count(), 2);
+    }
+
+    #[test]
+    fn a_bad_secret_is_refused_and_never_repeated() {
+        assert_eq!(Secret::parse("whsec_c2hvcnQ=").unwrap_err(), SecretError::KeyLength(5));
+        let long = format!("whsec_{}", STANDARD.encode([7; 65]));
+        assert_eq!(Secret::parse(&long).unwrap_err(), SecretError::KeyLength(65));
+        let error = Secret::parse("hunter2hunter2").unwrap_err();
+        assert_eq!(error, SecretError::TooShort);
+        assert!(!error.to_string().contains("hunter2"));
+        assert!(!format!("{:?}", Secret::parse(SVIX_A).unwrap()).contains("C2FV"));
+    }
+}

@@ -1,0 +1,216 @@
+//! The one thread that writes. What has gathered while it was busy is committed as one batch with one sync.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::core::Core;
+use super::rows::micros;
+use super::spaces::{Spaces, Txn};
+use super::sweep::sweep;
+use crate::clock::Clock;
+use crate::crash;
+use crate::domain::endpoint::Endpoint;
+use crate::domain::ownership::Shards;
+use crate::domain::plan::{Generation, Ingest};
+use crate::store::{Due, Finished, Ingested, LeaseLost, Leased, Lifetimes, Result, StoreError, Want};
+
+/// At most so many calls are committed together.
+const BATCH_CALLS_MAX: usize = 512;
+/// A batch that holds so many bytes of bodies takes no further call.
+const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Expired rows are looked for at most this often.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+type Answer<T> = oneshot::Sender<Result<T>>;
+type Reply = Box<dyn FnOnce(Result<()>)>;
+
+/// What the writer can be asked.
+pub(super) enum Call {
+    Ingest(Box<Ingest>, Answer<Ingested>),
+    Lease(Duration, Vec<Want>, Answer<Leased>),
+    Finish(Vec<Finished>, Answer<Vec<LeaseLost>>),
+    Change(Generation, Vec<Endpoint>, Answer<Option<Generation>>),
+    Due(Shards, Answer<Due>),
+    /// Nothing but whether it can write, and that expired rows are looked for.
+    Tick(Answer<()>),
+}
+
+impl Call {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Ingest(ingest, _) => {
+                ingest.raw.request.body.len() + ingest.units.iter().map(|unit| unit.json.len()).sum::<usize>()
+            }
+            _ => 0,
+        }
+    }
+
+    /// The names of its places to crash.
+    fn crash_points(&self) -> (Option<&'static str>, Option<&'static str>) {
+        match self {
+            Self::Ingest(..) => (Some("ingest.before_commit"), Some("ingest.committed")),
+            Self::Lease(..) => (None, Some("lease.committed")),
+            Self::Finish(..) => (Some("finish.before_commit"), Some("finish.committed")),
+            Self::Change(..) | Self::Due(..) | Self::Tick(_) => (None, None),
+        }
+    }
+
+    fn run(self, core: &mut Core, txn: &mut Txn<'_>, now: u64) -> Result<Reply> {
+        Ok(match self {
+            Self::Ingest(ingest, answer) => reply(answer, core.ingest(txn, &ingest, now)?),
+            Self::Lease(hold, wants, answer) => reply(answer, core.lease(txn, hold, &wants, now)?),
+            Self::Finish(finished, answer) => reply(answer, core.finish(txn, finished, now)?),
+            Self::Change(base, changes, answer) => reply(answer, core.change_endpoints(txn, base, &changes, now)?),
+            Self::Due(shards, answer) => reply(answer, core.index.due(shards, now)),
+            Self::Tick(answer) => reply(answer, ()),
+        })
+    }
+
+    fn refuse(self, error: StoreError) {
+        match self {
+            Self::Ingest(_, answer) => drop(answer.send(Err(error))),
+            Self::Lease(_, _, answer) => drop(answer.send(Err(error))),
+            Self::Finish(_, answer) => drop(answer.send(Err(error))),
+            Self::Change(_, _, answer) => drop(answer.send(Err(error))),
+            Self::Due(_, answer) => drop(answer.send(Err(error))),
+            Self::Tick(answer) => drop(answer.send(Err(error))),
+        }
+    }
+}
+
+/// The answer, kept back until the commit; who asked may have gone.
+fn reply<T: 'static>(answer: Answer<T>, value: T) -> Reply {
+    Box::new(move |outcome| drop(answer.send(outcome.map(|()| value))))
+}
+
+/// What callers and the writer share.
+pub(super) struct Shared {
+    spaces: RwLock<Option<Arc<Spaces>>>,
+    pub(super) work: Notify,
+}
+
+impl Shared {
+    pub(super) fn new() -> Self {
+        Self { spaces: RwLock::new(None), work: Notify::new() }
+    }
+
+    /// The engine, unless it is being opened again.
+    pub(super) fn spaces(&self) -> Result<Arc<Spaces>> {
+        let spaces = self.spaces.read().unwrap_or_else(PoisonError::into_inner).clone();
+        spaces.ok_or_else(|| StoreError::Unavailable("it is being opened again after a failure".into()))
+    }
+
+    fn set(&self, spaces: Option<Arc<Spaces>>) {
+        *self.spaces.write().unwrap_or_else(PoisonError::into_inner) = spaces;
+    }
+}
+
+/// The writer. Dropped, it closes the engine.
+pub(super) struct Writer {
+    dir: PathBuf,
+    clock: Arc<dyn Clock>,
+    lifetimes: Lifetimes,
+    shared: Arc<Shared>,
+    open: Option<(Arc<Spaces>, Core)>,
+    swept: Option<Duration>,
+}
+
+impl Writer {
+    pub(super) fn open(dir: PathBuf, clock: Arc<dyn Clock>, lifetimes: Lifetimes, shared: Arc<Shared>) -> Result<Self> {
+        let mut writer = Self { dir, clock, lifetimes, shared, open: None, swept: None };
+        writer.open = Some(writer.reopen()?);
+        Ok(writer)
+    }
+
+    fn reopen(&self) -> Result<(Arc<Spaces>, Core)> {
+        let spaces = Arc::new(Spaces::open(&self.dir)?);
+        let core = Core::rebuild(&spaces, self.lifetimes)?;
+        self.shared.set(Some(Arc::clone(&spaces)));
+        Ok((spaces, core))
+    }
+
+    /// Serves until nobody can call any more.
+    pub(super) fn run(mut self, mut calls: mpsc::Receiver<Call>) {
+        while let Some(first) = calls.blocking_recv() {
+            let mut bytes = first.bytes();
+            let mut batch = vec![first];
+            while batch.len() < BATCH_CALLS_MAX
+                && bytes < BATCH_BYTES_MAX
+                && let Ok(call) = calls.try_recv()
+            {
+                bytes += call.bytes();
+                batch.push(call);
+            }
+            self.serve(batch);
+        }
+    }
+
+    /// A commit that fails is not tried again: what the engine then holds in memory is not what is on the disk. It is
+    /// dropped, with all that was derived from it, and opened at the next call.
+    fn serve(&mut self, batch: Vec<Call>) {
+        let opened = match self.open.take() {
+            Some(open) => Ok(open),
+            None => self.reopen(),
+        };
+        let (spaces, mut core) = match opened {
+            Ok(open) => open,
+            Err(error) => {
+                tracing::error!(%error, "the store cannot be opened again");
+                return batch.into_iter().for_each(|call| call.refuse(error.clone()));
+            }
+        };
+        let now = micros(self.clock.now());
+        let mut replies = Vec::with_capacity(batch.len());
+        let outcome = commit(&spaces, &mut core, batch, now, &mut replies);
+        let outcome = outcome.and_then(|()| self.sweep(&spaces, now));
+        match &outcome {
+            Ok(()) => {
+                if std::mem::take(&mut core.moved) {
+                    self.shared.work.notify_one();
+                }
+                self.open = Some((spaces, core));
+            }
+            Err(error) => {
+                tracing::error!(%error, "the store failed to commit and is opened again");
+                self.shared.set(None);
+            }
+        }
+        for reply in replies {
+            reply(outcome.clone());
+        }
+    }
+
+    fn sweep(&mut self, spaces: &Spaces, now: u64) -> Result<()> {
+        let elapsed = self.clock.elapsed();
+        if self.swept.is_some_and(|swept| elapsed.saturating_sub(swept) < SWEEP_EVERY) {
+            return Ok(());
+        }
+        self.swept = Some(elapsed);
+        sweep(spaces, now)
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.shared.set(None);
+    }
+}
+
+/// Decides everything in order, each seeing what came before, then commits it. A call that fails fails the batch; those
+/// that follow it are dropped, which their callers see.
+fn commit(spaces: &Spaces, core: &mut Core, batch: Vec<Call>, now: u64, replies: &mut Vec<Reply>) -> Result<()> {
+    let mut txn = Txn::new(spaces);
+    let mut committed = Vec::new();
+    for call in batch {
+        let (before, after) = call.crash_points();
+        replies.push(call.run(core, &mut txn, now)?);
+        before.into_iter().for_each(crash::point);
+        committed.extend(after);
+    }
+    txn.commit()?;
+    committed.into_iter().for_each(crash::point);
+    Ok(())
+}

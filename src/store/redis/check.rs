@@ -1,0 +1,106 @@
+//! What the server's settings would lose.
+
+use std::collections::HashMap;
+
+use redis::{Cmd, Pipeline};
+use serde::{Deserialize, Serialize};
+
+use super::link::{Link, read};
+use crate::store::{Result, StoreError};
+
+/// A risk that an operator may accept by naming it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Risk {
+    /// The server may evict what it was given.
+    Eviction,
+    /// The server keeps no append-only file, or leaves writing it to chance.
+    NoAof,
+    /// The server does not tell its settings.
+    Unknown,
+}
+
+impl Risk {
+    /// The word in the config file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Eviction => "eviction",
+            Self::NoAof => "no_aof",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What is wrong with a server's settings, in one sentence each.
+pub(super) async fn complaints(link: &Link, accepted: &[Risk]) -> Result<Vec<String>> {
+    let mut pipe = Pipeline::new();
+    for name in ["maxmemory-policy", "appendonly", "appendfsync"] {
+        let mut cmd = Cmd::new();
+        cmd.arg("CONFIG").arg("GET").arg(name);
+        pipe.add_command(cmd);
+    }
+    let mut settings: HashMap<String, String> = HashMap::new();
+    for answer in link.pipe(&pipe).await? {
+        match answer {
+            Ok(value) => settings.extend(read::<HashMap<String, String>>(value)?),
+            Err(StoreError::Unavailable(why)) if !is_refusal(&why) => return Err(StoreError::Unavailable(why)),
+            Err(_) => {}
+        }
+    }
+    let found = judge(&settings);
+    Ok(found.into_iter().filter(|(risk, _)| !accepted.contains(risk)).map(|(_, told)| told).collect())
+}
+
+fn is_refusal(why: &str) -> bool {
+    why.starts_with("ERR") || why.starts_with("NOPERM")
+}
+
+fn judge(settings: &HashMap<String, String>) -> Vec<(Risk, String)> {
+    let wanted: [(&str, &[&str], Risk, &str); 3] = [
+        ("maxmemory-policy", &["noeviction"], Risk::Eviction, "maxmemory-policy noeviction"),
+        ("appendonly", &["yes"], Risk::NoAof, "appendonly yes"),
+        ("appendfsync", &["everysec", "always"], Risk::NoAof, "appendfsync everysec"),
+    ];
+    let mut found = Vec::new();
+    for (name, good, risk, remedy) in wanted {
+        let (risk, value) = match settings.get(name) {
+            Some(value) if good.contains(&value.as_str()) => continue,
+            Some(value) => (risk, format!("is `{value}`")),
+            None => (Risk::Unknown, "cannot be read".into()),
+        };
+        let word = risk.as_str();
+        found.push((
+            risk,
+            format!(
+                "Redis' `{name}` {value}: set `{remedy}`, or accept the risk with store.accept_risk = [\"{word}\"]"
+            ),
+        ));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(policy: &str, aof: &str) -> HashMap<String, String> {
+        [("maxmemory-policy", policy), ("appendonly", aof), ("appendfsync", "everysec")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into()
+    }
+
+    #[test]
+    fn a_refusal_names_setting_value_and_remedy() {
+        let found = judge(&settings("allkeys-lru", "no"));
+        assert_eq!(found.iter().map(|(risk, _)| *risk).collect::<Vec<_>>(), [Risk::Eviction, Risk::NoAof]);
+        for part in ["`maxmemory-policy`", "`allkeys-lru`", "noeviction", "\"eviction\""] {
+            assert!(found[0].1.contains(part), "{}", found[0].1);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_a_risk_of_its_own() {
+        assert!(judge(&HashMap::new()).iter().all(|(risk, _)| *risk == Risk::Unknown));
+        assert!(judge(&settings("noeviction", "yes")).is_empty());
+    }
+}

@@ -1,0 +1,91 @@
+//! The endpoint set, its generation in every partition, and the living gateways.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use redis::{Cmd, Pipeline};
+
+use super::keys::{Partition, all};
+use super::link::{Call, Link, corrupt, read};
+use super::rows::micros;
+use super::scripts;
+use crate::domain::endpoint::Endpoint;
+use crate::domain::id::GatewayId;
+use crate::domain::plan::Generation;
+use crate::store::{Endpoints, Result};
+
+/// Reads the partitions' generations first and the set last: so what is answered is never older than its generation,
+/// and a partition that is ahead of the set can only be one that outlived it.
+pub(super) async fn endpoints(link: &Link) -> Result<Endpoints> {
+    let mut pipe = Pipeline::new();
+    let generations = all().map(|partition| partition.key("gen")).chain([Partition::FIRST.key("generation")]);
+    for key in generations {
+        let mut cmd = Cmd::new();
+        cmd.arg("GET").arg(key);
+        pipe.add_command(cmd);
+    }
+    let mut set = Cmd::new();
+    set.arg("HGETALL").arg(Partition::FIRST.key("endpoints"));
+    pipe.add_command(set);
+    let mut answers = link.pipe(&pipe).await?;
+    let set = answers.pop().ok_or_else(|| corrupt("no endpoint set"))?;
+    let mut all = Vec::new();
+    for json in read::<BTreeMap<String, Vec<u8>>>(set?)?.into_values() {
+        all.push(serde_json::from_slice::<Endpoint>(&json).map_err(|_| corrupt("an endpoint that cannot be read"))?);
+    }
+    let mut known = Vec::new();
+    for answer in answers {
+        known.push(read::<Option<u64>>(answer?)?.unwrap_or_default());
+    }
+    let generation = known.iter().copied().max().unwrap_or_default();
+    if known.iter().any(|known| *known < generation) {
+        raise(link, generation).await?;
+    }
+    Ok(Endpoints { generation: Generation(generation), all })
+}
+
+/// Raises the generation everywhere; whoever changed the set may have died before it did.
+async fn raise(link: &Link, generation: u64) -> Result<()> {
+    let mut calls = Vec::new();
+    let mut add = |partition, key| {
+        let mut call = Call::new(&scripts::RAISE, partition, &[key]);
+        call.num(generation);
+        calls.push(call);
+    };
+    add(Partition::FIRST, "generation");
+    for partition in all() {
+        add(partition, "gen");
+    }
+    link.run_all::<i64>(&calls).await?;
+    Ok(())
+}
+
+pub(super) async fn change(link: &Link, base: Generation, changes: &[Endpoint]) -> Result<Option<Generation>> {
+    let mut call = Call::new(&scripts::ENDPOINTS, Partition::FIRST, &["endpoints", "generation"]);
+    call.num(base.0).num(changes.len());
+    for endpoint in changes {
+        let json = serde_json::to_vec(endpoint).map_err(|_| corrupt("an endpoint that cannot be written"))?;
+        call.arg(endpoint.id.as_str()).arg(json);
+    }
+    let raised: u64 = link.run_one(call).await?;
+    if raised == 0 {
+        return Ok(None);
+    }
+    raise(link, raised).await?;
+    Ok(Some(Generation(raised)))
+}
+
+pub(super) async fn heartbeat(link: &Link, gateway: &GatewayId, ttl: Duration) -> Result<Vec<GatewayId>> {
+    let mut call = Call::new(&scripts::HEARTBEAT, Partition::FIRST, &["gateways"]);
+    call.arg(gateway.as_str()).num(micros(ttl));
+    let mut alive: Vec<String> = link.run_one(call).await?;
+    alive.sort();
+    Ok(alive.iter().map(|id| id.as_str().into()).collect())
+}
+
+pub(super) async fn leave(link: &Link, gateway: &GatewayId) -> Result<()> {
+    let mut cmd = Cmd::new();
+    cmd.arg("ZREM").arg(Partition::FIRST.key("gateways")).arg(gateway.as_str());
+    link.send::<i64>(cmd).await?;
+    Ok(())
+}

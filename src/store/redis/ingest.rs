@@ -1,0 +1,92 @@
+//! From a plan to what is stored: the token, the raw request, then each event.
+
+use redis::Cmd;
+use waypost_providers::ReplayGuard;
+
+use super::gather::{Shape, run_gathered};
+use super::keys::{Partition, letter};
+use super::link::{Call, Link};
+use super::rows::seconds;
+use super::{RedisStore, raw, scripts};
+use crate::crash;
+use crate::domain::plan::{Generation, Ingest, Unit};
+use crate::store::{Ingested, Lifetimes, Result};
+
+/// A unit and the endpoint set it was planned with.
+pub(super) type Planned = (Generation, Unit);
+
+pub(super) async fn ingest(store: &RedisStore, ingest: Ingest) -> Result<Ingested> {
+    if let Some(guard) = &ingest.guard {
+        if !remember(store, guard).await? {
+            return Ok(Ingested::Forged);
+        }
+        crash::point("token.remembered");
+    }
+    raw::keep(store, ingest.raw).await?;
+    crash::point("raw.stored");
+    let planned = ingest.units.into_iter().map(|unit| (ingest.generation, unit)).collect();
+    let (mut new, mut repeated, mut stale, mut failed) = (0, 0, false, None);
+    for answer in store.units.call(planned).await {
+        match answer {
+            Ok(1) => {
+                new += 1;
+                crash::point("unit.committed");
+            }
+            Ok(2) => repeated += 1,
+            Ok(3) => stale = true,
+            Ok(_) => {}
+            Err(error) => failed = Some(error),
+        }
+    }
+    if new > 0 {
+        store.work.notify_one();
+    }
+    match failed {
+        Some(error) => Err(error),
+        None if stale => Ok(Ingested::Stale),
+        None => Ok(Ingested::Stored { new, repeated }),
+    }
+}
+
+/// Whether the token is new, or was used with the same content.
+async fn remember(store: &RedisStore, guard: &ReplayGuard) -> Result<bool> {
+    let partition = Partition::of_bytes(&guard.token);
+    let mut set = Cmd::new();
+    set.arg("SET").arg(partition.key(&format!("t:{}", hex::encode(guard.token)))).arg(&guard.digest[..]);
+    set.arg("NX").arg("GET").arg("EX").arg(seconds(store.lifetimes.tokens));
+    let known: Option<Vec<u8>> = store.link.send(set).await?;
+    Ok(known.is_none_or(|digest| digest == guard.digest))
+}
+
+/// Commits what has gathered.
+pub(super) async fn commit(link: &Link, lifetimes: Lifetimes, planned: Vec<Planned>) -> Vec<Result<i64>> {
+    let shape = Shape {
+        partition: |(_, unit): &Planned| Partition::of_mail(unit.mail),
+        rows: |(_, unit): &Planned| 1 + unit.deliveries.len(),
+    };
+    run_gathered(link, &planned, &shape, |partition, units| call(partition, lifetimes, units)).await
+}
+
+fn call(partition: Partition, lifetimes: Lifetimes, planned: &[&Planned]) -> Call {
+    let keys = ["gen", "feed", "lanes", "rest", "st:pending", "st:skipped"];
+    let mut call = Call::new(&scripts::INGEST, partition, &keys);
+    call.num(seconds(lifetimes.events)).num(planned.len());
+    for (generation, unit) in planned {
+        call.key(partition.event(&unit.id));
+        call.arg(unit.id.as_str()).arg(unit.kind.as_str()).num(unit.mail).arg(&unit.json).num(generation.0);
+        match &unit.condition {
+            Some(condition) => {
+                call.arg(hex::encode(condition.entity)).arg(&condition.value);
+                call.num(condition.at.as_microsecond()).num(u8::from(condition.first_sight_reports));
+            }
+            None => {
+                call.arg("").arg("").arg("0").arg("0");
+            }
+        }
+        call.num(unit.deliveries.len());
+        for delivery in &unit.deliveries {
+            call.arg(delivery.endpoint.as_str()).arg(letter(delivery.class)).num(u8::from(delivery.skipped));
+        }
+    }
+    call
+}

@@ -1,0 +1,70 @@
+//! The names of keys. All of one partition share a hash tag, so that one script can touch them.
+
+use crate::domain::delivery::Class;
+use crate::domain::id::{EndpointId, EventId, MailKey, RequestId, hash64};
+
+/// How many partitions there are; fixed, for it decides where everything is.
+pub(super) const PARTITIONS: u16 = 16;
+
+/// Every partition.
+pub(super) fn all() -> impl Iterator<Item = Partition> {
+    (0..PARTITIONS).map(Partition)
+}
+
+/// One partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Partition(pub(super) u16);
+
+impl Partition {
+    /// Where what concerns the whole is kept.
+    pub(super) const FIRST: Self = Self(0);
+
+    pub(super) fn of_mail(mail: MailKey) -> Self {
+        Self(mail.partition(PARTITIONS))
+    }
+
+    pub(super) fn of_bytes(bytes: &[u8]) -> Self {
+        Self::of_mail(MailKey(hash64(&[bytes])))
+    }
+
+    pub(super) fn prefix(self) -> String {
+        format!("{{wp:{}}}:", self.0)
+    }
+
+    pub(super) fn key(self, name: &str) -> String {
+        format!("{{wp:{}}}:{name}", self.0)
+    }
+
+    pub(super) fn event(self, id: &EventId) -> String {
+        self.key(&format!("e:{id}"))
+    }
+
+    pub(super) fn request(self, id: &RequestId) -> String {
+        self.key(&format!("r:{id}"))
+    }
+}
+
+/// What the scripts call the index entry of one delivery: `<class><mail>:<event>|<endpoint>`.
+pub(super) struct Entry {
+    pub(super) event: EventId,
+    pub(super) endpoint: EndpointId,
+}
+
+impl Entry {
+    pub(super) fn parse(member: &str) -> Option<Self> {
+        let (head, endpoint) = member.split_once('|')?;
+        let (_, event) = head.split_once(':')?;
+        Some(Self { event: event.into(), endpoint: endpoint.into() })
+    }
+}
+
+/// A member of a lane: `<mail>:<event>`.
+pub(super) fn lane_member(member: &str) -> Option<(MailKey, EventId)> {
+    let (mail, event) = member.split_once(':')?;
+    Some((MailKey(u64::from_str_radix(mail, 16).ok()?), event.into()))
+}
+
+/// A class as keys spell it.
+pub(super) fn letter(class: Class) -> String {
+    class.letter().to_string()
+}

@@ -1,0 +1,175 @@
+//! Requests as they were received: small ones in one key, large ones in chunks that are written before it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::{Cmd, Pipeline};
+use serde::{Deserialize, Serialize};
+
+use super::RedisStore;
+use super::keys::Partition;
+use super::link::{Link, corrupt, read};
+use super::rows::seconds;
+use crate::domain::id::{RequestId, hash64};
+use crate::domain::plan::RawRequest;
+use crate::store::{Result, StoreError, StoredRequest};
+
+/// Larger bodies are compressed.
+const PLAIN_LEN_MAX: usize = 4 * 1024;
+/// Larger bodies travel in chunks: one huge argument would stall every client.
+const INLINE_LEN_MAX: usize = 64 * 1024;
+const CHUNK_LEN: usize = 256 * 1024;
+/// How many chunks one pipeline carries.
+const CHUNKS_AT_ONCE: usize = 4;
+/// How much longer chunks live than what refers to them.
+const CHUNK_GRACE: Duration = Duration::from_secs(3600);
+
+/// What precedes the body, as one line of JSON.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    #[serde(default, skip_serializing_if = "is_false")]
+    zstd: bool,
+    /// How many chunks hold the body; none when it follows here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    chunks: Option<Chunks>,
+    request: StoredRequest,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Chunks {
+    count: usize,
+    /// Of what they hold, for two versions of zstd may differ.
+    hash: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+fn chunk_key(partition: Partition, id: &RequestId, chunks: Chunks, number: usize) -> String {
+    format!("{}:{:016x}:{number}", partition.request(id), chunks.hash)
+}
+
+/// Stores a request, unless it is there.
+pub(super) async fn keep(store: &RedisStore, raw: RawRequest) -> Result<()> {
+    let partition = Partition::of_bytes(raw.id.as_str().as_bytes());
+    let lifetime = if raw.is_incomplete() { store.lifetimes.events } else { store.lifetimes.requests };
+    let RawRequest { id, request, unmapped, unreadable } = raw;
+    let key = partition.request(&id);
+    if request.body.len() > INLINE_LEN_MAX {
+        let mut exists = Cmd::new();
+        exists.arg("EXISTS").arg(&key);
+        if store.link.send::<bool>(exists).await? {
+            return Ok(());
+        }
+    }
+    let Packed { zstd, body, hash } = pack(request.body.clone()).await?;
+    let mut head = Head { zstd, chunks: None, request: StoredRequest { id, request, unmapped, unreadable } };
+    if body.len() > INLINE_LEN_MAX {
+        let chunks = Chunks { count: body.chunks(CHUNK_LEN).len(), hash };
+        write_chunks(&store.link, partition, &head.request.id, chunks, &body, lifetime + CHUNK_GRACE).await?;
+        head.chunks = Some(chunks);
+    }
+    let mut value = serde_json::to_vec(&head).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    value.push(b'\n');
+    if head.chunks.is_none() {
+        value.extend_from_slice(&body);
+    }
+    let mut set = Cmd::new();
+    set.arg("SET").arg(&key).arg(value).arg("NX").arg("EX").arg(seconds(lifetime));
+    store.link.send::<Option<String>>(set).await?;
+    Ok(())
+}
+
+/// What is stored of a body.
+struct Packed {
+    zstd: bool,
+    body: Bytes,
+    hash: u64,
+}
+
+/// Off the runtime's threads, for a large body takes a while.
+async fn pack(body: Bytes) -> Result<Packed> {
+    if body.len() <= PLAIN_LEN_MAX {
+        return Ok(Packed { zstd: false, body, hash: 0 });
+    }
+    let compress = move || {
+        let packed = zstd::stream::encode_all(body.as_ref(), 1)?;
+        let zstd = packed.len() < body.len();
+        let body = if zstd { packed.into() } else { body };
+        Ok(Packed { zstd, hash: hash64(&[&body]), body })
+    };
+    tokio::task::spawn_blocking(compress)
+        .await
+        .map_err(|_| StoreError::Unavailable("shutting down".into()))?
+        .map_err(|error: std::io::Error| StoreError::Unavailable(format!("cannot compress: {error}")))
+}
+
+async fn write_chunks(
+    link: &Link,
+    partition: Partition,
+    id: &RequestId,
+    chunks: Chunks,
+    body: &[u8],
+    lifetime: Duration,
+) -> Result<()> {
+    let parts: Vec<(usize, &[u8])> = body.chunks(CHUNK_LEN).enumerate().collect();
+    for group in parts.chunks(CHUNKS_AT_ONCE) {
+        let mut pipe = Pipeline::new();
+        for (number, part) in group {
+            let mut set = Cmd::new();
+            set.arg("SET").arg(chunk_key(partition, id, chunks, *number)).arg(*part);
+            set.arg("EX").arg(seconds(lifetime));
+            pipe.add_command(set);
+        }
+        for answer in link.pipe(&pipe).await? {
+            answer?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads a request back.
+pub(super) async fn request(link: &Link, id: &RequestId) -> Result<Option<StoredRequest>> {
+    let partition = Partition::of_bytes(id.as_str().as_bytes());
+    let mut get = Cmd::new();
+    get.arg("GET").arg(partition.request(id));
+    let Some(value) = link.send::<Option<Vec<u8>>>(get).await? else { return Ok(None) };
+    let unreadable = || corrupt("a request that cannot be read");
+    let end = value.iter().position(|byte| *byte == b'\n').ok_or_else(unreadable)?;
+    let (line, rest) = value.split_at(end);
+    let mut head: Head = serde_json::from_slice(line).map_err(|_| unreadable())?;
+    let body = match head.chunks {
+        None => rest.get(1..).unwrap_or_default().to_vec(),
+        Some(chunks) => match read_chunks(link, partition, id, chunks).await? {
+            Some(body) => body,
+            None => return Ok(None),
+        },
+    };
+    let unpack = move || if head.zstd { zstd::stream::decode_all(body.as_slice()) } else { Ok(body) };
+    let body = tokio::task::spawn_blocking(unpack)
+        .await
+        .map_err(|_| StoreError::Unavailable("shutting down".into()))?
+        .map_err(|_| unreadable())?;
+    head.request.request.body = body.into();
+    Ok(Some(head.request))
+}
+
+async fn read_chunks(link: &Link, partition: Partition, id: &RequestId, chunks: Chunks) -> Result<Option<Vec<u8>>> {
+    let mut body = Vec::new();
+    let numbers: Vec<usize> = (0..chunks.count).collect();
+    for group in numbers.chunks(CHUNKS_AT_ONCE) {
+        let mut pipe = Pipeline::new();
+        for number in group {
+            let mut get = Cmd::new();
+            get.arg("GET").arg(chunk_key(partition, id, chunks, *number));
+            pipe.add_command(get);
+        }
+        for answer in link.pipe(&pipe).await? {
+            let Some(part) = read::<Option<Vec<u8>>>(answer?)? else { return Ok(None) };
+            body.extend_from_slice(&part);
+        }
+    }
+    Ok(Some(body))
+}

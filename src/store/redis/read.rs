@@ -1,0 +1,197 @@
+//! What was stored, for those who ask.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use redis::streams::StreamRangeReply;
+use redis::{Cmd, Pipeline};
+
+use super::keys::{Entry, Partition, all};
+use super::link::{Call, Link, corrupt, read};
+use super::rows::Row;
+use super::scripts;
+use crate::domain::delivery::{Delivery, Status};
+use crate::domain::id::{EndpointId, EventId};
+use crate::domain::plan::StoredEvent;
+use crate::store::{LaneState, Page, PageQuery, Result};
+
+pub(super) async fn event(link: &Link, id: &EventId) -> Result<Option<StoredEvent>> {
+    let mut pipe = Pipeline::new();
+    for partition in all() {
+        pipe.add_command(get(partition.event(id)));
+    }
+    for answer in link.pipe(&pipe).await? {
+        if let Some(json) = read::<Option<Vec<u8>>>(answer?)? {
+            return parse(&json).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+fn get(key: String) -> Cmd {
+    let mut cmd = Cmd::new();
+    cmd.arg("GET").arg(key);
+    cmd
+}
+
+fn parse(json: &[u8]) -> Result<StoredEvent> {
+    serde_json::from_slice(json).map_err(|_| corrupt("an event that cannot be read"))
+}
+
+/// The most items of one page.
+const PAGE_LEN_MAX: usize = 1_000;
+
+/// A place in the feeds: the latest first, one partition's before another's where they are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct FeedPlace {
+    ms: u64,
+    sequence: u64,
+    partition: Partition,
+}
+
+impl FeedPlace {
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('-').map(str::parse::<u64>);
+        let (ms, sequence, partition) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);
+        Some(Self { ms, sequence, partition: Partition(u16::try_from(partition).ok()?) })
+    }
+
+    fn cursor(self) -> String {
+        format!("{}-{}-{}", self.ms, self.sequence, self.partition.0)
+    }
+
+    /// Where a partition's feed goes on below this place.
+    fn below(self, partition: Partition) -> String {
+        let exclusive = if partition < self.partition { "" } else { "(" };
+        format!("{exclusive}{}-{}", self.ms, self.sequence)
+    }
+}
+
+pub(super) async fn events(link: &Link, page: &PageQuery) -> Result<Page<StoredEvent>> {
+    let limit = page.limit.min(PAGE_LEN_MAX);
+    let from = match page.cursor.as_deref().map(FeedPlace::parse) {
+        Some(None) => return Ok(nothing()),
+        Some(Some(place)) => Some(place),
+        None => None,
+    };
+    let mut pipe = Pipeline::new();
+    for partition in all() {
+        let mut range = Cmd::new();
+        range.arg("XREVRANGE").arg(partition.key("feed"));
+        range.arg(from.map_or("+".into(), |place| place.below(partition))).arg("-");
+        range.arg("COUNT").arg(limit + 1);
+        pipe.add_command(range);
+    }
+    let mut found: Vec<(FeedPlace, String)> = Vec::new();
+    for (partition, answer) in all().zip(link.pipe(&pipe).await?) {
+        for entry in read::<StreamRangeReply>(answer?)?.ids {
+            let place = FeedPlace::parse(&format!("{}-{}", entry.id, partition.0));
+            let id = entry.get::<String>("id");
+            found.push(place.zip(id).ok_or_else(|| corrupt("a feed entry that cannot be read"))?);
+        }
+    }
+    found.sort_by_key(|(place, _)| std::cmp::Reverse(*place));
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| more).map(|(place, _)| place.cursor());
+    let mut pipe = Pipeline::new();
+    for (place, id) in &found {
+        pipe.add_command(get(place.partition.event(&id.as_str().into())));
+    }
+    let mut items = Vec::with_capacity(found.len());
+    for answer in link.pipe(&pipe).await? {
+        items.extend(read::<Option<Vec<u8>>>(answer?)?.map(|json| parse(&json)).transpose()?);
+    }
+    Ok(Page { items, next })
+}
+
+fn nothing<T>() -> Page<T> {
+    Page { items: Vec::new(), next: None }
+}
+
+pub(super) async fn deliveries_of(link: &Link, id: &EventId) -> Result<Vec<Delivery>> {
+    let Some(stored) = event(link, id).await? else { return Ok(Vec::new()) };
+    let mut call = Call::new(&scripts::ROWS, Partition::of_mail(stored.mail), &[&format!("d:{id}")]);
+    call.num(stored.mail).arg(id.as_str()).num(stored.endpoints.len());
+    for endpoint in &stored.endpoints {
+        call.arg(endpoint.as_str());
+    }
+    let rows: Vec<(Vec<u8>, String)> = link.run_one(call).await?;
+    let pairs = stored.endpoints.iter().zip(rows);
+    pairs.map(|(endpoint, (row, due))| Row::parse(&row)?.delivery(id, endpoint, &due)).collect()
+}
+
+/// An entry of a status index as its script answers it: member, score, row, due time.
+type Indexed = (String, u64, Vec<u8>, String);
+/// A place in a status index: score, then member.
+type IndexPlace = (u64, String);
+
+fn index_place(cursor: &str) -> Option<IndexPlace> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+    let (score, member) = text.split_once('|')?;
+    Some((score.parse().ok()?, member.to_owned()))
+}
+
+pub(super) async fn deliveries(link: &Link, status: Status, page: &PageQuery) -> Result<Page<Delivery>> {
+    let limit = page.limit.min(PAGE_LEN_MAX);
+    let from = match page.cursor.as_deref().map(index_place) {
+        Some(None) => return Ok(nothing()),
+        Some(place) => place,
+        None => None,
+    };
+    let index = format!("st:{}", status.as_str());
+    let mut calls = Vec::new();
+    for partition in all() {
+        let mut call = Call::new(&scripts::PAGE, partition, &[&index]);
+        match &from {
+            Some((score, member)) => call.num(score).arg(member),
+            None => call.arg("+inf").arg(""),
+        };
+        call.num(limit + 1);
+        calls.push(call);
+    }
+    let answers: Vec<Vec<Indexed>> = link.run_all(&calls).await?;
+    let mut found: Vec<_> = answers.into_iter().flatten().collect();
+    found.sort_by(|one, other| (other.1, &other.0).cmp(&(one.1, &one.0)));
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let last = found.last().filter(|_| more);
+    let next = last.map(|(member, score, ..)| URL_SAFE_NO_PAD.encode(format!("{score}|{member}")));
+    let mut items = Vec::with_capacity(found.len());
+    for (member, _, row, due) in found {
+        let entry = Entry::parse(&member).ok_or_else(|| corrupt("an index entry that cannot be read"))?;
+        let row = Row::parse(&row)?;
+        // An ended delivery without a row has expired, and its entry will go too.
+        if row.status == status {
+            items.push(row.delivery(&entry.event, &entry.endpoint, &due)?);
+        }
+    }
+    Ok(Page { items, next })
+}
+
+pub(super) async fn lane_states(link: &Link, endpoints: &[EndpointId]) -> Result<Vec<(EndpointId, LaneState)>> {
+    if endpoints.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut pipe = Pipeline::new();
+    for partition in all() {
+        let mut cmd = Cmd::new();
+        cmd.arg("HMGET").arg(partition.key("ls"));
+        for endpoint in endpoints {
+            cmd.arg(endpoint.as_str());
+        }
+        pipe.add_command(cmd);
+    }
+    let mut latest: Vec<Option<LaneState>> = endpoints.iter().map(|_| None).collect();
+    for answer in link.pipe(&pipe).await? {
+        for (slot, text) in latest.iter_mut().zip(read::<Vec<Option<String>>>(answer?)?) {
+            let Some(text) = text else { continue };
+            let json = text.split_once('|').map_or("", |(_, json)| json);
+            let state: LaneState = serde_json::from_str(json).map_err(|_| corrupt("a lane's state"))?;
+            if slot.is_none_or(|known| known.at < state.at) {
+                *slot = Some(state);
+            }
+        }
+    }
+    let remembered = endpoints.iter().zip(latest).filter_map(|(endpoint, state)| Some((endpoint.clone(), state?)));
+    Ok(remembered.filter(|(_, state)| state.breaker != Default::default()).collect())
+}

@@ -1,0 +1,72 @@
+//! Hears of work that other gateways made: each feed tells of ingests, each partition's announcements of the rest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::streams::StreamRangeReply;
+use redis::{Cmd, Pipeline, Value};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use super::check::{self, Risk};
+use super::keys::all;
+use super::link::{Link, read, unavailable};
+use crate::store::Result;
+
+const WAIT_FIRST: Duration = Duration::from_millis(50);
+const WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long one read blocks; a server that is silent for longer than this and a little is gone.
+const BLOCK_MS: u64 = 2_000;
+const RESPONSE_MAX: Duration = Duration::from_secs(4);
+/// Wake-ups that come faster than this are one.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Starts listening; the connection is made again for ever.
+pub(super) fn start(link: Arc<Link>, work: Arc<Notify>, accepted: Vec<Risk>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut wait = WAIT_FIRST;
+        loop {
+            if let Err(error) = follow(&link, &work, &accepted, &mut wait).await {
+                tracing::debug!(%error, "listening for work was interrupted");
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(WAIT_MAX);
+        }
+    })
+}
+
+/// Returns when the connection breaks.
+async fn follow(link: &Link, work: &Notify, accepted: &[Risk], wait: &mut Duration) -> Result<()> {
+    let mut connection = link.own(RESPONSE_MAX).await?;
+    for complaint in check::complaints(link, accepted).await? {
+        tracing::error!("{complaint}");
+    }
+    let streams: Vec<String> = all().flat_map(|partition| [partition.key("feed"), partition.key("announce")]).collect();
+    loop {
+        let newest = newest(&mut connection, &streams).await?;
+        *wait = WAIT_FIRST;
+        // Also for what came in while nobody listened.
+        work.notify_one();
+        let mut read = Cmd::new();
+        read.arg("XREAD").arg("COUNT").arg(1).arg("BLOCK").arg(BLOCK_MS).arg("STREAMS").arg(&streams).arg(&newest);
+        while let Value::Nil = connection.req_packed_command(&read).await.map_err(|error| unavailable(&error))? {}
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn newest(connection: &mut MultiplexedConnection, streams: &[String]) -> Result<Vec<String>> {
+    let mut pipe = Pipeline::new();
+    for stream in streams {
+        let mut cmd = Cmd::new();
+        cmd.arg("XREVRANGE").arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
+        pipe.add_command(cmd);
+    }
+    let answers = connection.req_packed_commands(&pipe, 0, streams.len()).await.map_err(|error| unavailable(&error))?;
+    let mut newest = Vec::with_capacity(streams.len());
+    for answer in answers {
+        let last = read::<StreamRangeReply>(answer)?.ids.into_iter().next();
+        newest.push(last.map_or_else(|| "0-0".to_owned(), |entry| entry.id));
+    }
+    Ok(newest)
+}

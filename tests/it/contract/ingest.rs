@@ -1,0 +1,151 @@
+//! What an ingest changes.
+
+use waypost::domain::delivery::{Class, Status};
+use waypost::domain::id::EventId;
+use waypost::domain::plan::{Condition, Generation, Ingest, Unit};
+use waypost::store::{Ingested, PageQuery, Store};
+use waypost_providers::ReplayGuard;
+
+use super::{Harness, LONG, lease};
+use crate::support::{DELIVERED, at, endpoint, finished, ingest, unit};
+
+const NEW: Ingested = Ingested::Stored { new: 1, repeated: 0 };
+const REPEATED: Ingested = Ingested::Stored { new: 0, repeated: 1 };
+const NOTHING: Ingested = Ingested::Stored { new: 0, repeated: 0 };
+
+fn one(identity: &str) -> Unit {
+    unit("resend", identity, identity, Class::Normal, &["wh_a"])
+}
+
+async fn put(store: &dyn Store, unit: Unit) -> Ingested {
+    store.ingest(ingest(Generation(0), vec![unit])).await.unwrap()
+}
+
+async fn count(store: &dyn Store) -> usize {
+    store.events(&PageQuery { cursor: None, limit: 100 }).await.unwrap().items.len()
+}
+
+pub(crate) async fn a_copy_is_a_repeat(harness: &mut impl Harness) {
+    let store = harness.store();
+    assert_eq!(put(&*store, one("a")).await, NEW);
+    assert_eq!(put(&*store, one("a")).await, REPEATED);
+    let mixed = vec![one("a"), one("b"), one("b")];
+    let answer = store.ingest(ingest(Generation(0), mixed)).await.unwrap();
+    assert_eq!(answer, Ingested::Stored { new: 1, repeated: 2 });
+    assert_eq!(count(&*store).await, 2);
+    assert_eq!(lease(&*store, "wh_a", 10, LONG).await.len(), 2);
+}
+
+pub(crate) async fn two_sources_differ(harness: &mut impl Harness) {
+    let store = harness.store();
+    assert_eq!(put(&*store, one("a")).await, NEW);
+    assert_eq!(put(&*store, unit("resend-eu", "a", "a", Class::Normal, &["wh_a"])).await, NEW);
+}
+
+pub(crate) async fn what_was_stored_survives_a_reopen(harness: &mut impl Harness) {
+    let store = harness.store();
+    let generation = store.change_endpoints(Generation(0), &[endpoint("wh_a")]).await.unwrap().unwrap();
+    let plan = |identity| ingest(generation, vec![one(identity)]);
+    store.ingest(plan("a")).await.unwrap();
+    let leases = lease(&*store, "wh_a", 1, LONG).await;
+    assert_eq!(store.finish(vec![finished(&leases[0], DELIVERED)]).await.unwrap(), []);
+    store.ingest(plan("b")).await.unwrap();
+    drop(store);
+    harness.reopen().await;
+    let store = harness.store();
+    assert_eq!(store.endpoints().await.unwrap().generation, generation);
+    assert_eq!(store.endpoints().await.unwrap().all, [endpoint("wh_a")]);
+    assert_eq!(store.ingest(plan("a")).await.unwrap(), REPEATED);
+    let event = store.event(&one("a").id).await.unwrap().unwrap();
+    assert_eq!(event.data.get(), r#"{"identity":"a"}"#);
+    let deliveries = store.deliveries_of(&event.id).await.unwrap();
+    assert_eq!((deliveries[0].status, deliveries[0].attempts.len()), (Status::Delivered, 1));
+    let left = lease(&*store, "wh_a", 10, LONG).await;
+    assert!(matches!(&left[..], [lease] if lease.event_id == one("b").id && lease.number == 1), "{left:?}");
+}
+
+pub(crate) async fn a_stale_plan_changes_nothing(harness: &mut impl Harness) {
+    let store = harness.store();
+    let generation = store.change_endpoints(Generation(0), &[endpoint("wh_a")]).await.unwrap().unwrap();
+    assert_eq!(put(&*store, one("a")).await, Ingested::Stale);
+    assert!(store.event(&one("a").id).await.unwrap().is_none());
+    assert_eq!(count(&*store).await, 0);
+    assert_eq!(lease(&*store, "wh_a", 10, LONG).await.len(), 0);
+    assert_eq!(store.ingest(ingest(generation, vec![one("a")])).await.unwrap(), NEW);
+}
+
+pub(crate) async fn a_forged_token_stores_nothing(harness: &mut impl Harness) {
+    let store = harness.store();
+    let guarded = |identity, digest| {
+        let guard = Some(ReplayGuard { token: [7; 32], digest: [digest; 32] });
+        Ingest { guard, ..ingest(Generation(0), vec![one(identity)]) }
+    };
+    assert_eq!(store.ingest(guarded("a", 1)).await.unwrap(), NEW);
+    let forged = guarded("b", 2);
+    let raw = forged.raw.id.clone();
+    assert_eq!(store.ingest(forged).await.unwrap(), Ingested::Forged);
+    assert!(store.event(&one("b").id).await.unwrap().is_none());
+    assert!(store.request(&raw).await.unwrap().is_none());
+    assert_eq!(store.ingest(guarded("a", 1)).await.unwrap(), REPEATED);
+}
+
+pub(crate) async fn the_generation_grows(harness: &mut impl Harness) {
+    let store = harness.store();
+    let fresh = store.endpoints().await.unwrap();
+    assert_eq!((fresh.generation, fresh.all.len()), (Generation(0), 0));
+    let first = store.change_endpoints(Generation(0), &[endpoint("wh_b")]).await.unwrap().unwrap();
+    let second = store.change_endpoints(first, &[endpoint("wh_a")]).await.unwrap().unwrap();
+    assert!(second > first && first > Generation(0));
+    assert_eq!(store.change_endpoints(first, &[endpoint("wh_c")]).await.unwrap(), None);
+    let set = store.endpoints().await.unwrap();
+    assert_eq!((set.generation, set.all), (second, vec![endpoint("wh_a"), endpoint("wh_b")]));
+    assert_eq!(store.lease(LONG, &[]).await.unwrap().generation, second);
+}
+
+fn state(identity: &str, value: &str, second: i64, first_sight_reports: bool) -> Unit {
+    let condition = Condition { entity: [3; 16], value: value.into(), at: at(second), first_sight_reports };
+    Unit { condition: Some(condition), ..unit("resend", identity, "entity", Class::Normal, &["wh_a"]) }
+}
+
+pub(crate) async fn a_first_sight_reports_only_if_asked(harness: &mut impl Harness) {
+    let store = harness.store();
+    assert_eq!(put(&*store, state("a", "pending", 1, false)).await, NOTHING);
+    assert!(store.event(&EventId::of("resend", "a")).await.unwrap().is_none());
+    let mut other = state("b", "verified", 1, true);
+    other.condition.as_mut().unwrap().entity = [4; 16];
+    other.mail.0 += 1;
+    assert_eq!(put(&*store, other).await, NEW);
+}
+
+pub(crate) async fn a_state_reports_only_its_changes(harness: &mut impl Harness) {
+    let store = harness.store();
+    assert_eq!(put(&*store, state("a", "pending", 10, false)).await, NOTHING);
+    assert_eq!(put(&*store, state("b", "verified", 20, false)).await, NEW);
+    assert_eq!(put(&*store, state("c", "pending", 15, false)).await, NOTHING, "an older snapshot");
+    assert_eq!(put(&*store, state("d", "verified", 30, false)).await, NOTHING, "the same value");
+    assert_eq!(put(&*store, state("e", "pending", 25, false)).await, NOTHING, "older than the same value was");
+    assert_eq!(put(&*store, state("f", "pending", 40, false)).await, NEW);
+    assert_eq!(count(&*store).await, 2);
+}
+
+pub(crate) async fn a_stored_identity_is_a_repeat_whatever_its_condition(harness: &mut impl Harness) {
+    let store = harness.store();
+    assert_eq!(put(&*store, state("a", "verified", 10, true)).await, NEW);
+    assert_eq!(put(&*store, state("a", "verified", 10, true)).await, REPEATED);
+    assert_eq!(put(&*store, state("a", "pending", 5, true)).await, REPEATED);
+}
+
+pub(crate) async fn a_raw_request_comes_back(harness: &mut impl Harness) {
+    let store = harness.store();
+    let mut plan = ingest(Generation(0), vec![]);
+    plan.raw.request.body = vec![0, 255, 10, 13].into();
+    plan.raw.unmapped = 2;
+    let raw = plan.raw.clone();
+    assert_eq!(store.ingest(plan).await.unwrap(), NOTHING);
+    let stored = store.request(&raw.id).await.unwrap().unwrap();
+    assert_eq!((stored.id, stored.unmapped, stored.unreadable), (raw.id, 2, 0));
+    assert_eq!(stored.request.body, raw.request.body);
+    assert_eq!(stored.request.headers, raw.request.headers);
+    assert_eq!(stored.request.source, raw.request.source);
+    assert_eq!(stored.request.received_at, raw.request.received_at);
+}

@@ -1,0 +1,80 @@
+//! What every engine must do. Time passes only through delays of zero and delays that never end, so that an engine
+//! with a clock of its own can be held to the same.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use waypost::store::{Lease, Store, Want};
+
+pub(crate) mod ingest;
+pub(crate) mod leases;
+pub(crate) mod lists;
+
+/// A hold that does not lapse, a wait that does not end.
+pub(crate) const LONG: Duration = Duration::from_secs(24 * 3600);
+
+/// An engine under test, on data of its own.
+pub(crate) trait Harness: Sized {
+    /// Opens an empty store.
+    async fn start() -> Self;
+
+    /// The store.
+    fn store(&self) -> Arc<dyn Store>;
+
+    /// Closes the store and opens it again on the same data. Whoever holds the old one has dropped it.
+    async fn reopen(&mut self);
+}
+
+/// Takes what is due now.
+pub(crate) async fn lease(store: &dyn Store, endpoint: &str, limit: usize, hold: Duration) -> Vec<Lease> {
+    let want = Want { endpoint: endpoint.into(), limit, rest: None };
+    store.lease(hold, &[want]).await.unwrap().leases
+}
+
+/// Takes what is due in a moment: a delay of zero may last as long as the engine's clock takes to tick.
+pub(crate) async fn lease_soon(store: &dyn Store, endpoint: &str, limit: usize, hold: Duration) -> Vec<Lease> {
+    for _ in 0..1_000 {
+        let leases = lease(store, endpoint, limit, hold).await;
+        if !leases.is_empty() {
+            return leases;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Vec::new()
+}
+
+/// Makes a test of every case, on this harness.
+macro_rules! run_contract {
+    ($harness:ty) => {
+        crate::contract::run_contract!($harness, ingest: [
+            a_copy_is_a_repeat, two_sources_differ, what_was_stored_survives_a_reopen,
+            a_stale_plan_changes_nothing, a_forged_token_stores_nothing, the_generation_grows,
+            a_first_sight_reports_only_if_asked, a_state_reports_only_its_changes,
+            a_stored_identity_is_a_repeat_whatever_its_condition, a_raw_request_comes_back,
+        ]);
+        crate::contract::run_contract!($harness, leases: [
+            a_lost_lease_cannot_finish, a_lease_that_lapses_comes_again, a_lease_finishes_once,
+            one_mail_keeps_its_order_within_a_class, a_retry_lets_the_next_of_its_mail_go, classes_are_independent,
+            neither_class_starves, nothing_due_costs_nothing_and_tells_when, a_lane_rests, a_lane_state_comes_back,
+            a_gateway_lives_until_it_leaves, work_wakes_who_waits,
+        ]);
+        crate::contract::run_contract!($harness, lists: [
+            an_end_is_listed_by_status, a_disabled_endpoint_is_skipped_at_once, pages_go_on_where_they_ended,
+            deliveries_of_an_event_keep_the_order_of_its_endpoints,
+        ]);
+    };
+    ($harness:ty, $file:ident: [$($name:ident),* $(,)?]) => {
+        mod $file {
+            use super::*;
+
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    let mut harness = <$harness as crate::contract::Harness>::start().await;
+                    crate::contract::$file::$name(&mut harness).await;
+                }
+            )*
+        }
+    };
+}
+pub(crate) use run_contract;

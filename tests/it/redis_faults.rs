@@ -1,0 +1,217 @@
+//! What only Redis can do to a store: flushes, restarts, hangs, settings that lose data, other gateways.
+
+use std::time::Duration;
+
+use waypost::domain::delivery::{Class, EndReason, Status};
+use waypost::domain::id::{EventId, MailKey};
+use waypost::domain::plan::{Generation, Ingest};
+use waypost::store::redis::Risk;
+use waypost::store::{Store, StoreError, Then};
+use waypost_providers::ReplayGuard;
+
+use crate::redis_fixture::*;
+use crate::redis_harness::Server;
+
+#[tokio::test]
+async fn many_callers_at_once_are_gathered_and_each_is_answered() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let calls = (0..300).map(|number| {
+        let (store, name) = (&store, format!("e{}", number % 200));
+        async move { put(store, vec![unit(&name, &name, "wh_1")]).await }
+    });
+    let answers = futures_util::future::join_all(calls).await;
+    assert_eq!(answers.iter().filter(|answer| **answer == stored(1, 0)).count(), 200);
+    assert_eq!(take(&store, "wh_1", 1_000, LONG).await.len(), 200);
+}
+
+#[tokio::test]
+async fn a_change_whose_writer_died_before_it_raised_every_partition_is_completed() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    server.command(&["SET", "{wp:0}:generation", "77"]).await;
+    server.command(&["SET", "{wp:3}:gen", "5"]).await;
+    assert_eq!(store.endpoints().await.unwrap().generation, Generation(77));
+    for partition in 0..16 {
+        let gen_of = server.command(&["GET", &format!("{{wp:{partition}}}:gen")]).await;
+        assert_eq!(gen_of, redis::Value::BulkString(b"77".to_vec()));
+    }
+}
+
+#[tokio::test]
+async fn an_expired_event_is_leased_without_its_content_and_can_be_ended() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    put(&store, vec![unit("a", "m", "wh_1"), unit("b", "m", "wh_1")]).await;
+    let partition = MailKey::of("mail", "m").partition(16);
+    server.command(&["DEL", &format!("{{wp:{partition}}}:e:{}", EventId::of("main", "a"))]).await;
+    let lease = take(&store, "wh_1", 1, LONG).await.remove(0);
+    assert!(lease.event.is_none());
+    let end = Then::End(Status::Failed, Some(EndReason::Expired));
+    assert!(store.finish(vec![finished(&lease, false, end)]).await.unwrap().is_empty());
+    assert_eq!(take(&store, "wh_1", 1, LONG).await[0].event_id, EventId::of("main", "b"));
+    assert_eq!(store.events(&page(10, None)).await.unwrap().items.len(), 1);
+}
+
+#[tokio::test]
+async fn a_flush_of_scripts_or_of_everything_heals_by_itself() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let raised = store.change_endpoints(Generation(0), &[endpoint("wh_1")]).await.unwrap().unwrap();
+    server.command(&["SCRIPT", "FLUSH"]).await;
+    let planned = Ingest { generation: raised, ..ingest_of(b"{}", vec![unit("a", "m", "wh_1")]) };
+    assert_eq!(store.ingest(planned).await.unwrap(), stored(1, 0));
+    let lease = take(&store, "wh_1", 1, LONG).await.remove(0);
+    server.command(&["FLUSHALL"]).await;
+    assert_eq!(finish(&store, &lease, LANDED).await, 1);
+    assert_eq!(store.endpoints().await.unwrap().generation, Generation(0));
+    assert_eq!(put(&store, vec![unit("a", "m", "wh_1")]).await, stored(1, 0));
+    assert_eq!(take(&store, "wh_1", 1, LONG).await.len(), 1);
+}
+
+#[tokio::test]
+async fn two_gateways_on_one_server_wake_each_other() {
+    let server = Server::start().await;
+    let (one, two) = (server.store().await, server.store().await);
+    let quiet = async || while tokio::time::timeout(Duration::from_millis(300), two.work()).await.is_ok() {};
+    let woken = async || tokio::time::timeout(Duration::from_secs(5), two.work()).await.unwrap();
+    quiet().await;
+    put(&one, vec![unit("a", "m", "wh_1")]).await;
+    woken().await;
+    quiet().await;
+    let lease = take(&one, "wh_1", 1, LONG).await.remove(0);
+    finish(&one, &lease, Then::Retry(Duration::ZERO)).await;
+    woken().await;
+}
+
+#[tokio::test]
+async fn a_server_that_loses_data_is_refused_unless_the_risk_is_accepted() {
+    let server = Server::start_with("allkeys-lru", "no").await;
+    let refused = server.connect(&[]).await.err().unwrap().to_string();
+    for part in ["maxmemory-policy", "allkeys-lru", "noeviction", "appendonly", "`no`", "no_aof"] {
+        assert!(refused.contains(part), "{refused}");
+    }
+    assert!(server.connect(&[Risk::Eviction]).await.is_err());
+    assert!(server.connect(&[Risk::Eviction, Risk::NoAof]).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_answers_unavailable_and_heals() {
+    let mut server = Server::stopped("noeviction", "yes");
+    let store = server.store().await;
+    assert!(matches!(store.ready().await, Err(StoreError::Unavailable(_))));
+    server.up().await;
+    store.ready().await.unwrap();
+    assert_eq!(put(&store, vec![unit("a", "m", "wh_1")]).await, stored(1, 0));
+    server.down();
+    let failed = store.ingest(ingest_of(b"{}", vec![unit("b", "m", "wh_1")]));
+    let failed = tokio::time::timeout(Duration::from_secs(2), failed).await.unwrap();
+    assert!(matches!(failed, Err(StoreError::Unavailable(_))));
+    server.up().await;
+    assert_eq!(put(&store, vec![unit("a", "m", "wh_1"), unit("b", "m", "wh_1")]).await, stored(1, 1));
+    tokio::time::timeout(Duration::from_secs(5), store.work()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_answers_unavailable_within_a_second() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    store.ready().await.unwrap();
+    server.signal("STOP");
+    for _ in 0..2 {
+        let calls = (0..8).map(|_| store.ready());
+        let answers = tokio::time::timeout(Duration::from_millis(1_500), futures_util::future::join_all(calls)).await;
+        assert!(answers.unwrap().iter().all(|answer| matches!(answer, Err(StoreError::Unavailable(_)))));
+    }
+    server.signal("CONT");
+    assert_eq!(put(&store, vec![unit("a", "m", "wh_1")]).await, stored(1, 0));
+}
+
+#[tokio::test]
+async fn what_is_broken_fails_alone() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let to = [("wh_1", Class::Normal, false), ("wh_2", Class::Normal, false)];
+    put(&store, vec![unit_of("a", "m", &to)]).await;
+    let [one, two] = [take(&store, "wh_1", 1, LONG).await.remove(0), take(&store, "wh_2", 1, LONG).await.remove(0)];
+    let partition = one.mail.partition(16);
+    server.command(&["HSET", &format!("{{wp:{partition}}}:d:{}", one.event_id), "wh_1", "nonsense"]).await;
+    let failed = store.finish(vec![finished(&two, true, LANDED), finished(&one, true, LANDED)]).await;
+    assert!(matches!(failed, Err(StoreError::Corrupt(_))), "{failed:?}");
+    let landed = store.deliveries(Status::Delivered, &page(10, None)).await.unwrap().items;
+    assert_eq!((landed.len(), landed[0].attempts.len()), (1, 1));
+
+    server.command(&["SET", &format!("{{wp:{partition}}}:q:n:wh_9"), "nonsense"]).await;
+    let units = vec![unit("b", "m", "wh_3"), unit("c", "m", "wh_9"), unit("d", "m", "wh_3")];
+    let failed = store.ingest(ingest_of(b"{}", units)).await;
+    assert!(matches!(failed, Err(StoreError::Corrupt(_))), "{failed:?}");
+    let ids: Vec<_> = store.events(&page(10, None)).await.unwrap().items.into_iter().map(|event| event.id).collect();
+    assert_eq!(ids, ["d", "b", "a"].map(|name| EventId::of("main", name)));
+}
+
+#[tokio::test]
+async fn an_unreadable_row_does_not_block_its_lane() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    put(&store, vec![unit("a", "m", "wh_1")]).await;
+    let lease = take(&store, "wh_1", 1, Duration::ZERO).await.remove(0);
+    let rows = format!("{{wp:{}}}:d:{}", lease.mail.partition(16), lease.event_id);
+    server.command(&["HSET", &rows, "wh_1", "nonsense"]).await;
+    let again = take(&store, "wh_1", 1, LONG).await.remove(0);
+    assert!(again.token > lease.token);
+    assert_eq!(finish(&store, &again, LANDED).await, 0);
+}
+
+#[tokio::test]
+async fn everything_about_an_event_expires() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let planned = Ingest {
+        guard: Some(ReplayGuard { token: [1; 32], digest: [1; 32] }),
+        ..ingest_of(&b"x".repeat(90_000), vec![unit_of("a", "m", &[("wh_1", Class::High, true)])])
+    };
+    store.ingest(planned).await.unwrap();
+    put(&store, vec![unit("b", "m", "wh_1")]).await;
+    take(&store, "wh_1", 1, LONG).await;
+    let mut kinds = 0;
+    for kind in ["e", "d", "r", "t"] {
+        let redis::Value::Array(keys) = server.command(&["KEYS", &format!("{{wp:*}}:{kind}:*")]).await else {
+            panic!("no list of keys");
+        };
+        assert!(!keys.is_empty());
+        kinds += 1;
+        for key in keys {
+            let key: String = redis::from_redis_value(key).unwrap();
+            let left: i64 = redis::from_redis_value(server.command(&["TTL", &key]).await).unwrap();
+            assert!(left > 3_600, "{key} lives for {left} s");
+        }
+    }
+    assert_eq!(kinds, 4);
+}
+
+#[tokio::test]
+async fn two_gateways_that_ask_for_one_lane_never_get_the_same_lease() {
+    let server = Server::start().await;
+    let (one, two) = (server.store().await, server.store().await);
+    let names: Vec<String> = (0..100).map(|number| format!("e{number}")).collect();
+    put(&one, names.iter().map(|name| unit(name, name, "wh_1")).collect()).await;
+    let mut taken = Vec::new();
+    while taken.len() < names.len() {
+        let (mine, theirs) = tokio::join!(take(&one, "wh_1", 30, LONG), take(&two, "wh_1", 30, LONG));
+        taken.extend(mine.into_iter().chain(theirs).map(|lease| lease.event_id));
+    }
+    taken.sort();
+    taken.dedup();
+    assert_eq!(taken.len(), names.len());
+}
+
+#[tokio::test]
+async fn limits_without_end_are_bounded() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    put(&store, vec![unit("a", "m", "wh_1"), unit_of("b", "n", &[("wh_1", Class::High, false)])]).await;
+    let endless = page(usize::MAX, None);
+    assert_eq!(store.events(&endless).await.unwrap().items.len(), 2);
+    assert_eq!(store.deliveries(Status::Pending, &endless).await.unwrap().items.len(), 2);
+    assert_eq!(take(&store, "wh_1", usize::MAX, LONG).await.len(), 2);
+}

@@ -1,0 +1,105 @@
+//! A Redis server of the test's own, on a free port of the loopback, killed when dropped.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use waypost::store::Lifetimes;
+use waypost::store::redis::{RedisStore, Risk};
+
+/// One server.
+pub(crate) struct Server {
+    process: Option<Child>,
+    port: u16,
+    dir: TempDir,
+    policy: &'static str,
+    aof: &'static str,
+}
+
+impl Server {
+    /// Starts one that keeps what it is given.
+    pub(crate) async fn start() -> Self {
+        Self::start_with("noeviction", "yes").await
+    }
+
+    pub(crate) async fn start_with(policy: &'static str, aof: &'static str) -> Self {
+        let mut server = Self::stopped(policy, aof);
+        server.up().await;
+        server
+    }
+
+    /// One that is yet to be started.
+    pub(crate) fn stopped(policy: &'static str, aof: &'static str) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self { process: None, port, dir: TempDir::new().unwrap(), policy, aof }
+    }
+
+    /// Starts it (again), on the same port and data.
+    pub(crate) async fn up(&mut self) {
+        let port = self.port.to_string();
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", self.aof]);
+        command.args(["--appendfsync", "everysec", "--maxmemory-policy", self.policy, "--dir"]);
+        command.arg(self.dir.path()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.process = Some(command.spawn().expect("redis-server is installed"));
+        for _ in 0..500 {
+            if let Ok(pong) = self.try_command(&["PING"]).await
+                && pong == redis::Value::SimpleString("PONG".into())
+            {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("redis-server did not start");
+    }
+
+    /// Kills it.
+    pub(crate) fn down(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    /// Stops it in mid-air (`STOP`), or lets it go on (`CONT`).
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.process.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    pub(crate) async fn store(&self) -> RedisStore {
+        self.connect(&[]).await.unwrap()
+    }
+
+    pub(crate) async fn connect(&self, accepted: &[Risk]) -> waypost::store::Result<RedisStore> {
+        let day = Duration::from_secs(24 * 3600);
+        let lifetimes = Lifetimes { events: day * 30, requests: day * 7, tokens: day * 2 };
+        RedisStore::connect(&self.url(), lifetimes, accepted).await
+    }
+
+    /// Sends a command as an operator would.
+    pub(crate) async fn command(&self, words: &[&str]) -> redis::Value {
+        self.try_command(words).await.unwrap()
+    }
+
+    async fn try_command(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
+        let client = redis::Client::open(self.url())?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        let mut cmd = redis::Cmd::new();
+        for word in words {
+            cmd.arg(*word);
+        }
+        cmd.query_async(&mut connection).await
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.down();
+    }
+}

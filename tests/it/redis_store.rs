@@ -1,0 +1,262 @@
+//! The store's contract on Redis.
+
+use std::time::Duration;
+
+use waypost::domain::breaker::Breaker;
+use waypost::domain::delivery::{Class, EndReason, Status};
+use waypost::domain::id::{EndpointId, EventId, GatewayId, RequestId};
+use waypost::domain::ownership::Shards;
+use waypost::domain::plan::{Condition, Generation, Ingest, Unit};
+use waypost::store::{Finished, Ingested, LaneState, Lease, Store, Then, Want};
+use waypost_providers::ReplayGuard;
+
+use crate::redis_fixture::*;
+use crate::redis_harness::Server;
+
+#[tokio::test]
+async fn a_copy_is_a_repeat_and_is_delivered_once() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    assert_eq!(put(&store, vec![unit("a", "m", "wh_1"), unit("a", "m", "wh_1")]).await, stored(1, 1));
+    assert_eq!(put(&store, vec![unit("a", "m", "wh_1"), unit("b", "n", "wh_1")]).await, stored(1, 1));
+    assert_eq!(take(&store, "wh_1", 10, LONG).await.len(), 2);
+    let event = store.event(&EventId::of("main", "a")).await.unwrap().unwrap();
+    assert_eq!(event.data.get(), r#"{"name":"a"}"#);
+}
+
+#[tokio::test]
+async fn a_token_may_be_used_again_with_the_same_content_only() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let guarded = |digest, name: &str| Ingest {
+        guard: Some(ReplayGuard { token: [1; 32], digest: [digest; 32] }),
+        ..ingest_of(name.as_bytes(), vec![unit(name, "m", "wh_1")])
+    };
+    assert_eq!(store.ingest(guarded(1, "a")).await.unwrap(), stored(1, 0));
+    assert_eq!(store.ingest(guarded(1, "a")).await.unwrap(), stored(0, 1));
+    assert_eq!(store.ingest(guarded(2, "b")).await.unwrap(), Ingested::Forged);
+    assert!(store.request(&RequestId::of("main", b"b")).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_plan_for_another_set_of_endpoints_is_stale() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let base = store.endpoints().await.unwrap();
+    assert_eq!((base.generation, base.all.len()), (Generation(0), 0));
+    let raised = store.change_endpoints(Generation(0), &[endpoint("b"), endpoint("a")]).await.unwrap().unwrap();
+    assert!(raised > Generation(0));
+    assert_eq!(store.change_endpoints(Generation(0), &[endpoint("c")]).await.unwrap(), None);
+    let set = store.endpoints().await.unwrap();
+    assert_eq!((set.generation, set.all), (raised, vec![endpoint("a"), endpoint("b")]));
+    assert_eq!(put(&store, vec![unit("a", "m", "a")]).await, Ingested::Stale);
+    assert!(store.event(&EventId::of("main", "a")).await.unwrap().is_none());
+    let planned = Ingest { generation: raised, ..ingest_of(b"{}", vec![unit("a", "m", "a")]) };
+    assert_eq!(store.ingest(planned).await.unwrap(), stored(1, 0));
+    assert_eq!(store.lease(LONG, &[]).await.unwrap().generation, raised);
+}
+
+#[tokio::test]
+async fn a_lost_lease_changes_nothing_and_what_was_begun_is_visible() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    put(&store, vec![unit("a", "m", "wh_1")]).await;
+    let first = take(&store, "wh_1", 1, Duration::ZERO).await.remove(0);
+    let second = take(&store, "wh_1", 1, LONG).await.remove(0);
+    assert_eq!((first.number, second.number), (1, 2));
+    assert!(second.token > first.token);
+    assert!(take(&store, "wh_1", 1, LONG).await.is_empty());
+    assert_eq!(finish(&store, &first, LANDED).await, 1);
+    let seen = store.deliveries_of(&first.event_id).await.unwrap().remove(0);
+    assert_eq!((seen.status, seen.begun, seen.attempts.len()), (Status::Pending, 2, 0));
+    assert!(seen.begun_at.is_some() && seen.due_at.is_some());
+    assert_eq!(finish(&store, &second, LANDED).await, 0);
+    assert_eq!(finish(&store, &second, LANDED).await, 1);
+    let seen = store.deliveries_of(&first.event_id).await.unwrap().remove(0);
+    assert_eq!((seen.status, seen.begun, seen.attempts.len()), (Status::Delivered, 2, 1));
+    assert!(seen.ended_at.is_some() && seen.due_at.is_none());
+    assert_eq!(seen.attempts[0].answer.as_deref(), Some("\"no/\u{e9}\n"));
+}
+
+#[tokio::test]
+async fn one_mail_goes_in_order_and_a_retry_does_not_hold_the_next() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    for name in ["a", "b", "c"] {
+        put(&store, vec![unit(name, "m", "wh_1")]).await;
+    }
+    let mut seen = Vec::new();
+    for then in [Then::Retry(LONG), Then::End(Status::Canceled, Some(EndReason::Deleted)), LANDED] {
+        let leases = take(&store, "wh_1", 10, LONG).await;
+        assert_eq!(leases.len(), 1);
+        seen.push(leases[0].event_id.clone());
+        let attempted = !matches!(then, Then::End(Status::Canceled, _));
+        assert!(store.finish(vec![finished(&leases[0], attempted, then)]).await.unwrap().is_empty());
+    }
+    assert_eq!(seen, ["a", "b", "c"].map(|name| EventId::of("main", name)));
+    assert!(take(&store, "wh_1", 10, LONG).await.is_empty());
+    let due = store.due(Shards::ALL).await.unwrap();
+    assert!(due.lanes.is_empty() && due.next.unwrap() > LONG / 2);
+}
+
+#[tokio::test]
+async fn the_urgent_go_first_and_nobody_starves() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let mut units = Vec::new();
+    for number in 0..12 {
+        let name = format!("{number}");
+        units.push(unit_of(&format!("h{name}"), &name, &[("wh_1", Class::High, false)]));
+        units.push(unit_of(&format!("n{name}"), &name, &[("wh_1", Class::Normal, false)]));
+    }
+    put(&store, units).await;
+    let classes = |leases: Vec<Lease>| leases.into_iter().map(|lease| lease.class).collect::<Vec<_>>();
+    let four = classes(take(&store, "wh_1", 4, LONG).await);
+    assert_eq!(four, [Class::High, Class::High, Class::High, Class::Normal]);
+    let mut singles = Vec::new();
+    for _ in 0..4 {
+        singles.extend(classes(take(&store, "wh_1", 1, LONG).await));
+    }
+    assert!(singles.contains(&Class::Normal) && singles[0] == Class::High);
+}
+
+#[tokio::test]
+async fn skipped_deliveries_are_final_and_lists_follow_the_status() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let to = [("wh_1", Class::Normal, false), ("wh_2", Class::Normal, true)];
+    put(&store, vec![unit_of("a", "m", &to), unit_of("b", "m", &to[..1])]).await;
+    assert!(take(&store, "wh_2", 10, LONG).await.is_empty());
+    let list = async |status| store.deliveries(status, &page(10, None)).await.unwrap().items;
+    let skipped = list(Status::Skipped).await;
+    assert_eq!((skipped.len(), skipped[0].reason), (1, Some(EndReason::Disabled)));
+    let pending = list(Status::Pending).await;
+    assert_eq!(pending.len(), 2);
+    assert_eq!(pending[0].event_id, EventId::of("main", "b"));
+    assert!(pending[0].due_at.is_none() && pending[1].due_at.is_some());
+    let lease = take(&store, "wh_1", 1, LONG).await.remove(0);
+    finish(&store, &lease, Then::End(Status::Failed, Some(EndReason::Exhausted))).await;
+    assert_eq!(list(Status::Failed).await[0].reason, Some(EndReason::Exhausted));
+    assert_eq!(list(Status::Pending).await.len(), 1);
+    let of = store.deliveries_of(&lease.event_id).await.unwrap();
+    assert_eq!(of.iter().map(|one| one.status).collect::<Vec<_>>(), [Status::Failed, Status::Skipped]);
+}
+
+#[tokio::test]
+async fn lists_are_paged_latest_first_without_gaps_or_copies() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let names: Vec<String> = (0..25).map(|number| format!("e{number}")).collect();
+    for name in &names {
+        put(&store, vec![unit(name, name, "wh_1")]).await;
+    }
+    let wanted: Vec<EventId> = names.iter().rev().map(|name| EventId::of("main", name)).collect();
+    let (mut events, mut cursor) = (Vec::new(), None);
+    loop {
+        let part = store.events(&page(4, cursor)).await.unwrap();
+        events.extend(part.items.into_iter().map(|event| event.id));
+        cursor = part.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(events, wanted);
+    let (mut deliveries, mut cursor) = (Vec::new(), None);
+    loop {
+        let part = store.deliveries(Status::Pending, &page(4, cursor)).await.unwrap();
+        deliveries.extend(part.items.into_iter().map(|delivery| delivery.event_id));
+        cursor = part.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(deliveries, wanted);
+    assert!(store.events(&page(4, Some("what".into()))).await.unwrap().items.is_empty());
+}
+
+#[tokio::test]
+async fn a_resting_lane_is_left_alone_until_its_rest_ends() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    put(&store, vec![unit("a", "m", "wh_1"), unit("b", "n", "wh_2")]).await;
+    let rest = |rest| [Want { endpoint: "wh_1".into(), limit: 0, rest: Some(rest) }];
+    assert!(store.lease(LONG, &rest(LONG)).await.unwrap().leases.is_empty());
+    put(&store, vec![unit("c", "o", "wh_1")]).await;
+    let due = store.due(Shards::ALL).await.unwrap();
+    assert_eq!(due.lanes, [EndpointId::from("wh_2")]);
+    assert!(due.next.unwrap() > LONG / 2);
+    store.lease(LONG, &rest(Duration::ZERO)).await.unwrap();
+    assert_eq!(store.due(Shards::ALL).await.unwrap().lanes.len(), 2);
+    assert_eq!(store.due(Shards::default()).await.unwrap(), Default::default());
+}
+
+#[tokio::test]
+async fn a_state_event_exists_only_if_the_state_changed() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let seen = |name: &str, value: &str, second, first_sight_reports| Unit {
+        condition: Some(Condition { entity: [7; 16], value: value.into(), at: at(second), first_sight_reports }),
+        ..unit(name, "entity", "wh_1")
+    };
+    assert_eq!(put(&store, vec![seen("a", "off", 10, false)]).await, stored(0, 0));
+    assert_eq!(put(&store, vec![seen("b", "off", 20, false)]).await, stored(0, 0));
+    assert_eq!(put(&store, vec![seen("c", "on", 15, false)]).await, stored(0, 0));
+    assert_eq!(put(&store, vec![seen("d", "on", 30, false)]).await, stored(1, 0));
+    assert_eq!(put(&store, vec![seen("d", "off", 40, false)]).await, stored(0, 1));
+    let other = Unit {
+        condition: Some(Condition { entity: [8; 16], value: "on".into(), at: at(1), first_sight_reports: true }),
+        ..unit("e", "other", "wh_1")
+    };
+    assert_eq!(put(&store, vec![other]).await, stored(1, 0));
+}
+
+#[tokio::test]
+async fn a_request_comes_back_byte_for_byte() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let mut noise: u64 = 1;
+    let mut random = || {
+        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        u8::try_from(noise >> 56).unwrap()
+    };
+    let large: Vec<u8> = (0..1 << 20).map(|_| random()).collect();
+    for body in [b"\n{}\n".to_vec(), b"x".repeat(9_000), b"y".repeat(900_000), large] {
+        for _ in 0..2 {
+            store.ingest(ingest_of(&body, vec![])).await.unwrap();
+        }
+        let id = RequestId::of("main", &body);
+        let read = store.request(&id).await.unwrap().unwrap();
+        assert_eq!((read.id, &read.request.source[..]), (id, "main"));
+        assert!(read.request.body == body);
+    }
+}
+
+#[tokio::test]
+async fn lanes_remember_the_latest_and_nothing_of_health() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    put(&store, vec![unit("a", "m", "wh_1"), unit("b", "n", "wh_1"), unit("c", "o", "wh_1")]).await;
+    let leases = take(&store, "wh_1", 3, LONG).await;
+    let states = async || store.lane_states(&["wh_1".into(), "wh_2".into()]).await.unwrap();
+    for (lease, failures, second, known) in [(0, 3, 50, 1), (1, 9, 40, 1), (2, 0, 60, 0)] {
+        let lane = LaneState { breaker: Breaker { failures }, at: at(second) };
+        let one = Finished { lane: Some(lane), ..finished(&leases[lease], true, LANDED) };
+        store.finish(vec![one]).await.unwrap();
+        let states = states().await;
+        assert_eq!(states.len(), known);
+        assert!(states.iter().all(|(_, state)| state.breaker.failures == 3));
+    }
+}
+
+#[tokio::test]
+async fn gateways_know_of_each_other_until_they_leave() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let [one, two] = [GatewayId::from("gw_1"), GatewayId::from("gw_2")];
+    assert_eq!(store.heartbeat(&one, LONG).await.unwrap(), std::slice::from_ref(&one));
+    assert_eq!(store.heartbeat(&two, Duration::ZERO).await.unwrap(), [one.clone(), two.clone()]);
+    assert_eq!(store.heartbeat(&one, LONG).await.unwrap(), std::slice::from_ref(&one));
+    store.heartbeat(&two, LONG).await.unwrap();
+    store.leave(&one).await.unwrap();
+    assert_eq!(store.heartbeat(&two, LONG).await.unwrap(), [two]);
+}

@@ -1,0 +1,127 @@
+//! Values to test with.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use waypost::clock::Clock;
+use waypost::domain::delivery::{Attempt, Class, Status};
+use waypost::domain::endpoint::{Endpoint, EndpointSettings, Scheme};
+use waypost::domain::id::{EndpointId, EventId, MailKey, RequestId};
+use waypost::domain::plan::{Generation, Ingest, PlannedDelivery, RawRequest, StoredEvent, Unit};
+use waypost::domain::subscription::Subscription;
+use waypost::store::{Finished, Lease, Then};
+use waypost_providers::{Kind, Request};
+
+/// A clock that stands still until it is moved.
+#[derive(Debug)]
+pub(crate) struct TestClock {
+    micros: AtomicI64,
+    elapsed: AtomicI64,
+}
+
+impl TestClock {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { micros: AtomicI64::new(1_800_000_000_000_000), elapsed: AtomicI64::new(0) })
+    }
+
+    /// Moves the wall clock, backwards too.
+    pub(crate) fn step(&self, micros: i64) {
+        self.micros.fetch_add(micros, Ordering::SeqCst);
+        self.elapsed.fetch_add(micros.abs(), Ordering::SeqCst);
+    }
+
+    pub(crate) fn advance(&self, by: Duration) {
+        self.step(i64::try_from(by.as_micros()).unwrap());
+    }
+
+    pub(crate) fn micros(&self) -> u64 {
+        u64::try_from(self.micros.load(Ordering::SeqCst)).unwrap()
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_microsecond(self.micros.load(Ordering::SeqCst)).unwrap()
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_micros(u64::try_from(self.elapsed.load(Ordering::SeqCst)).unwrap())
+    }
+}
+
+pub(crate) fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + second).unwrap()
+}
+
+pub(crate) fn request(source: &str, body: &str) -> RawRequest {
+    let id = RequestId::of(source, body.as_bytes());
+    let headers = [("content-type", "application/json")].into_iter().collect();
+    let request = Request { source: source.into(), received_at: at(0), headers, body: body.to_owned().into() };
+    RawRequest { id, request, unmapped: 0, unreadable: 0 }
+}
+
+/// An event of a mail, with a delivery to each of these endpoints.
+pub(crate) fn unit(source: &str, identity: &str, mail: &str, class: Class, endpoints: &[&str]) -> Unit {
+    let id = EventId::of(source, identity);
+    let kind = match class {
+        Class::High => Kind::Bounced,
+        Class::Normal => Kind::Opened,
+    };
+    let mail = MailKey::of("mail", mail);
+    let endpoints: Vec<EndpointId> = endpoints.iter().map(|endpoint| EndpointId::from(*endpoint)).collect();
+    let stored = StoredEvent {
+        id: id.clone(),
+        kind,
+        created_at: "2026-01-01T00:00:00.000Z".into(),
+        data: serde_json::value::to_raw_value(&serde_json::json!({ "identity": identity })).unwrap(),
+        source: source.into(),
+        received_at: at(0),
+        request_id: RequestId::of(source, identity.as_bytes()),
+        mail,
+        endpoints: endpoints.clone(),
+    };
+    let json = serde_json::to_vec(&stored).unwrap().into();
+    let planned = |endpoint| PlannedDelivery { endpoint, class, skipped: false };
+    Unit { id, kind, mail, json, deliveries: endpoints.into_iter().map(planned).collect(), condition: None }
+}
+
+/// One request with these events.
+pub(crate) fn ingest(generation: Generation, units: Vec<Unit>) -> Ingest {
+    let ids: Vec<&str> = units.iter().map(|unit| unit.id.as_str()).collect();
+    let raw = request("resend", &ids.join(","));
+    Ingest { guard: None, raw, generation, units }
+}
+
+pub(crate) fn endpoint(id: &str) -> Endpoint {
+    let settings = EndpointSettings {
+        url: format!("https://{id}.example/hook"),
+        events: Subscription::new(vec![]).unwrap(),
+        sources: vec![],
+        tags: vec![],
+        signatures: vec![Scheme::Drin],
+        headers: [].into(),
+        retry: vec![5],
+        timeout_s: 15,
+        max_in_flight: 8,
+        description: None,
+        active: true,
+    };
+    Endpoint { id: id.into(), settings, disabled: None, created_at: at(0) }
+}
+
+/// An attempt under this lease, and what follows.
+pub(crate) fn finished(lease: &Lease, then: Then) -> Finished {
+    let attempt = Attempt {
+        number: lease.number,
+        started_at: at(1),
+        duration_ms: 7,
+        status: Some(if then == DELIVERED { 204 } else { 500 }),
+        error: None,
+        answer: None,
+    };
+    Finished { lease: lease.clone(), attempt: Some(attempt), then, lane: None }
+}
+
+pub(crate) const DELIVERED: Then = Then::End(Status::Delivered, None);
