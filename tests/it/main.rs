@@ -5,6 +5,9 @@ mod client;
 mod contract;
 mod crash;
 mod embedded;
+mod interop;
+
+mod readme;
 mod redis_contract;
 mod redis_faults;
 mod redis_fixture;
@@ -12,3 +15,5 @@ mod redis_harness;
 mod redis_store;
 mod simulate;
 mod support;
+mod tidy;
+mod tidy_text;

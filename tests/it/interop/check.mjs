@@ -1,0 +1,36 @@
+// Reads a list of checks from stdin, and writes what each library says of them, in order.
+import { EventWebhook } from "@sendgrid/eventwebhook";
+import { Webhook as Standard } from "standardwebhooks";
+import { Stripe } from "stripe";
+import { Webhook as Svix } from "svix";
+import { verify } from "./readme.mjs";
+
+const stripe = new Stripe("sk_test_unused");
+const sendgrid = new EventWebhook();
+
+// These throw what they do not accept; what they return, if anything, is the parsed body.
+const accepts = (verifying) => {
+  verifying();
+  return true;
+};
+
+const libraries = {
+  readme: ({ body, header, secret }) => verify(Buffer.from(body), header, secret),
+  stripe: ({ body, header, secret }) => accepts(() => stripe.webhooks.constructEvent(body, header, secret)),
+  standard: ({ body, headers, secret }) => accepts(() => new Standard(secret).verify(body, headers)),
+  svix: ({ body, headers, secret }) => accepts(() => new Svix(secret).verify(body, headers)),
+  svix_sign: ({ body, id, seconds, secret }) => new Svix(secret).sign(id, new Date(seconds * 1000), body),
+  sendgrid: ({ body, key, signature, timestamp }) =>
+    sendgrid.verifySignature(sendgrid.convertPublicKeyToECDSA(key), body, signature, timestamp),
+};
+
+let text = "";
+for await (const part of process.stdin) text += part;
+const said = JSON.parse(text).map((check) => {
+  try {
+    return { answer: libraries[check.library](check) };
+  } catch (error) {
+    return { answer: false, error: String(error.message) };
+  }
+});
+process.stdout.write(JSON.stringify(said));

@@ -1,0 +1,117 @@
+//! The README's commands exist and do what it says.
+
+use std::collections::BTreeSet;
+use std::process::{Command, Output};
+
+use crate::tidy::root;
+
+/// Known to everybody: values of the right shape for the variables that the example config names.
+const VALUES: [(&str, &str); 5] = [
+    ("WAYPOST_API_KEY", "example-0123456789abcdef0123456789abcdef"),
+    ("RESEND_WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+    (
+        "SENDGRID_VERIFICATION_KEY",
+        "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEyA6iVpkPnuRSbKKlvsvJmHAD05oFv7rZX2r1TIeLUrLmQ0kFKfW1EQWqiJT67yIGuZoM1uEYb33SfsymRZ/S+A==",
+    ),
+    ("BILLING_WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+    ("AUDIT_WEBHOOK_SECRET", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"),
+];
+
+pub(crate) fn readme() -> String {
+    std::fs::read_to_string(root().join("README.md")).unwrap()
+}
+
+fn waypost(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_waypost"));
+    command.args(arguments).current_dir(root());
+    command
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Lines of the README's shell blocks, without their comments.
+fn shell_lines() -> Vec<String> {
+    let text = readme();
+    let blocks = text.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("sh\n"));
+    let lines = blocks.flat_map(|block| block.lines().map(|line| line.split(" #").next().unwrap_or(line).trim()));
+    lines.filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_demo_shows_a_delivery_that_was_refused_twice() {
+    let output = waypost(&["demo", "--exit"]).output().unwrap();
+    let told = told(&output);
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("503, 503, 200"), "{told}");
+}
+
+#[test]
+fn the_example_config_checks_out() {
+    let path = "config/example.toml";
+    let text = std::fs::read_to_string(root().join(path)).unwrap();
+    let named: BTreeSet<_> =
+        text.split("env = \"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect();
+    assert_eq!(named, VALUES.iter().map(|(name, _)| (*name).to_owned()).collect());
+
+    let folder = tempfile::tempdir().unwrap();
+    let (config, key) = (folder.path().join("example.toml"), folder.path().join("mailgun"));
+    std::fs::write(&key, "key-0123456789abcdef0123456789abcdef\n").unwrap();
+    // The file that it names is there on the machine that it is for, and not here.
+    std::fs::write(&config, text.replace("/run/secrets/mailgun", key.to_str().unwrap())).unwrap();
+    let output = waypost(&["check", config.to_str().unwrap()]).envs(VALUES).output().unwrap();
+    let told = told(&output);
+    assert!(output.status.success(), "{told}");
+    for shown in ["source mailgun", "endpoint wh_billing", "endpoint wh_audit"] {
+        assert!(told.contains(shown), "{told}");
+    }
+    for (_, value) in VALUES {
+        assert!(!told.contains(value), "a secret is shown: {told}");
+    }
+}
+
+#[test]
+fn its_command_lines_are_known_to_the_program() {
+    let lines = shell_lines();
+    let mut commands = BTreeSet::new();
+    for line in &lines {
+        let arguments = match line.split_once("waypost ") {
+            Some((before, rest)) if before.trim_end().is_empty() || before.ends_with('/') => rest,
+            _ => match line.strip_prefix("cargo run").and_then(|rest| rest.split_once(" -- ")) {
+                Some((_, rest)) => rest,
+                None => continue,
+            },
+        };
+        let words: Vec<_> = arguments.split_whitespace().collect();
+        commands.insert(words[0].to_owned());
+        let output = waypost(&[words[0], "--help"]).output().unwrap();
+        let help = told(&output);
+        assert!(output.status.success(), "{line}: {help}");
+        for flag in words.iter().filter(|word| word.starts_with("--")) {
+            let flag = flag.split('=').next().unwrap();
+            assert!(help.contains(flag), "{line}: {flag} is not in\n{help}");
+        }
+    }
+    let known = ["check", "demo", "listen", "send", "serve"].map(str::to_owned);
+    assert_eq!(commands, BTreeSet::from(known), "the README shows each command once at least: {lines:?}");
+}
+
+#[test]
+fn its_test_command_is_there() {
+    let text = std::fs::read_to_string(root().join("tests/all")).unwrap();
+    assert!(text.contains("--whole"));
+    let lines = shell_lines();
+    for wanted in ["cargo run --release -- demo", "tests/all", "tests/all --whole"] {
+        assert!(lines.iter().any(|line| line == wanted), "the README does not show `{wanted}`");
+    }
+}
+
+#[test]
+fn the_files_it_names_are_there() {
+    let text = readme();
+    let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    for link in links.filter(|link| !link.starts_with("http") && !link.starts_with('#')) {
+        assert!(root().join(link).exists(), "{link} is not there");
+    }
+}
