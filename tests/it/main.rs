@@ -5,8 +5,10 @@ mod client;
 mod contract;
 mod crash;
 mod embedded;
+mod gateway;
 mod interop;
 
+mod ledger;
 mod readme;
 mod redis_contract;
 mod redis_faults;

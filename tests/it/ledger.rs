@@ -1,0 +1,175 @@
+//! The ledger: what was accepted is delivered, and nothing else is, whatever is killed.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::gateway::{Gateway, Poster, Seen, receiver};
+use crate::redis_harness::Server;
+
+/// A killed gateway's leases fall due again after their hold of 75 s.
+const DRAINED_WITHIN: Duration = Duration::from_secs(150);
+
+#[derive(Default)]
+struct Ledger {
+    posted: Mutex<HashSet<String>>,
+    accepted: Mutex<HashSet<String>>,
+    next: AtomicU32,
+    is_over: AtomicBool,
+}
+
+impl Ledger {
+    /// Posts single events and batches as fast as they are answered, until it is over.
+    async fn generate(self: Arc<Self>, poster: Poster, resend: String, sendgrid: String) {
+        while !self.is_over.load(Ordering::SeqCst) {
+            let number = self.next.fetch_add(1, Ordering::SeqCst);
+            let (ids, status) = if number.is_multiple_of(10) {
+                poster.sendgrid(&sendgrid, number).await
+            } else {
+                let (id, status) = poster.resend(&resend, number).await;
+                (vec![id], status)
+            };
+            self.posted.lock().unwrap().extend(ids.iter().cloned());
+            match status {
+                Some(200) => self.accepted.lock().unwrap().extend(ids),
+                _ => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    }
+
+    /// What was accepted and has not come.
+    fn missing(&self, seen: &Seen) -> usize {
+        let seen = seen.lock().unwrap();
+        self.accepted.lock().unwrap().iter().filter(|id| !seen.contains_key(*id)).count()
+    }
+}
+
+/// Generates while `disturb` kills and starts again; then waits until all is delivered and draws the balance.
+async fn balance(name: &str, gateway: &mut Gateway, seen: &Seen, kills: u32, server: Option<&mut Server>) {
+    gateway.up(None);
+    let (ledger, poster) = (Arc::new(Ledger::default()), Poster::new());
+    let (resend, sendgrid) = (gateway.url("resend"), gateway.url("sendgrid"));
+    let generators: Vec<_> = (0..4)
+        .map(|_| tokio::spawn(Arc::clone(&ledger).generate(poster.clone(), resend.clone(), sendgrid.clone())))
+        .collect();
+    let mut server = server;
+    for kill in 0..kills {
+        // Moments that differ from kill to kill, and are the same in every run.
+        tokio::time::sleep(Duration::from_millis(300 + u64::from(kill * 7_919 % 500))).await;
+        gateway.down();
+        if let Some(server) = server.as_deref_mut().filter(|_| kill % 3 == 2) {
+            server.down();
+            server.up().await;
+        }
+        gateway.up(None);
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    ledger.is_over.store(true, Ordering::SeqCst);
+    for generator in generators {
+        generator.await.unwrap();
+    }
+    let mut waited = Duration::ZERO;
+    while ledger.missing(seen) > 0 && waited < DRAINED_WITHIN {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        waited += Duration::from_millis(200);
+    }
+    let (posted, accepted) = (ledger.posted.lock().unwrap(), ledger.accepted.lock().unwrap());
+    let seen = seen.lock().unwrap();
+    let invented = seen.keys().filter(|id| !posted.contains(*id)).count();
+    let lost = accepted.iter().filter(|id| !seen.contains_key(*id)).count();
+    let repeated = seen.values().filter(|times| **times > 1).count();
+    println!(
+        "{name}: {} posted, {} accepted, {} delivered, {repeated} more than once, {lost} lost, {kills} kills",
+        posted.len(),
+        accepted.len(),
+        seen.len()
+    );
+    assert!(accepted.len() > 100, "{name}: only {} were accepted", accepted.len());
+    assert_eq!((lost, invented), (0, 0), "{name}: lost and invented");
+}
+
+fn kills() -> u32 {
+    if std::env::var_os("WAYPOST_WHOLE").is_some() { 40 } else { 10 }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_loses_nothing_when_gateway_and_server_are_killed() {
+    let (target, seen) = receiver();
+    let mut server = Server::start().await;
+    server.command(&["CONFIG", "SET", "appendfsync", "always"]).await;
+    let mut gateway = Gateway::new(&server.url(), target);
+    balance("redis", &mut gateway, &seen, kills(), Some(&mut server)).await;
+}
+
+/// What a provider does whose webhook was not answered: it sends it again.
+async fn until_accepted(poster: &Poster, gateway: &Gateway, number: u32) -> String {
+    for _ in 0..400 {
+        let (id, status) = poster.resend(&gateway.url("resend"), number).await;
+        if status == Some(200) {
+            return id;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("never accepted");
+}
+
+async fn dies_at(point: &str, store: &str) {
+    let (target, seen) = receiver();
+    let mut gateway = Gateway::new(store, target);
+    let poster = Poster::new();
+    gateway.up(Some(point));
+    // It dies at this one or because of it; then it is started again, and the provider sends again.
+    for _ in 0..40 {
+        let (_, status) = poster.resend(&gateway.url("resend"), 1).await;
+        if status == Some(200) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    gateway.down();
+    gateway.up(None);
+    let id = until_accepted(&poster, &gateway, 1).await;
+    for _ in 0..600 {
+        if seen.lock().unwrap().contains_key(&id) {
+            println!("{point}: delivered {} times", seen.lock().unwrap()[&id]);
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("{point}: accepted and never delivered");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_between_any_two_steps_loses_nothing_embedded() {
+    let points = ["ingest.before_commit", "ingest.committed", "leased", "posted", "finish.committed", "finished"];
+    let runs = points.map(|point| tokio::spawn(dies_at(point, "embedded")));
+    for run in runs {
+        run.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_between_any_two_steps_loses_nothing_on_redis() {
+    let points = ["raw.stored", "unit.committed", "lease.committed", "posted", "finish.committed", "finished"];
+    let runs = points.map(|point| {
+        tokio::spawn(async move {
+            let server = Server::start().await;
+            dies_at(point, &server.url()).await;
+        })
+    });
+    for run in runs {
+        run.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_is_asked_to_stop_ends_well() {
+    let (target, seen) = receiver();
+    let mut gateway = Gateway::new("embedded", target);
+    gateway.up(None);
+    let id = until_accepted(&Poster::new(), &gateway, 1).await;
+    assert!(gateway.terminate(Duration::from_secs(5)).await, "it did not end within 5 s");
+    assert!(seen.lock().unwrap().contains_key(&id), "what was under way was not finished");
+}
