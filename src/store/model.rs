@@ -70,9 +70,9 @@ pub struct Due {
 pub struct Want {
     /// The lane.
     pub endpoint: EndpointId,
-    /// At most so many. With 0 the lane is only put to rest.
+    /// At most so many, whether the lane rests or not. With 0 the lane is only put to rest.
     pub limit: usize,
-    /// Then leave the lane alone for this long: its breaker is open, or it has no permit.
+    /// Then leave the lane alone for this long: its breaker is open, or it has no permit. None ends its rest.
     pub rest: Option<Duration>,
 }
 

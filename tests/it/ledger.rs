@@ -94,6 +94,13 @@ fn kills() -> u32 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn embedded_loses_nothing_when_the_gateway_is_killed() {
+    let (target, seen) = receiver();
+    let mut gateway = Gateway::new("embedded", target);
+    balance("embedded", &mut gateway, &seen, kills(), None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_loses_nothing_when_gateway_and_server_are_killed() {
     let (target, seen) = receiver();
     let mut server = Server::start().await;

@@ -177,9 +177,7 @@ impl Core {
                     event: None,
                 });
             }
-            if let Some(rest) = want.rest {
-                self.index.rest(&want.endpoint, after(now, rest));
-            }
+            self.index.rest(&want.endpoint, want.rest.map_or(0, |rest| after(now, rest)));
         }
         Ok(Leased { leases, generation: self.generation })
     }

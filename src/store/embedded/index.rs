@@ -156,7 +156,7 @@ impl Index {
         }
     }
 
-    /// Keeps a lane from being told of for a while.
+    /// Keeps a lane from being told of until then; with a time that is past, ends its rest.
     pub(super) fn rest(&mut self, endpoint: &EndpointId, until: u64) {
         self.lanes.entry(endpoint.clone()).or_default().rest_until = until;
         self.refresh(endpoint);

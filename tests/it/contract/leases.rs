@@ -142,6 +142,17 @@ pub(crate) async fn a_lane_rests(harness: &mut impl Harness) {
     assert_eq!(store.lease(LONG, &[want(1)]).await.unwrap().leases.len(), 1, "who asks for it gets it");
 }
 
+/// A lane that was busy when its turn came rests; the next lease that finds a permit is to be followed by others.
+pub(crate) async fn a_lease_without_a_rest_ends_it(harness: &mut impl Harness) {
+    let store = harness.store();
+    put(&*store, "a", "a", Class::Normal).await;
+    put(&*store, "b", "b", Class::Normal).await;
+    let rest = Want { endpoint: "wh_a".into(), limit: 0, rest: Some(LONG) };
+    store.lease(LONG, &[rest]).await.unwrap();
+    assert_eq!(lease(&*store, "wh_a", 1, LONG).await.len(), 1);
+    assert_eq!(due(&*store).await.lanes, ["wh_a".into()]);
+}
+
 pub(crate) async fn a_lane_state_comes_back(harness: &mut impl Harness) {
     let store = harness.store();
     let lanes = ["wh_a".into(), "wh_b".into()];

@@ -55,7 +55,8 @@ macro_rules! run_contract {
         crate::contract::run_contract!($harness, leases: [
             a_lost_lease_cannot_finish, a_lease_that_lapses_comes_again, a_lease_finishes_once,
             one_mail_keeps_its_order_within_a_class, a_retry_lets_the_next_of_its_mail_go, classes_are_independent,
-            neither_class_starves, nothing_due_costs_nothing_and_tells_when, a_lane_rests, a_lane_state_comes_back,
+            neither_class_starves, nothing_due_costs_nothing_and_tells_when, a_lane_rests,
+            a_lease_without_a_rest_ends_it, a_lane_state_comes_back,
             a_gateway_lives_until_it_leaves, work_wakes_who_waits,
         ]);
         crate::contract::run_contract!($harness, lists: [
