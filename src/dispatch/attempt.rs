@@ -11,14 +11,14 @@ use super::lanes::Permit;
 use super::{Shared, backoff};
 use crate::crash;
 use crate::domain::delivery::{Attempt, EndReason, ErrorClass, Status};
-use crate::domain::endpoint::{Disabled, DisabledReason, Endpoint, EndpointSettings};
+use crate::domain::endpoint::{Disabled, DisabledReason, Endpoint};
 use crate::domain::id::DeliveryId;
 use crate::domain::retry::{self, Next};
 use crate::outbound::request::{self, RequestError};
 use crate::store::{Finished, Lease, StoreError, Then};
 
-/// How long a lease is held: the longest deadline, and time to wait for a place and to record what came of it.
-pub(super) const HOLD: Duration = Duration::from_secs(EndpointSettings::TIMEOUT_S_MAX + 15);
+/// How much longer than its deadline an attempt's lease is held: time to wait for a place, and to record what came of it.
+pub(super) const HOLD_BEYOND_TIMEOUT: Duration = Duration::from_secs(15);
 /// What must be left of a hold after the deadline for there to be an attempt at all.
 const MARGIN: Duration = Duration::from_secs(5);
 /// How often disabling an endpoint is tried.
@@ -73,7 +73,7 @@ async fn settle(shared: &Shared, lease: Lease, taken: Duration) -> Option<Finish
         built => built,
     };
     let spent = shared.clock.elapsed().saturating_sub(taken);
-    if HOLD.saturating_sub(spent) < endpoint.settings.timeout() + MARGIN {
+    if lease.hold.saturating_sub(spent) < endpoint.settings.timeout() + MARGIN {
         tracing::warn!(event.id = %lease.event_id, endpoint.id = %lease.endpoint, "too late to send; it is leased again");
         return None;
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::attempt::{self, HOLD};
+use super::attempt::{self, HOLD_BEYOND_TIMEOUT};
 use super::lanes::{Permit, Reserved};
 use super::{Shared, backoff};
 use crate::crash;
@@ -62,7 +62,7 @@ impl Passes {
             return Ok(due.next);
         }
         let taken = self.shared.clock.elapsed();
-        let leased = self.shared.store.lease(HOLD, &asked.wants).await?;
+        let leased = self.shared.store.lease(&asked.wants).await?;
         crash::point("leased");
         // Also when nothing was taken: a lane may rest only because its endpoint was read too long ago.
         let is_current = self.is_current(&leased).await;
@@ -83,19 +83,21 @@ impl Passes {
         let mut asked = Asked::default();
         for (place, lane) in lanes.iter().enumerate() {
             if self.is_unsigned(&snapshot, lane) {
-                asked.wants.push(Want { endpoint: lane.clone(), limit: 0, rest: Some(UNSIGNED_REST) });
+                let rest = Some(UNSIGNED_REST);
+                asked.wants.push(Want { endpoint: lane.clone(), limit: 0, hold: Duration::ZERO, rest });
                 continue;
             }
             // An endpoint that is unknown is asked for too: its deliveries are to be ended.
-            let max_in_flight = snapshot
-                .endpoint(lane)
-                .map_or(EndpointSettings::MAX_IN_FLIGHT_DEFAULT, |endpoint| endpoint.settings.max_in_flight);
+            let settings = snapshot.endpoint(lane).map(|endpoint| &endpoint.settings);
+            let max_in_flight =
+                settings.map_or(EndpointSettings::MAX_IN_FLIGHT_DEFAULT, |settings| settings.max_in_flight);
+            let hold = settings.map_or(Duration::ZERO, EndpointSettings::timeout) + HOLD_BEYOND_TIMEOUT;
             let share = self.shared.lanes.available().div_ceil(lanes.len() - place);
             let Reserved { permits, rest } = self.shared.lanes.reserve(lane, max_in_flight, share, elapsed);
             if permits.is_empty() && rest.is_none() {
                 continue;
             }
-            asked.wants.push(Want { endpoint: lane.clone(), limit: permits.len(), rest });
+            asked.wants.push(Want { endpoint: lane.clone(), limit: permits.len(), hold, rest });
             if !permits.is_empty() {
                 asked.permits.insert(lane.clone(), permits);
             }

@@ -81,7 +81,7 @@ impl Store for Fake {
         let lanes = self.with(lane).into_iter().filter(|lane| shards.contains(lane)).collect();
         Ok(Due { lanes, next: Some(Duration::from_millis(20)) })
     }
-    async fn lease(&self, _: Duration, wants: &[Want]) -> Result<Leased> {
+    async fn lease(&self, wants: &[Want]) -> Result<Leased> {
         self.fail()?;
         Ok(self.with(|state| {
             state.wants.extend_from_slice(wants);
@@ -146,7 +146,16 @@ impl Store for Fake {
 fn lease(token: u64) -> Lease {
     let event = Some(event());
     let endpoint = "wh_1".into();
-    Lease { event_id: "evt_1".into(), endpoint, class: Class::Normal, mail: MailKey(1), number: 1, token, event }
+    Lease {
+        event_id: "evt_1".into(),
+        endpoint,
+        class: Class::Normal,
+        mail: MailKey(1),
+        number: 1,
+        token,
+        hold: Duration::from_secs(75),
+        event,
+    }
 }
 
 fn endpoint(url: &str) -> Endpoint {

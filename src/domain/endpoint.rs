@@ -62,7 +62,7 @@ impl EndpointSettings {
     pub const RETRY_LEN_MAX: usize = 20;
     /// Seconds for the whole exchange.
     pub const TIMEOUT_S_DEFAULT: u64 = 15;
-    /// The most seconds that `timeout_s` may have; a lease's hold exceeds it by construction.
+    /// The most seconds that `timeout_s` may have.
     pub const TIMEOUT_S_MAX: u64 = 60;
     /// Attempts under way at once.
     pub const MAX_IN_FLIGHT_DEFAULT: u32 = 32;

@@ -64,8 +64,8 @@ pub trait Store: Send + Sync {
     async fn due(&self, shards: Shards) -> Result<Due>;
 
     /// Takes due deliveries from the lanes asked for, at most so many of each, the urgent class first but with a
-    /// quarter of each lane's places kept for the other. Each falls due again after `hold`.
-    async fn lease(&self, hold: Duration, wants: &[Want]) -> Result<Leased>;
+    /// quarter of each lane's places kept for the other. Each falls due again after its hold.
+    async fn lease(&self, wants: &[Want]) -> Result<Leased>;
 
     /// Records attempts and what follows each. A lease that was lost is reported, and changes nothing; the others of
     /// the call are recorded all the same.

@@ -72,6 +72,8 @@ pub struct Want {
     pub endpoint: EndpointId,
     /// At most so many, whether the lane rests or not. With 0 the lane is only put to rest.
     pub limit: usize,
+    /// What is taken falls due again after this.
+    pub hold: Duration,
     /// Then leave the lane alone for this long: its breaker is open, or it has no permit. None ends its rest.
     pub rest: Option<Duration>,
 }
@@ -100,6 +102,8 @@ pub struct Lease {
     pub number: u32,
     /// Proof of holding it.
     pub token: u64,
+    /// How long it is held, from when it was taken.
+    pub hold: Duration,
     /// The event; absent when its retention has ended.
     pub event: Option<StoredEvent>,
 }

@@ -61,7 +61,7 @@ impl Gateway {
              [delivery]\nallow_networks = [\"127.0.0.0/8\"]\n\
              [sources.resend]\nprovider = \"resend\"\nsigning_secrets = [\"{SECRET}\"]\n\
              [sources.sendgrid]\nprovider = \"sendgrid\"\n{public_keys}\n\
-             [[endpoints]]\nid = \"wh_ledger\"\nurl = \"http://{target}/\"\nsecret = \"{SECRET}\"\nretry = [1, 1, 1, 1]\n"
+             [[endpoints]]\nid = \"wh_ledger\"\nurl = \"http://{target}/\"\nsecret = \"{SECRET}\"\nretry = [1, 1, 1, 1]\ntimeout_s = 1\n"
         );
         std::fs::write(dir.path().join("waypost.toml"), text).unwrap();
         Self { dir, port, process: None }

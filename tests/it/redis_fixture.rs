@@ -70,8 +70,8 @@ pub(crate) fn stored(new: u32, repeated: u32) -> Ingested {
 }
 
 pub(crate) async fn take(store: &RedisStore, endpoint: &str, limit: usize, hold: Duration) -> Vec<Lease> {
-    let want = Want { endpoint: endpoint.into(), limit, rest: None };
-    store.lease(hold, &[want]).await.unwrap().leases
+    let want = Want { endpoint: endpoint.into(), limit, hold, rest: None };
+    store.lease(&[want]).await.unwrap().leases
 }
 
 pub(crate) fn finished(lease: &Lease, attempted: bool, then: Then) -> Finished {

@@ -53,7 +53,7 @@ async fn a_plan_for_another_set_of_endpoints_is_stale() {
     assert!(store.event(&EventId::of("main", "a")).await.unwrap().is_none());
     let planned = Ingest { generation: raised, ..ingest_of(b"{}", vec![unit("a", "m", "a")]) };
     assert_eq!(store.ingest(planned).await.unwrap(), stored(1, 0));
-    assert_eq!(store.lease(LONG, &[]).await.unwrap().generation, raised);
+    assert_eq!(store.lease(&[]).await.unwrap().generation, raised);
 }
 
 #[tokio::test]
@@ -179,13 +179,13 @@ async fn a_resting_lane_is_left_alone_until_its_rest_ends() {
     let server = Server::start().await;
     let store = server.store().await;
     put(&store, vec![unit("a", "m", "wh_1"), unit("b", "n", "wh_2")]).await;
-    let rest = |rest| [Want { endpoint: "wh_1".into(), limit: 0, rest: Some(rest) }];
-    assert!(store.lease(LONG, &rest(LONG)).await.unwrap().leases.is_empty());
+    let rest = |rest| [Want { endpoint: "wh_1".into(), limit: 0, hold: LONG, rest: Some(rest) }];
+    assert!(store.lease(&rest(LONG)).await.unwrap().leases.is_empty());
     put(&store, vec![unit("c", "o", "wh_1")]).await;
     let due = store.due(Shards::ALL).await.unwrap();
     assert_eq!(due.lanes, [EndpointId::from("wh_2")]);
     assert!(due.next.unwrap() > LONG / 2);
-    store.lease(LONG, &rest(Duration::ZERO)).await.unwrap();
+    store.lease(&rest(Duration::ZERO)).await.unwrap();
     assert_eq!(store.due(Shards::ALL).await.unwrap().lanes.len(), 2);
     assert_eq!(store.due(Shards::default()).await.unwrap(), Default::default());
 }

@@ -234,8 +234,8 @@ impl Run {
     async fn lease(&mut self) {
         let endpoint = EndpointId::from(ENDPOINTS[self.random.index(ENDPOINTS.len())]);
         let limit = self.random.index(9);
-        let want = Want { endpoint: endpoint.clone(), limit, rest: None };
-        let leased = self.store().lease(HOLD, &[want]).await.unwrap();
+        let want = Want { endpoint: endpoint.clone(), limit, hold: HOLD, rest: None };
+        let leased = self.store().lease(&[want]).await.unwrap();
         self.model.lease(&endpoint, limit, &leased.leases, self.clock.micros());
         self.leases.extend(leased.leases);
     }

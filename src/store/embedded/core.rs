@@ -1,8 +1,6 @@
 //! Every decision of the writer, on one batch of writes and the index. What is changed here counts only when the batch
 //! is committed; if it is not, both are thrown away.
 
-use std::time::Duration;
-
 use fjall::Slice;
 
 use super::index::{Index, Moved};
@@ -155,14 +153,14 @@ impl Core {
     }
 
     /// Takes what is due; the events are left to be read by who asked.
-    pub(super) fn lease(&mut self, txn: &mut Txn<'_>, hold: Duration, wants: &[Want], now: u64) -> Result<Leased> {
+    pub(super) fn lease(&mut self, txn: &mut Txn<'_>, wants: &[Want], now: u64) -> Result<Leased> {
         let mut leases = Vec::new();
         for want in wants {
             for key in self.index.take(&want.endpoint, want.limit, now) {
                 let mut row = pending(txn, key)?;
                 row.begun = row.begun.saturating_add(1);
                 row.begun_at = Some(timestamp(now));
-                row.token = after(now, hold).max(row.due.max(row.token).saturating_add(1));
+                row.token = after(now, want.hold).max(row.due.max(row.token).saturating_add(1));
                 row.due = row.token;
                 row.held = true;
                 txn.put_json(Space::Pending, &key.bytes(), &row)?;
@@ -174,6 +172,7 @@ impl Core {
                     mail: row.mail,
                     number: row.begun,
                     token: row.token,
+                    hold: want.hold,
                     event: None,
                 });
             }

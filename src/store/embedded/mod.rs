@@ -106,8 +106,8 @@ impl Store for Embedded {
         self.ask(|answer| Call::Due(shards, answer)).await
     }
 
-    async fn lease(&self, hold: Duration, wants: &[Want]) -> Result<Leased> {
-        let mut leased = self.ask(|answer| Call::Lease(hold, wants.to_vec(), answer)).await?;
+    async fn lease(&self, wants: &[Want]) -> Result<Leased> {
+        let mut leased = self.ask(|answer| Call::Lease(wants.to_vec(), answer)).await?;
         if leased.leases.is_empty() {
             return Ok(leased);
         }

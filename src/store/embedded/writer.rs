@@ -30,7 +30,7 @@ type Reply = Box<dyn FnOnce(Result<()>)>;
 /// What the writer can be asked.
 pub(super) enum Call {
     Ingest(Box<Ingest>, Answer<Ingested>),
-    Lease(Duration, Vec<Want>, Answer<Leased>),
+    Lease(Vec<Want>, Answer<Leased>),
     Finish(Vec<Finished>, Answer<Vec<LeaseLost>>),
     Change(Generation, Vec<Endpoint>, Answer<Option<Generation>>),
     Due(Shards, Answer<Due>),
@@ -61,7 +61,7 @@ impl Call {
     fn run(self, core: &mut Core, txn: &mut Txn<'_>, now: u64) -> Result<Reply> {
         Ok(match self {
             Self::Ingest(ingest, answer) => reply(answer, core.ingest(txn, &ingest, now)?),
-            Self::Lease(hold, wants, answer) => reply(answer, core.lease(txn, hold, &wants, now)?),
+            Self::Lease(wants, answer) => reply(answer, core.lease(txn, &wants, now)?),
             Self::Finish(finished, answer) => reply(answer, core.finish(txn, finished, now)?),
             Self::Change(base, changes, answer) => reply(answer, core.change_endpoints(txn, base, &changes, now)?),
             Self::Due(shards, answer) => reply(answer, core.index.due(shards, now)),
@@ -72,7 +72,7 @@ impl Call {
     fn refuse(self, error: StoreError) {
         match self {
             Self::Ingest(_, answer) => drop(answer.send(Err(error))),
-            Self::Lease(_, _, answer) => drop(answer.send(Err(error))),
+            Self::Lease(_, answer) => drop(answer.send(Err(error))),
             Self::Finish(_, answer) => drop(answer.send(Err(error))),
             Self::Change(_, _, answer) => drop(answer.send(Err(error))),
             Self::Due(_, answer) => drop(answer.send(Err(error))),

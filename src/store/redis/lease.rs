@@ -29,21 +29,22 @@ struct Candidate {
     class: Class,
     mail: MailKey,
     event: EventId,
+    hold: Duration,
 }
 
 /// What each lane's less urgent class is owed, in places, while the urgent one would take all.
 pub(super) type Credits = HashMap<EndpointId, usize>;
 
-pub(super) async fn lease(store: &RedisStore, hold: Duration, wants: &[Want]) -> Result<Leased> {
+pub(super) async fn lease(store: &RedisStore, wants: &[Want]) -> Result<Leased> {
     let mut picks = Vec::new();
     if !wants.is_empty() {
         let found = look(store, wants).await?;
         let mut credits = store.credits.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for (want, (high, normal)) in wants.iter().zip(found) {
-            picks.extend(choose(&want.endpoint, want.limit.min(LEASES_MAX), high, normal, &mut credits));
+            picks.extend(choose(want, high, normal, &mut credits));
         }
     }
-    let leases = if picks.is_empty() { Vec::new() } else { take(store, hold, picks).await? };
+    let leases = if picks.is_empty() { Vec::new() } else { take(store, picks).await? };
     if !leases.is_empty() {
         crash::point("lease.committed");
     }
@@ -68,8 +69,8 @@ async fn look(store: &RedisStore, wants: &[Want]) -> Result<Vec<Found>> {
                 let into = if class == Class::High { &mut *high } else { &mut *normal };
                 for (member, due) in members {
                     let (mail, event) = lane_member(&member).ok_or_else(|| corrupt("a lane's member"))?;
-                    let endpoint = want.endpoint.clone();
-                    into.push(Candidate { due, partition, endpoint, class, mail, event });
+                    let (endpoint, hold) = (want.endpoint.clone(), want.hold);
+                    into.push(Candidate { due, partition, endpoint, class, mail, event, hold });
                 }
             }
         }
@@ -93,21 +94,16 @@ fn peek(partition: Partition, wants: &[Want]) -> Call {
 
 /// The urgent first, but of every four places one is kept for the others; where fewer are asked for at a time, the
 /// places they are owed add up over the calls.
-fn choose(
-    endpoint: &EndpointId,
-    limit: usize,
-    mut high: Vec<Candidate>,
-    mut normal: Vec<Candidate>,
-    credits: &mut Credits,
-) -> Vec<Candidate> {
+fn choose(want: &Want, mut high: Vec<Candidate>, mut normal: Vec<Candidate>, credits: &mut Credits) -> Vec<Candidate> {
+    let limit = want.limit.min(LEASES_MAX);
     let mut owed = 0;
     if !normal.is_empty() && high.len() + normal.len() > limit {
-        let credit = credits.entry(endpoint.clone()).or_default();
+        let credit = credits.entry(want.endpoint.clone()).or_default();
         *credit += limit;
         owed = *credit / KEPT_PART;
         *credit %= KEPT_PART;
     } else {
-        credits.remove(endpoint);
+        credits.remove(&want.endpoint);
     }
     let kept = owed.min(normal.len()).min(limit);
     high.truncate(limit - kept);
@@ -116,7 +112,7 @@ fn choose(
     high
 }
 
-async fn take(store: &RedisStore, hold: Duration, picks: Vec<Candidate>) -> Result<Vec<Lease>> {
+async fn take(store: &RedisStore, picks: Vec<Candidate>) -> Result<Vec<Lease>> {
     let mut by_partition: BTreeMap<Partition, Vec<usize>> = BTreeMap::new();
     for (place, pick) in picks.iter().enumerate() {
         by_partition.entry(pick.partition).or_default().push(place);
@@ -124,9 +120,10 @@ async fn take(store: &RedisStore, hold: Duration, picks: Vec<Candidate>) -> Resu
     let mut calls = Vec::new();
     for (partition, places) in &by_partition {
         let mut call = Call::new(&scripts::TAKE, *partition, &["lanes", "rest"]);
-        call.num(micros(hold)).num(seconds(store.lifetimes.events)).num(places.len());
+        call.num(seconds(store.lifetimes.events)).num(places.len());
         for pick in places.iter().filter_map(|place| picks.get(*place)) {
-            call.arg(pick.endpoint.as_str()).arg(letter(pick.class)).num(pick.mail).arg(pick.event.as_str());
+            call.arg(pick.endpoint.as_str()).arg(letter(pick.class)).num(pick.mail);
+            call.arg(pick.event.as_str()).num(micros(pick.hold));
         }
         calls.push(call);
     }
@@ -161,7 +158,7 @@ async fn take(store: &RedisStore, hold: Duration, picks: Vec<Candidate>) -> Resu
 
 fn leased(pick: Candidate, answer: &[Vec<u8>]) -> Result<Option<Lease>> {
     let [token, number, json] = answer else { return Ok(None) };
-    let Candidate { endpoint, class, mail, event, .. } = pick;
+    let Candidate { endpoint, class, mail, event, hold, .. } = pick;
     let number_of = |bytes: &[u8]| std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<u64>().ok());
     let unreadable = || corrupt("a lease that cannot be read");
     let stored = if json.is_empty() { None } else { Some(serde_json::from_slice(json)) };
@@ -176,6 +173,7 @@ fn leased(pick: Candidate, answer: &[Vec<u8>]) -> Result<Option<Lease>> {
         mail,
         number: number_of(number).and_then(|number| u32::try_from(number).ok()).ok_or_else(unreadable)?,
         token: number_of(token).ok_or_else(unreadable)?,
+        hold,
         event: stored,
     }))
 }
@@ -192,13 +190,15 @@ mod tests {
             class,
             mail: MailKey(1),
             event: "evt_1".into(),
+            hold: Duration::ZERO,
         };
         vec![one; count]
     }
 
     fn normals(limit: usize, high: usize, normal: usize, credits: &mut Credits) -> usize {
+        let want = Want { endpoint: "wh_1".into(), limit, hold: Duration::ZERO, rest: None };
         let (high, normal) = (candidates(Class::High, high), candidates(Class::Normal, normal));
-        let chosen = choose(&"wh_1".into(), limit, high, normal, credits);
+        let chosen = choose(&want, high, normal, credits);
         chosen.iter().filter(|candidate| candidate.class == Class::Normal).count()
     }
 

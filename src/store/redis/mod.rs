@@ -112,8 +112,8 @@ impl Store for RedisStore {
         queue::due(&self.link, shards).await
     }
 
-    async fn lease(&self, hold: Duration, wants: &[Want]) -> Result<Leased> {
-        lease::lease(self, hold, wants).await
+    async fn lease(&self, wants: &[Want]) -> Result<Leased> {
+        lease::lease(self, wants).await
     }
 
     async fn finish(&self, finished: Vec<Finished>) -> Result<Vec<LeaseLost>> {

@@ -1,10 +1,10 @@
 -- Leases deliveries that are still due: moves each due time forward and makes it the token. KEYS: lanes, rest.
 -- Answers for each nothing, or the token, the attempt's number and the event (empty when it has expired).
-local hold, lifetime_s, count = tonumber(arg()), tonumber(arg()), tonumber(arg())
+local lifetime_s, count = tonumber(arg()), tonumber(arg())
 local takes, touched, answers = {}, {}, {}
 for i = 1, count do
   local take = {}
-  take.endpoint, take.class, take.mail, take.event = arg(), arg(), arg(), arg()
+  take.endpoint, take.class, take.mail, take.event, take.hold = arg(), arg(), arg(), arg(), tonumber(arg())
   -- A row that cannot be read must not block its lane: it begins anew.
   local known, row = pcall(row_of, take.event, take.endpoint)
   take.row = known and type(row) == 'table' and row or {s = 'pending', b = 0}
@@ -22,7 +22,7 @@ for i, take in ipairs(takes) do
     redis.call('ZREM', key, member)
     answers[i] = {}
   elseif due and due <= now then
-    local token = text(math.max(now + hold, due + 1))
+    local token = text(math.max(now + take.hold, due + 1))
     row.b, row.ba, row.t = row.b + 1, text(now), token
     keep_row(take.event, take.endpoint, row, lifetime_s)
     redis.call('ZADD', key, token, member)

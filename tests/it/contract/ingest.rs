@@ -99,7 +99,7 @@ pub(crate) async fn the_generation_grows(harness: &mut impl Harness) {
     assert_eq!(store.change_endpoints(first, &[endpoint("wh_c")]).await.unwrap(), None);
     let set = store.endpoints().await.unwrap();
     assert_eq!((set.generation, set.all), (second, vec![endpoint("wh_a"), endpoint("wh_b")]));
-    assert_eq!(store.lease(LONG, &[]).await.unwrap().generation, second);
+    assert_eq!(store.lease(&[]).await.unwrap().generation, second);
 }
 
 fn state(identity: &str, value: &str, second: i64, first_sight_reports: bool) -> Unit {

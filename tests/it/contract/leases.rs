@@ -134,12 +134,12 @@ pub(crate) async fn nothing_due_costs_nothing_and_tells_when(harness: &mut impl 
 pub(crate) async fn a_lane_rests(harness: &mut impl Harness) {
     let store = harness.store();
     put(&*store, "a", "a", Class::Normal).await;
-    let want = |limit| Want { endpoint: "wh_a".into(), limit, rest: Some(LONG) };
-    assert_eq!(store.lease(LONG, &[want(0)]).await.unwrap().leases.len(), 0);
+    let want = |limit| Want { endpoint: "wh_a".into(), limit, hold: LONG, rest: Some(LONG) };
+    assert_eq!(store.lease(&[want(0)]).await.unwrap().leases.len(), 0);
     let resting = due(&*store).await;
     assert_eq!(resting.lanes, []);
     assert!(resting.next.is_some_and(|next| next > LONG / 2), "{resting:?}");
-    assert_eq!(store.lease(LONG, &[want(1)]).await.unwrap().leases.len(), 1, "who asks for it gets it");
+    assert_eq!(store.lease(&[want(1)]).await.unwrap().leases.len(), 1, "who asks for it gets it");
 }
 
 /// A lane that was busy when its turn came rests; the next lease that finds a permit is to be followed by others.
@@ -147,8 +147,8 @@ pub(crate) async fn a_lease_without_a_rest_ends_it(harness: &mut impl Harness) {
     let store = harness.store();
     put(&*store, "a", "a", Class::Normal).await;
     put(&*store, "b", "b", Class::Normal).await;
-    let rest = Want { endpoint: "wh_a".into(), limit: 0, rest: Some(LONG) };
-    store.lease(LONG, &[rest]).await.unwrap();
+    let rest = Want { endpoint: "wh_a".into(), limit: 0, hold: LONG, rest: Some(LONG) };
+    store.lease(&[rest]).await.unwrap();
     assert_eq!(lease(&*store, "wh_a", 1, LONG).await.len(), 1);
     assert_eq!(due(&*store).await.lanes, ["wh_a".into()]);
 }

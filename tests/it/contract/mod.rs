@@ -27,8 +27,8 @@ pub(crate) trait Harness: Sized {
 
 /// Takes what is due now.
 pub(crate) async fn lease(store: &dyn Store, endpoint: &str, limit: usize, hold: Duration) -> Vec<Lease> {
-    let want = Want { endpoint: endpoint.into(), limit, rest: None };
-    store.lease(hold, &[want]).await.unwrap().leases
+    let want = Want { endpoint: endpoint.into(), limit, hold, rest: None };
+    store.lease(&[want]).await.unwrap().leases
 }
 
 /// Takes what is due in a moment: a delay of zero may last as long as the engine's clock takes to tick.
