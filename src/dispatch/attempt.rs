@@ -78,12 +78,12 @@ async fn settle(shared: &Shared, lease: Lease, taken: Duration) -> Option<Finish
         return None;
     }
     let made = make(shared, &lease, endpoint, request).await;
+    let elapsed = shared.clock.elapsed();
     let lane = match made.next {
         Next::Disable => None,
-        next => {
-            let elapsed = shared.clock.elapsed();
-            shared.lanes.note(&lease.endpoint, next == Next::Delivered, elapsed, shared.clock.now())
-        }
+        // This process stood still in the middle of it, which says nothing about the endpoint.
+        _ if elapsed.saturating_sub(taken) >= lease.hold => None,
+        next => shared.lanes.note(&lease.endpoint, next == Next::Delivered, elapsed, shared.clock.now()),
     };
     let then = then(shared, endpoint, made.next).await;
     Some(Finished { lease, attempt: Some(made.attempt), then, lane })

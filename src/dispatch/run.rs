@@ -75,14 +75,13 @@ impl Dispatcher {
     /// One turn. Answers how long to sleep if nothing happens.
     async fn take_turn(&mut self, ownership: &mut Ownership) -> Result<Duration> {
         let asked = self.shared.clock.elapsed();
-        if ownership.at.is_none_or(|at| asked.saturating_sub(at) >= HEARTBEAT_EVERY)
-            && let Err(error) = self.heartbeat(ownership, asked).await
-        {
-            // Others take its lanes over when they have not heard of it for so long.
-            if ownership.at.is_none_or(|at| self.shared.clock.elapsed().saturating_sub(at) >= HEARTBEAT_TTL) {
-                *ownership = Ownership::default();
-            }
-            return Err(error);
+        let since = |at: Duration| asked.saturating_sub(at);
+        // When others have not heard of it for so long, they serve its lanes: what it remembers of them is old.
+        if ownership.at.is_some_and(|at| since(at) >= HEARTBEAT_TTL) {
+            *ownership = Ownership::default();
+        }
+        if ownership.at.is_none_or(|at| since(at) >= HEARTBEAT_EVERY) {
+            self.heartbeat(ownership, asked).await?;
         }
         let next = self.passes.pass(ownership.shards).await?;
         let since = self.shared.clock.elapsed().saturating_sub(ownership.at.unwrap_or(asked));

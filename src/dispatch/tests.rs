@@ -302,6 +302,34 @@ async fn what_is_left_of_the_hold_must_suffice_or_nothing_is_sent() {
     assert!(running.store.with(|state| state.finished.is_empty()));
 }
 
+/// Minutes that pass when an endpoint says so.
+#[derive(Default)]
+struct Moved(AtomicU64);
+
+impl Clock for Moved {
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::UNIX_EPOCH
+    }
+    fn elapsed(&self) -> Duration {
+        Duration::from_secs(60 * self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_read_after_the_hold_says_nothing_about_the_endpoint() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = endpoint(&format!("http://{}/", listener.local_addr().unwrap()));
+    let clock = Arc::new(Moved::default());
+    let running = start_by(Arc::clone(&clock) as _, vec![endpoint], 1, SECRET, |_| {});
+    let (mut stream, _) = timeout(listener.accept()).await.unwrap();
+    assert!(stream.read(&mut [0; 8192]).await.unwrap() > 0);
+    clock.0.store(2, Ordering::SeqCst);
+    stream.write_all(b"HTTP/1.1 500 Wrong\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    let finished = running.store.finished(1).await;
+    assert_eq!(finished[0].attempt.as_ref().unwrap().status, Some(500));
+    assert_eq!(finished[0].lane, None);
+}
+
 #[tokio::test]
 async fn a_stop_leaves_and_waits_no_longer_than_it_is_told() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
