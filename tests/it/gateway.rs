@@ -1,6 +1,7 @@
 //! The real program as a process of its own, to be killed and started again; and a receiver that writes down what came.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -10,12 +11,14 @@ use std::time::Duration;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use jiff::Timestamp;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use waypost::clock::{Clock, SystemClock};
 use waypost::dispatch::client::Client;
 use waypost::domain::target::Networks;
 use waypost_providers::{Draft, by_name};
 
 const SECRET: &str = "whsec_dGVzdCBrZXkgb2YgdGhlIGZpeHR1cmVzOiBub3QgYSBzZWNyZXQ=";
+const API_KEY: &str = "test-0123456789abcdef0123456789abcdef";
 
 /// How often each event came.
 pub(crate) type Seen = Arc<Mutex<HashMap<String, u32>>>;
@@ -40,40 +43,54 @@ pub(crate) fn receiver() -> (SocketAddr, Seen) {
     (address, seen)
 }
 
-/// A gateway and its config; killed when dropped.
+/// A gateway, its config and its log; killed when dropped.
 pub(crate) struct Gateway {
     dir: TempDir,
     port: u16,
+    store: String,
     process: Option<Child>,
 }
 
 impl Gateway {
-    /// One that is yet to be started, on this store (`embedded` for a directory of its own).
+    /// One that is yet to be started, on this store (`embedded` for a directory of its own), with one endpoint.
     pub(crate) fn new(store: &str, target: SocketAddr) -> Self {
+        let url = format!("http://{target}/");
+        Self::serving(store, &endpoint("wh_ledger", &url, "retry = [1, 1, 1, 1]\ntimeout_s = 1\n"))
+    }
+
+    /// The same with these endpoints, as [`endpoint`] writes them.
+    pub(crate) fn serving(store: &str, endpoints: &str) -> Self {
         let dir = TempDir::new().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let data = format!("embedded:{}", dir.path().join("data").display());
-        let store = if store == "embedded" { &data } else { store };
-        let sendgrid = std::fs::read_to_string(fixture("sendgrid/source.toml")).unwrap();
-        let public_keys = sendgrid.lines().find(|line| line.starts_with("public_keys")).unwrap();
-        let text = format!(
-            "[server]\nlisten = \"127.0.0.1:{port}\"\n[store]\nurl = \"{store}\"\n\
-             [delivery]\nallow_networks = [\"127.0.0.0/8\"]\n\
-             [sources.resend]\nprovider = \"resend\"\nsigning_secrets = [\"{SECRET}\"]\n\
-             [sources.sendgrid]\nprovider = \"sendgrid\"\n{public_keys}\n\
-             [[endpoints]]\nid = \"wh_ledger\"\nurl = \"http://{target}/\"\nsecret = \"{SECRET}\"\nretry = [1, 1, 1, 1]\ntimeout_s = 1\n"
-        );
-        std::fs::write(dir.path().join("waypost.toml"), text).unwrap();
-        Self { dir, port, process: None }
+        let store = if store == "embedded" { data } else { store.to_owned() };
+        let gateway = Self { dir, port, store, process: None };
+        gateway.configure(endpoints);
+        gateway
+    }
+
+    /// Writes its config again with these endpoints.
+    pub(crate) fn configure(&self, endpoints: &str) {
+        let listen = format!("127.0.0.1:{}", self.port);
+        std::fs::write(self.dir.path().join("waypost.toml"), config(&listen, &self.store, endpoints)).unwrap();
     }
 
     /// Starts it (again) on the same port and data.
     pub(crate) fn up(&mut self, crash_at: Option<&str>) {
+        self.start(crash_at.map(|point| ("WAYPOST_CRASH_AT", point)));
+    }
+
+    /// Starts it, to stand still at this point (see `waypost::crash`).
+    pub(crate) fn up_until(&mut self, point: &str) {
+        self.start(Some(("WAYPOST_STOP_AT", point)));
+    }
+
+    fn start(&mut self, variable: Option<(&str, &str)>) {
+        let log = File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_waypost"));
         command.args(["serve", "--config"]).arg(self.dir.path().join("waypost.toml"));
-        command.env_remove("WAYPOST_CRASH_AT").envs(crash_at.map(|point| ("WAYPOST_CRASH_AT", point)));
-        let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        self.process = Some(process);
+        command.env_remove("WAYPOST_CRASH_AT").env_remove("WAYPOST_STOP_AT").env_remove("RUST_LOG").envs(variable);
+        self.process = Some(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
     }
 
     /// SIGKILL.
@@ -82,6 +99,12 @@ impl Gateway {
             process.kill().unwrap();
             process.wait().unwrap();
         }
+    }
+
+    /// Sends it a signal: `HUP` to read its config again, `STOP` to stand still, `CONT` to go on.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.process.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 
     /// SIGTERM; tells whether it ended well within this.
@@ -101,12 +124,55 @@ impl Gateway {
     pub(crate) fn url(&self, source: &str) -> String {
         format!("http://127.0.0.1:{}/in/{source}", self.port)
     }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// The lines of its log that hold this message, oldest first.
+    pub(crate) fn logged(&self, message: &str) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+        // The last line may be half written.
+        let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+        lines.filter(|line: &serde_json::Value| line["message"] == message).collect()
+    }
 }
 
 impl Drop for Gateway {
     fn drop(&mut self) {
         self.down();
     }
+}
+
+/// A whole config: sources whose secrets [`Poster`] knows, the key of [`get`], and these endpoints.
+pub(crate) fn config(listen: &str, store: &str, endpoints: &str) -> String {
+    let sendgrid = std::fs::read_to_string(fixture("sendgrid/source.toml")).unwrap();
+    let public_keys = sendgrid.lines().find(|line| line.starts_with("public_keys")).unwrap();
+    format!(
+        "[server]\nlisten = \"{listen}\"\n[store]\nurl = \"{store}\"\n\
+         [delivery]\nallow_networks = [\"127.0.0.0/8\"]\n\
+         [[api.keys]]\nname = \"test\"\nkey = \"{API_KEY}\"\nscopes = [\"admin\"]\n\
+         [sources.resend]\nprovider = \"resend\"\nsigning_secrets = [\"{SECRET}\"]\n\
+         [sources.sendgrid]\nprovider = \"sendgrid\"\n{public_keys}\n{endpoints}"
+    )
+}
+
+/// An endpoint of a config; `more` are further lines of it.
+pub(crate) fn endpoint(id: &str, url: &str, more: &str) -> String {
+    format!("[[endpoints]]\nid = \"{id}\"\nurl = \"{url}\"\nsecret = \"{SECRET}\"\n{more}")
+}
+
+/// What the API answers: `200` and JSON, or the test fails.
+pub(crate) async fn get(gateway: SocketAddr, path: &str) -> serde_json::Value {
+    let mut stream = tokio::net::TcpStream::connect(gateway).await.unwrap();
+    // HTTP/1.0: the answer ends with the connection.
+    let request = format!("GET {path} HTTP/1.0\r\nauthorization: Bearer {API_KEY}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.lines().next().unwrap().ends_with("200 OK"), "{path}: {head}");
+    serde_json::from_str(body).unwrap()
 }
 
 fn fixture(path: &str) -> PathBuf {

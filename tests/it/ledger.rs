@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use waypost::domain::id::EventId;
+
 use crate::gateway::{Gateway, Poster, Seen, receiver};
 use crate::redis_harness::Server;
 
@@ -15,17 +17,18 @@ const LOST_AFTER: Duration = Duration::from_secs(25);
 
 const STEP: Duration = Duration::from_millis(100);
 
+/// What was posted, and what of it was accepted.
 #[derive(Default)]
-struct Ledger {
+pub(crate) struct Ledger {
     posted: Mutex<HashSet<String>>,
     accepted: Mutex<HashSet<String>>,
     next: AtomicU32,
-    is_over: AtomicBool,
+    pub(crate) is_over: AtomicBool,
 }
 
 impl Ledger {
     /// Posts single events and batches as fast as they are answered, until it is over.
-    async fn generate(self: Arc<Self>, poster: Poster, resend: String, sendgrid: String) {
+    pub(crate) async fn generate(self: Arc<Self>, poster: Poster, resend: String, sendgrid: String) {
         while !self.is_over.load(Ordering::SeqCst) {
             let number = self.next.fetch_add(1, Ordering::SeqCst);
             let (ids, status) = if number.is_multiple_of(10) {
@@ -40,6 +43,13 @@ impl Ledger {
                 _ => tokio::time::sleep(Duration::from_millis(5)).await,
             }
         }
+    }
+
+    /// The events that were accepted, by the ids that Waypost gives them.
+    pub(crate) fn accepted_events(&self) -> Vec<String> {
+        let source = |id: &str| if id.starts_with("sg-") { "sendgrid" } else { "resend" };
+        let accepted = self.accepted.lock().unwrap();
+        accepted.iter().map(|id| EventId::of(source(id), id).to_string()).collect()
     }
 
     /// What was accepted and has not come.

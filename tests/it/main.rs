@@ -6,6 +6,8 @@ mod contract;
 mod crash;
 mod embedded;
 mod gateway;
+mod gateways;
+mod hooks;
 mod interop;
 
 mod ledger;
