@@ -9,7 +9,8 @@ pub trait Clock: Send + Sync {
     /// The wall clock.
     fn now(&self) -> Timestamp;
 
-    /// Time since some fixed moment; never steps back, and goes on while the process is paused.
+    /// Time since some fixed moment; never steps back, and goes on while the process is stopped. While the whole machine
+    /// sleeps it may stand still: a lease can then be sent late, whose finish the store refuses all the same.
     fn elapsed(&self) -> Duration;
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use http::header::RETRY_AFTER;
+use http::header::{DATE, HeaderName, RETRY_AFTER};
 use http_body_util::{BodyExt, Full};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy;
@@ -48,6 +48,8 @@ pub struct Answer {
     pub body: Option<String>,
     /// `Retry-After` as it was sent.
     pub retry_after: Option<String>,
+    /// `Date` as it was sent.
+    pub date: Option<String>,
 }
 
 impl Answer {
@@ -56,8 +58,10 @@ impl Answer {
         Self { error: Some(error), ..Self::default() }
     }
 
-    /// What the retry policy sees.
+    /// What the retry policy sees. A date to wait for is held against the endpoint's own clock where it tells it, since
+    /// `now` is this gateway's.
     pub fn outcome(&self, now: Timestamp) -> Outcome {
+        let now = self.date.as_deref().and_then(retry::http_date).unwrap_or(now);
         match (self.error, self.status) {
             (Some(error), _) => Outcome::Failed(error),
             (None, Some(status)) => {
@@ -114,8 +118,8 @@ impl Client {
     ) -> Result<(), ErrorClass> {
         let response = self.http.request(request.map(Full::new)).await.map_err(|error| class(&error))?;
         answer.status = Some(response.status().as_u16());
-        let retry_after = response.headers().get(RETRY_AFTER);
-        answer.retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let header = |name: HeaderName| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+        (answer.retry_after, answer.date) = (header(RETRY_AFTER), header(DATE));
         let mut body = response.into_body();
         let mut read = 0;
         // What is left unread costs the connection; what is read to its end lets the next attempt use it again.

@@ -82,8 +82,12 @@ pub fn retry_after(value: &str, now: jiff::Timestamp) -> Option<Duration> {
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(value.parse().map_or(RETRY_AFTER_MAX, Duration::from_secs).min(RETRY_AFTER_MAX));
     }
-    let at = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(value).ok()?;
-    Some(Duration::try_from(at.duration_since(now)).unwrap_or_default().min(RETRY_AFTER_MAX))
+    Some(Duration::try_from(http_date(value)?.duration_since(now)).unwrap_or_default().min(RETRY_AFTER_MAX))
+}
+
+/// Reads an HTTP date.
+pub fn http_date(value: &str) -> Option<jiff::Timestamp> {
+    jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(value.trim()).ok()
 }
 
 #[cfg(test)]

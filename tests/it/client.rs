@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use waypost::dispatch::client::{Answer, Client, KEPT_BYTES_MAX};
 use waypost::domain::delivery::ErrorClass;
+use waypost::domain::retry::Outcome;
 use waypost::domain::target::Networks;
 
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -204,4 +205,21 @@ async fn at_the_deadline_the_connection_is_closed() {
     let answer = post(&client, &format!("http://{}/", silent.address), Duration::from_millis(100)).await;
     assert_eq!(answer, Answer::failed(ErrorClass::Timeout));
     assert_eq!(tokio::time::timeout(DEADLINE, was_closed.recv()).await.unwrap(), Some(0));
+}
+
+#[test]
+fn a_date_to_wait_for_is_held_against_the_clock_that_set_it() {
+    let answer = |date: Option<&str>| Answer {
+        status: Some(503),
+        retry_after: Some("Sat, 14 Mar 2026 09:27:53 GMT".into()),
+        date: date.map(str::to_owned),
+        ..Answer::default()
+    };
+    let wait = |answer: Answer| match answer.outcome("2026-03-14T09:27:23Z".parse().unwrap()) {
+        Outcome::Answered { retry_after, .. } => retry_after.unwrap().as_secs(),
+        Outcome::Failed(class) => panic!("{class:?}"),
+    };
+    assert_eq!(wait(answer(Some("Sat, 14 Mar 2026 09:26:53 GMT"))), 60);
+    assert_eq!(wait(answer(None)), 30);
+    assert_eq!(wait(answer(Some("soon"))), 30);
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
 mod client;
+mod clocks;
 mod contract;
 mod crash;
 mod embedded;
@@ -18,6 +19,7 @@ mod redis_fixture;
 mod redis_harness;
 mod redis_store;
 mod simulate;
+
 mod support;
 mod tidy;
 mod tidy_text;
