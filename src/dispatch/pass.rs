@@ -17,8 +17,9 @@ use crate::domain::ownership::Shards;
 use crate::endpoints::Snapshot;
 use crate::store::{Leased, Result, Want};
 
-/// How long a lane is left alone whose secret this gateway does not have.
-const UNSIGNED_REST: Duration = Duration::from_secs(60);
+/// How long a lane is left alone whose secret this gateway does not have. Not for long: it may be given the secret, or
+/// the lane an owner who has it, and neither ends the rest.
+const UNSIGNED_REST: Duration = Duration::from_secs(5);
 /// How long to wait when lanes were due and nothing could be taken from them.
 const NOTHING_TAKEN: Duration = Duration::from_millis(50);
 /// How often the endpoint set is read before leases taken against a newer one are given up.

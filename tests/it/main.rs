@@ -19,7 +19,7 @@ mod redis_fixture;
 mod redis_harness;
 mod redis_store;
 mod simulate;
-
+mod stale_endpoints;
 mod support;
 mod tidy;
 mod tidy_text;

@@ -1,0 +1,101 @@
+//! What one gateway is told of the endpoints holds for all of them at once.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use waypost::domain::delivery::{Delivery, EndReason, Status};
+
+use crate::gateway::{Gateway, Poster};
+use crate::gateways::{accepted, deliveries_of, pair};
+use crate::hooks::{Hooks, until};
+use crate::redis_harness::Server;
+
+const SOON: Duration = Duration::from_secs(15);
+const MORE: &str = "timeout_s = 3\n";
+const UNSIGNED: &str = "this gateway has no secret that signs for the endpoint, so its deliveries wait; give this \
+                        gateway the same config file and secrets as the others, or disable the endpoint";
+
+/// Has it read these endpoints.
+async fn reload(gateway: &Gateway, endpoints: &str) {
+    let before = gateway.logged("config reloaded").len();
+    gateway.configure(endpoints);
+    gateway.signal("HUP");
+    until(SOON, "the config is reloaded", || gateway.logged("config reloaded").len() > before).await;
+}
+
+fn names(deliveries: &[Delivery], status: Status) -> BTreeSet<String> {
+    let those = deliveries.iter().filter(|delivery| delivery.status == status);
+    those.map(|delivery| delivery.endpoint_id.to_string()).collect()
+}
+
+fn wh(numbers: std::ops::Range<u32>) -> BTreeSet<String> {
+    numbers.map(|number| format!("wh_{number}")).collect()
+}
+
+fn reached(hooks: &Hooks, event: &str) -> BTreeSet<String> {
+    hooks.arrivals().into_iter().filter(|arrival| arrival.event == event).map(|arrival| arrival.endpoint).collect()
+}
+
+/// The deliveries of an event, when none is pending any more.
+async fn ended(gateway: &Gateway, event: &str) -> Vec<Delivery> {
+    for _ in 0..500 {
+        let deliveries = deliveries_of(gateway, event).await;
+        if names(&deliveries, Status::Pending).is_empty() {
+            return deliveries;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{event} does not end");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_one_gateway_was_given_gets_the_next_event_of_the_other() {
+    let (server, hooks, poster) = (Server::start().await, Hooks::start(), Poster::new());
+    let (one, other) = pair(&server, &hooks.endpoints(0..4, MORE)).await;
+    let first = accepted(&poster, &one, 0).await;
+    until(SOON, "the first event arrives", || reached(&hooks, &first) == wh(0..4)).await;
+
+    let more = hooks.endpoints(0..20, MORE);
+    reload(&other, &more).await;
+    let second = accepted(&poster, &one, 1).await;
+    let planned: BTreeSet<_> =
+        deliveries_of(&one, &second).await.iter().map(|delivery| delivery.endpoint_id.to_string()).collect();
+    assert_eq!(planned, wh(0..20), "planned with the endpoints of before");
+    // The lanes of the one that lacks the secrets wait until it has them, and then not for long.
+    let warned = || {
+        let warnings = one.logged(UNSIGNED);
+        warnings.iter().map(|line| line["endpoint.id"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>()
+    };
+    until(SOON, "one tells what it cannot sign", || &warned() | &reached(&hooks, &second) == wh(0..20)).await;
+    println!("{} of 16 new lanes wait for their secrets", warned().len());
+    assert!(reached(&hooks, &second).is_disjoint(&warned()), "signed without a secret");
+    assert!(!warned().is_empty(), "one owns none of the new lanes");
+    reload(&one, &more).await;
+    let reloaded = hooks.now();
+    until(SOON, "the second event arrives everywhere", || reached(&hooks, &second) == wh(0..20)).await;
+    println!("and went {:?} after they had come", hooks.now().saturating_sub(reloaded));
+    assert_eq!(names(&ended(&one, &second).await, Status::Delivered), wh(0..20));
+    assert_eq!(names(&deliveries_of(&one, &first).await, Status::Delivered), wh(0..4));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_one_gateway_was_told_to_disable_is_not_called_by_the_other() {
+    let (server, hooks, poster) = (Server::start().await, Hooks::start(), Poster::new());
+    let (one, other) = pair(&server, &hooks.endpoints(0..16, MORE)).await;
+    let first = accepted(&poster, &one, 0).await;
+    until(SOON, "the first event arrives", || reached(&hooks, &first) == wh(0..16)).await;
+
+    let half = hooks.endpoints(0..8, MORE) + &hooks.endpoints(8..16, "timeout_s = 3\nactive = false\n");
+    reload(&other, &half).await;
+    let second = accepted(&poster, &one, 1).await;
+    let ends = ended(&one, &second).await;
+    assert_eq!(names(&ends, Status::Delivered), wh(0..8));
+    assert_eq!(names(&ends, Status::Skipped), wh(8..16));
+    let skipped = ends.iter().filter(|delivery| delivery.status == Status::Skipped);
+    assert!(skipped.clone().all(|delivery| delivery.reason == Some(EndReason::Disabled) && delivery.begun == 0));
+    assert_eq!(reached(&hooks, &second), wh(0..8));
+    // And back.
+    reload(&other, &hooks.endpoints(0..16, MORE)).await;
+    let third = accepted(&poster, &one, 2).await;
+    until(SOON, "the third event arrives", || reached(&hooks, &third) == wh(0..16)).await;
+}
