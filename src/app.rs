@@ -1,6 +1,5 @@
 //! Wires everything: build, port, run until stopped.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,12 +13,11 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::config::{Settings, StoreUrl};
 use crate::dispatch::{self, Dispatcher};
-use crate::domain::id::{EndpointId, GatewayId};
+use crate::domain::id::GatewayId;
 use crate::domain::target::Networks;
-use crate::endpoints::{EndpointCache, Secrets};
+use crate::endpoints::EndpointCache;
 use crate::http::routes;
 use crate::http::state::{Gateway, Limits};
-use crate::outbound::sign::Secret;
 use crate::store::Store;
 use crate::store::embedded::Embedded;
 use crate::store::redis::RedisStore;
@@ -48,11 +46,11 @@ impl App {
     /// reason not to start: providers are answered `503` until it is back.
     ///
     /// # Errors
-    /// When the store refuses, the port is taken, or a secret or a network of the config cannot be used.
+    /// When the store refuses, the port is taken, or a network of the config cannot be used.
     pub async fn build(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, BuildError> {
         let store = open(settings, &clock).await?;
         let cache = Arc::new(EndpointCache::default());
-        cache.replace_file(settings.endpoint_settings(), secrets(settings)?, clock.now()).await;
+        cache.replace_file(settings.endpoint_settings(), settings.endpoint_secrets(), clock.now()).await;
         match tokio::time::timeout(STORE_AT_START, cache.refresh(store.as_ref())).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the store is not up yet; answering 503 until it is"),
@@ -136,11 +134,9 @@ impl Reloader {
     /// Puts the sources and endpoints of `settings` in force.
     ///
     /// # Errors
-    /// When a secret cannot be used, and then nothing has changed; or when the store is down, and then the endpoints
-    /// follow when it is back.
+    /// When the store is down; then the endpoints follow when it is back.
     pub async fn apply(&self, settings: &Settings) -> Result<(), BuildError> {
-        let secrets = secrets(settings)?;
-        self.cache.replace_file(settings.endpoint_settings(), secrets, self.clock.now()).await;
+        self.cache.replace_file(settings.endpoint_settings(), settings.endpoint_secrets(), self.clock.now()).await;
         self.gateway.replace_sources(settings.sources.clone());
         Ok(self.cache.refresh(self.store.as_ref()).await?)
     }
@@ -154,21 +150,6 @@ async fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Sto
             Arc::new(RedisStore::connect(url.expose(), lifetimes, &settings.store.accept_risk).await?)
         }
     })
-}
-
-fn secrets(settings: &Settings) -> Result<Secrets, BuildError> {
-    let mut all = BTreeMap::new();
-    for (id, texts) in settings.endpoint_secrets() {
-        all.insert(id.clone(), parsed(&id, &texts)?);
-    }
-    Ok(all)
-}
-
-fn parsed(id: &EndpointId, texts: &[crate::domain::secret::Secret]) -> Result<Vec<Secret>, BuildError> {
-    let one = |text: &crate::domain::secret::Secret| {
-        Secret::parse(text.expose()).map_err(|error| format!("endpoint `{id}`: {error}").into())
-    };
-    texts.iter().map(one).collect()
 }
 
 fn bind(listen: SocketAddr, gateway: Data<Gateway>, drain: Duration) -> Result<(Server, SocketAddr), BuildError> {

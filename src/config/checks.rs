@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::file::{ApiKey, Delivery, Retention, Server, Store};
 use super::{ConfigError, StoreSettings, StoreUrl};
 use crate::domain::access::AccessKey;
-use crate::store::Lifetimes;
+use crate::domain::retention::Lifetimes;
 
 const DAY_S: u64 = 24 * 3_600;
 /// Nothing is promised for longer; it also keeps sums of times within their range.

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue, Uri};
 
 use super::checks::within;
@@ -11,33 +9,11 @@ use super::file::{Delivery, Endpoint};
 use super::sources::NAME_LEN_MAX;
 use super::{ConfigError, EndpointEntry};
 use crate::domain::endpoint::{EndpointSettings, Scheme};
+use crate::domain::header::is_reserved;
 use crate::domain::id::EndpointId;
-use crate::domain::secret::Secret;
+use crate::domain::secret::{SecretError, SigningSecret};
 use crate::domain::source::Source;
 use crate::domain::subscription::Subscription;
-
-/// The fewest characters of a secret that is used as text.
-const SECRET_LEN_MIN: usize = 16;
-/// Headers that Waypost or HTTP itself sets.
-const OWN_HEADERS: [&str; 15] = [
-    "host",
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "content-type",
-    "content-length",
-    "user-agent",
-    "drin-signature",
-    "x-webhook-signature",
-];
-/// Beginnings of such headers.
-const OWN_HEADER_PREFIXES: [&str; 3] = ["webhook-", "svix-", "waypost-"];
 
 type Env = BTreeMap<String, String>;
 type Checked<T> = Result<T, ConfigError>;
@@ -145,7 +121,7 @@ fn check_sources(place: &Place, wanted: &[String], sources: &BTreeMap<String, So
     }
 }
 
-fn secrets(place: &Place, endpoint: &Endpoint, env: &Env) -> Checked<Vec<Secret>> {
+fn secrets(place: &Place, endpoint: &Endpoint, env: &Env) -> Checked<Vec<SigningSecret>> {
     let (field, given) = match (&endpoint.secret, endpoint.secrets.as_slice()) {
         (Some(secret), []) => ("secret", vec![secret]),
         (None, many @ ([_] | [_, _])) => ("secrets", many.iter().collect()),
@@ -156,36 +132,21 @@ fn secrets(place: &Place, endpoint: &Endpoint, env: &Env) -> Checked<Vec<Secret>
     let place_of = place.of(field);
     let read = given.into_iter().map(|secret| {
         let secret = secret.resolve(&place_of, env)?;
-        match shape(&secret) {
-            Shape::Text(len) if len < SECRET_LEN_MIN => {
-                place.wrong(field, "is too short", format!("use {SECRET_LEN_MIN} or more characters"))
+        SigningSecret::parse(secret.expose()).or_else(|error| match error {
+            SecretError::TooShort => {
+                place.wrong(field, "is too short", format!("use {} or more characters", SigningSecret::TEXT_LEN_MIN))
             }
-            Shape::Bytes(len) if !(24..=64).contains(&len) => {
+            SecretError::KeyLength(len) => {
                 place.wrong(field, format!("its base64 decodes to {len} bytes"), "use whsec_ + base64 of 24 to 64")
             }
-            Shape::Text(_) | Shape::Bytes(_) => Ok(secret),
-        }
+        })
     });
     read.collect()
 }
 
-/// What a secret is, with its length.
-enum Shape {
-    /// `whsec_` and strict base64: good for every scheme.
-    Bytes(usize),
-    /// Anything else: good for the schemes that are keyed by text.
-    Text(usize),
-}
-
-fn shape(secret: &Secret) -> Shape {
-    let text = secret.expose();
-    let bytes = text.strip_prefix("whsec_").and_then(|encoded| STANDARD.decode(encoded).ok());
-    bytes.map_or_else(|| Shape::Text(text.chars().count()), |bytes| Shape::Bytes(bytes.len()))
-}
-
 /// The schemes asked for, or all that the secrets are good for.
-fn signatures(place: &Place, wanted: Option<Vec<Scheme>>, secrets: &[Secret]) -> Checked<Vec<Scheme>> {
-    let has_bytes = secrets.iter().all(|secret| matches!(shape(secret), Shape::Bytes(_)));
+fn signatures(place: &Place, wanted: Option<Vec<Scheme>>, secrets: &[SigningSecret]) -> Checked<Vec<Scheme>> {
+    let has_bytes = secrets.iter().all(|secret| secret.key().is_some());
     match wanted {
         None if has_bytes => Ok(vec![Scheme::Drin, Scheme::Standard]),
         None => Ok(vec![Scheme::Drin]),
@@ -210,7 +171,7 @@ fn headers(place: &Place, given: BTreeMap<String, String>) -> Checked<BTreeMap<S
             return place.wrong(&field, "is no header name", "use letters, digits and `-`");
         };
         let name = known.as_str();
-        if OWN_HEADERS.contains(&name) || OWN_HEADER_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+        if is_reserved(name) {
             return place.wrong(&field, "is set by Waypost or by HTTP itself", "use another name");
         }
         if HeaderValue::try_from(value.as_str()).is_err() {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::secret::SecretSource;
 use crate::domain::access::Scope;
 use crate::domain::endpoint::{EndpointSettings, Scheme};
-use crate::store::redis::Risk;
+use crate::domain::risk::Risk;
 
 /// The whole file.
 #[derive(Deserialize)]

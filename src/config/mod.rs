@@ -9,9 +9,10 @@ use std::time::Duration;
 use crate::domain::access::AccessKey;
 use crate::domain::endpoint::EndpointSettings;
 use crate::domain::id::EndpointId;
-use crate::domain::secret::Secret;
+use crate::domain::retention::Lifetimes;
+use crate::domain::risk::Risk;
+use crate::domain::secret::{Secret, SigningSecret};
 use crate::domain::source::Source;
-use crate::store::Lifetimes;
 
 mod checks;
 mod endpoints;
@@ -22,7 +23,6 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
-pub use crate::store::redis::Risk;
 pub use file::{Delivery, Server};
 
 /// Everything that the operator says, checked.
@@ -68,7 +68,7 @@ pub struct EndpointEntry {
     /// How it is to be served.
     pub settings: EndpointSettings,
     /// What its requests are signed with, newest first. At least one.
-    pub secrets: Vec<Secret>,
+    pub secrets: Vec<SigningSecret>,
 }
 
 /// What is wrong with the config.
@@ -118,7 +118,7 @@ impl Settings {
     }
 
     /// The secrets of the endpoints, newest first.
-    pub fn endpoint_secrets(&self) -> BTreeMap<EndpointId, Vec<Secret>> {
+    pub fn endpoint_secrets(&self) -> BTreeMap<EndpointId, Vec<SigningSecret>> {
         self.endpoints.iter().map(|(id, entry)| (id.clone(), entry.secrets.clone())).collect()
     }
 }

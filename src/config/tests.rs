@@ -56,7 +56,7 @@ fn a_secret_is_text_or_a_variable_or_a_file_without_its_last_newline() {
     let given = [format!("'{WHSEC}'"), "{ env = 'S' }".into(), format!("{{ file = '{}' }}", path.display())];
     let read = given.map(|secret| {
         let settings = load(&format!("{ENDPOINT}secret = {secret}"), &[("S", "a text of this length")]).unwrap();
-        settings.endpoints.values().next().unwrap().secrets[0].expose().to_owned()
+        settings.endpoints.values().next().unwrap().secrets[0].text().to_owned()
     });
     assert_eq!(read, [WHSEC, "a text of this length", "sixteen or more \n"]);
 }

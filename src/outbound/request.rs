@@ -7,32 +7,11 @@ use jiff::Timestamp;
 
 use super::{drin, sign};
 use crate::domain::endpoint::EndpointSettings;
+use crate::domain::header::is_reserved;
 use crate::domain::plan::StoredEvent;
 
 /// `User-Agent` of every delivery.
 pub const AGENT: &str = concat!("Waypost/", env!("CARGO_PKG_VERSION"));
-
-/// Names that an endpoint's static headers cannot have: the connection's own, and those that this gateway sets.
-const RESERVED: [&str; 18] = [
-    "connection",
-    "content-length",
-    "content-type",
-    "drin-signature",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-    "waypost-attempt",
-    "webhook-id",
-    "webhook-signature",
-    "webhook-timestamp",
-];
 
 /// A request that cannot be made from an endpoint's settings.
 #[derive(Debug, thiserror::Error)]
@@ -46,11 +25,6 @@ pub enum RequestError {
     /// None of its schemes can be signed with the secrets at hand.
     #[error("none of the endpoint's schemes can be signed with its secrets")]
     Unsigned,
-}
-
-/// Whether an endpoint's static headers cannot have this name.
-pub fn is_reserved(name: &str) -> bool {
-    RESERVED.contains(&name.to_ascii_lowercase().as_str())
 }
 
 /// Renders, signs and addresses attempt `number`, sent at `at`.

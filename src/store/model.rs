@@ -29,17 +29,6 @@ pub enum StoreError {
     Corrupt(String),
 }
 
-/// How long things are remembered, from receipt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lifetimes {
-    /// Events, their identities, deliveries, attempts and feed entries.
-    pub events: Duration,
-    /// Raw requests; those with an unmapped or unreadable part live as long as events.
-    pub requests: Duration,
-    /// Mailgun tokens.
-    pub tokens: Duration,
-}
-
 /// What became of an ingest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ingested {

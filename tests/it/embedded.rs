@@ -7,8 +7,9 @@ use tempfile::TempDir;
 use waypost::clock::{Clock, SystemClock};
 use waypost::domain::delivery::{Class, EndReason, Status};
 use waypost::domain::plan::Generation;
+use waypost::domain::retention::Lifetimes;
 use waypost::store::embedded::Embedded;
-use waypost::store::{Ingested, Lifetimes, PageQuery, Store, Then};
+use waypost::store::{Ingested, PageQuery, Store, Then};
 use waypost_providers::ReplayGuard;
 
 use crate::contract::{Harness, LONG, lease, run_contract};

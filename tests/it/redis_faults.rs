@@ -5,7 +5,7 @@ use std::time::Duration;
 use waypost::domain::delivery::{Class, EndReason, Status};
 use waypost::domain::id::{EventId, MailKey};
 use waypost::domain::plan::{Generation, Ingest};
-use waypost::store::redis::Risk;
+use waypost::domain::risk::Risk;
 use waypost::store::{Store, StoreError, Then};
 use waypost_providers::ReplayGuard;
 

@@ -5,8 +5,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use waypost::store::Lifetimes;
-use waypost::store::redis::{RedisStore, Risk};
+use waypost::domain::retention::Lifetimes;
+use waypost::domain::risk::Risk;
+use waypost::store::redis::RedisStore;
 
 /// One server.
 pub(crate) struct Server {

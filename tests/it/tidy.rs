@@ -14,8 +14,6 @@ const FUNCTION_LINES_MAX: usize = 70;
 const HELPERS: [&str; 3] = ["clock", "crash", "telemetry"];
 /// Modules that take time as an argument and hold no points to crash at.
 const PURE: [&str; 3] = ["domain", "outbound", "config"];
-/// Imports that `src/lib.rs` does not list and that are there all the same.
-const KNOWN: [(&str, &str); 1] = [("config", "store")];
 /// What a folder must not name, whichever crate it comes from.
 const FOREIGN: [(&str, &[&str]); 4] = [
     ("src/domain", &["actix", "actix_web", "tokio", "redis", "fjall", "hyper"]),
@@ -124,7 +122,7 @@ fn modules_import_what_the_map_allows() {
         let Some(allowed) = layers.get(module) else { continue };
         for other in &modules {
             let is_helper = HELPERS.contains(other) && !PURE.contains(&module);
-            let fine = *other == module || is_helper || allowed.contains(*other) || KNOWN.contains(&(module, other));
+            let fine = *other == module || is_helper || allowed.contains(*other);
             if !fine && has_path(&text, &format!("crate::{other}")) {
                 wrong.push(format!("{path}: `{module}` must not import `{other}`"));
             }

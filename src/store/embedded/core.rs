@@ -9,8 +9,9 @@ use super::spaces::{Space, Spaces, Txn, engine};
 use crate::domain::delivery::{EndReason, Status};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::plan::{Condition, Generation, Ingest, RawRequest, Unit};
+use crate::domain::retention::Lifetimes;
 use crate::store::{
-    Endpoints, Finished, Ingested, LaneState, Lease, LeaseLost, Leased, Lifetimes, Result, StoredRequest, Then, Want,
+    Endpoints, Finished, Ingested, LaneState, Lease, LeaseLost, Leased, Result, StoredRequest, Then, Want,
 };
 
 /// The keys of [`Space::Meta`].
@@ -44,7 +45,7 @@ impl Core {
         Ok(Self { index, generation, last_seq, lifetimes, moved: true })
     }
 
-    pub(super) fn ingest(&mut self, txn: &mut Txn<'_>, ingest: &Ingest, now: u64) -> Result<Ingested> {
+    pub(super) fn ingest(&mut self, txn: &mut Txn<'_>, ingest: Ingest, now: u64) -> Result<Ingested> {
         let mut token = None;
         if let Some(guard) = &ingest.guard {
             let expires = after(now, self.lifetimes.tokens);
@@ -65,7 +66,7 @@ impl Core {
             txn.put(Space::Tokens, &guard.token, [&expires.to_be_bytes()[..], &guard.digest].concat());
             txn.put(Space::Expiry, &expiry_key(expires, Expiring::Token, &guard.token), Slice::default());
         }
-        self.keep_request(txn, &ingest.raw, now)?;
+        self.keep_request(txn, ingest.raw, now)?;
         let (mut new, mut repeated) = (0, 0);
         for unit in &ingest.units {
             match txn.get(Space::Events, unit.id.as_str().as_bytes())? {
@@ -81,8 +82,9 @@ impl Core {
         Ok(Ingested::Stored { new, repeated })
     }
 
-    fn keep_request(&self, txn: &mut Txn<'_>, raw: &RawRequest, now: u64) -> Result<()> {
-        let id = raw.id.as_str().as_bytes();
+    fn keep_request(&self, txn: &mut Txn<'_>, raw: RawRequest, now: u64) -> Result<()> {
+        let id = raw.id.clone();
+        let id = id.as_str().as_bytes();
         if let Some(known) = txn.get(Space::Requests, id)?
             && is_alive(&known, now)?
         {
@@ -90,14 +92,11 @@ impl Core {
         }
         let life = if raw.is_incomplete() { self.lifetimes.events } else { self.lifetimes.requests };
         let expires = after(now, life);
-        let head = encode(&StoredRequest {
-            id: raw.id.clone(),
-            request: raw.request.clone(),
-            unmapped: raw.unmapped,
-            unreadable: raw.unreadable,
-        })?;
+        let RawRequest { id: request_id, request, unmapped, unreadable } = raw;
+        let stored = StoredRequest { id: request_id, request, unmapped, unreadable };
+        let head = encode(&stored)?;
         let head_len = (head.len() as u64).to_be_bytes();
-        let row = [&expires.to_be_bytes()[..], &head_len, &head, &raw.request.body].concat();
+        let row = [&expires.to_be_bytes()[..], &head_len, &head, &stored.request.body].concat();
         txn.put(Space::Requests, id, row);
         txn.put(Space::Expiry, &expiry_key(expires, Expiring::Request, id), Slice::default());
         Ok(())

@@ -18,8 +18,8 @@ use self::read::View;
 use self::rows::micros;
 use self::writer::{Call, Shared, Writer};
 use super::{
-    Due, Endpoints, Finished, Ingested, LaneState, LeaseLost, Leased, Lifetimes, Page, PageQuery, Result, Store,
-    StoreError, StoredRequest, Want,
+    Due, Endpoints, Finished, Ingested, LaneState, LeaseLost, Leased, Page, PageQuery, Result, Store, StoreError,
+    StoredRequest, Want,
 };
 use crate::clock::Clock;
 use crate::domain::delivery::{Delivery, Status};
@@ -27,6 +27,7 @@ use crate::domain::endpoint::Endpoint;
 use crate::domain::id::{EndpointId, EventId, GatewayId, RequestId};
 use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest, StoredEvent};
+use crate::domain::retention::Lifetimes;
 
 mod core;
 mod index;

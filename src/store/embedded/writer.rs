@@ -15,7 +15,8 @@ use crate::crash;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest};
-use crate::store::{Due, Finished, Ingested, LeaseLost, Leased, Lifetimes, Result, StoreError, Want};
+use crate::domain::retention::Lifetimes;
+use crate::store::{Due, Finished, Ingested, LeaseLost, Leased, Result, StoreError, Want};
 
 /// At most so many calls are committed together.
 const BATCH_CALLS_MAX: usize = 512;
@@ -60,7 +61,7 @@ impl Call {
 
     fn run(self, core: &mut Core, txn: &mut Txn<'_>, now: u64) -> Result<Reply> {
         Ok(match self {
-            Self::Ingest(ingest, answer) => reply(answer, core.ingest(txn, &ingest, now)?),
+            Self::Ingest(ingest, answer) => reply(answer, core.ingest(txn, *ingest, now)?),
             Self::Lease(wants, answer) => reply(answer, core.lease(txn, &wants, now)?),
             Self::Finish(finished, answer) => reply(answer, core.finish(txn, finished, now)?),
             Self::Change(base, changes, answer) => reply(answer, core.change_endpoints(txn, base, &changes, now)?),

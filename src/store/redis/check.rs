@@ -3,33 +3,10 @@
 use std::collections::HashMap;
 
 use redis::{Cmd, Pipeline};
-use serde::{Deserialize, Serialize};
 
 use super::link::{Link, read};
+use crate::domain::risk::Risk;
 use crate::store::{Result, StoreError};
-
-/// A risk that an operator may accept by naming it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Risk {
-    /// The server may evict what it was given.
-    Eviction,
-    /// The server keeps no append-only file, or leaves writing it to chance.
-    NoAof,
-    /// The server does not tell its settings.
-    Unknown,
-}
-
-impl Risk {
-    /// The word in the config file.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Eviction => "eviction",
-            Self::NoAof => "no_aof",
-            Self::Unknown => "unknown",
-        }
-    }
-}
 
 /// What is wrong with a server's settings, in one sentence each.
 pub(super) async fn complaints(link: &Link, accepted: &[Risk]) -> Result<Vec<String>> {

@@ -10,7 +10,8 @@ use super::rows::seconds;
 use super::{RedisStore, raw, scripts};
 use crate::crash;
 use crate::domain::plan::{Generation, Ingest, Unit};
-use crate::store::{Ingested, Lifetimes, Result};
+use crate::domain::retention::Lifetimes;
+use crate::store::{Ingested, Result};
 
 /// A unit and the endpoint set it was planned with.
 pub(super) type Planned = (Generation, Unit);

@@ -30,14 +30,16 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::{
-    Due, Endpoints, Finished, Ingested, LaneState, LeaseLost, Leased, Lifetimes, Page, PageQuery, Result, Store,
-    StoreError, StoredRequest, Want,
+    Due, Endpoints, Finished, Ingested, LaneState, LeaseLost, Leased, Page, PageQuery, Result, Store, StoreError,
+    StoredRequest, Want,
 };
 use crate::domain::delivery::{Delivery, Status};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::id::{EndpointId, EventId, GatewayId, RequestId};
 use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest, StoredEvent};
+use crate::domain::retention::Lifetimes;
+use crate::domain::risk::Risk;
 
 mod check;
 mod endpoints;
@@ -53,7 +55,6 @@ mod rows;
 mod scripts;
 mod watch;
 
-pub use check::Risk;
 use gather::Gather;
 use link::Link;
 

@@ -11,7 +11,8 @@ use super::{RedisStore, scripts};
 use crate::crash;
 use crate::domain::id::EndpointId;
 use crate::domain::ownership::Shards;
-use crate::store::{DUE_LEN_MAX, Due, Finished, LeaseLost, Lifetimes, Result, Then};
+use crate::domain::retention::Lifetimes;
+use crate::store::{DUE_LEN_MAX, Due, Finished, LeaseLost, Result, Then};
 
 /// The most pages of the lanes index that one look reads.
 const PAGES_MAX: usize = 100;

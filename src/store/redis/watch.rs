@@ -9,9 +9,10 @@ use redis::{Cmd, Pipeline, Value};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::check::{self, Risk};
+use super::check;
 use super::keys::all;
 use super::link::{Link, read, unavailable};
+use crate::domain::risk::Risk;
 use crate::store::Result;
 
 const WAIT_FIRST: Duration = Duration::from_millis(50);

@@ -1,0 +1,14 @@
+//! How long things are remembered.
+
+use std::time::Duration;
+
+/// How long things are remembered. The store's contract says from when on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// Events, their identities, deliveries, attempts and feed entries.
+    pub events: Duration,
+    /// Raw requests; those with an unmapped or unreadable part live as long as events.
+    pub requests: Duration,
+    /// Mailgun tokens.
+    pub tokens: Duration,
+}
