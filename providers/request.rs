@@ -43,9 +43,10 @@ impl Headers {
     }
 
     /// The same without the fields that carry credentials, which are never stored.
-    pub fn without_credentials(mut self) -> Self {
-        self.0.retain(|(name, _)| !matches!(name.as_str(), "authorization" | "proxy-authorization" | "cookie"));
-        self
+    #[must_use]
+    pub fn without_credentials(&self) -> Self {
+        let is_kept = |name: &str| !matches!(name, "authorization" | "proxy-authorization" | "cookie");
+        Self(self.0.iter().filter(|(name, _)| is_kept(name)).cloned().collect())
     }
 }
 

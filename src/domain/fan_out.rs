@@ -1,9 +1,11 @@
 //! From what a provider said to what an ingest is to change.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 use waypost_providers::event::{Data, rfc3339_millis};
-use waypost_providers::{Found, Kind, Parsed, Verified};
+use waypost_providers::{Found, Kind, Parsed, Request, Verified};
 
 use super::delivery::Class;
 use super::endpoint::Endpoint;
@@ -20,14 +22,20 @@ pub struct PlanError(#[from] serde_json::Error);
 /// # Errors
 /// When an event cannot be written as JSON.
 pub fn plan(
-    verified: Verified,
+    verified: &Verified,
     parsed: &[Parsed],
     generation: Generation,
     endpoints: &[Endpoint],
 ) -> Result<Ingest, PlanError> {
     let guard = verified.guard().cloned();
-    let mut request = verified.into_request();
-    request.headers = request.headers.without_credentials();
+    let received = verified.request();
+    let request = Request {
+        source: Arc::clone(&received.source),
+        received_at: received.received_at,
+        headers: received.headers.without_credentials(),
+        // Shared, not copied.
+        body: received.body.clone(),
+    };
     let id = RequestId::of(&request.source, &request.body);
     let mut raw = RawRequest { id, request, unmapped: 0, unreadable: 0 };
     let mut units = Vec::with_capacity(parsed.len());

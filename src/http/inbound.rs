@@ -65,11 +65,11 @@ async fn accept(request: &HttpRequest, payload: Payload, gateway: &Gateway, name
         Problem::NotProven { error, refusal }
     })?;
     let parsed = provider.parse(&verified);
-    tokio::time::timeout(STORE_WITHIN, store(gateway, verified, &parsed)).await.map_err(|_| Problem::StoreSlow)?
+    tokio::time::timeout(STORE_WITHIN, store(gateway, &verified, &parsed)).await.map_err(|_| Problem::StoreSlow)?
 }
 
 /// Commits what was read, against the endpoint set as it is.
-async fn store(gateway: &Gateway, verified: Verified, parsed: &[Parsed]) -> Result<(), Problem> {
+async fn store(gateway: &Gateway, verified: &Verified, parsed: &[Parsed]) -> Result<(), Problem> {
     let cache = &gateway.endpoints;
     // Before the first refresh nothing can be planned: it might miss an endpoint.
     if cache.snapshot().generation() == Generation::default() {
@@ -77,7 +77,7 @@ async fn store(gateway: &Gateway, verified: Verified, parsed: &[Parsed]) -> Resu
     }
     for _ in 0..PLANS_MAX {
         let endpoints = cache.snapshot();
-        let ingest = fan_out::plan(verified.clone(), parsed, endpoints.generation(), endpoints.all())?;
+        let ingest = fan_out::plan(verified, parsed, endpoints.generation(), endpoints.all())?;
         match gateway.store.ingest(ingest).await? {
             Ingested::Stored { .. } => return Ok(()),
             Ingested::Forged => return Err(Problem::Forged),
