@@ -106,8 +106,13 @@ impl Index {
     /// Takes it out of its chain; if it was the first, the next becomes due now.
     fn unchain(&mut self, key: Key, chain: &ChainKey, now: u64) -> Moved {
         let waiting = self.chains.get_mut(chain)?;
+        // Nearly always: only the first is leased. Another one ends where an expired identity is new again.
         let was_first = waiting.front() == Some(&key);
-        waiting.retain(|waiting| *waiting != key);
+        if was_first {
+            waiting.pop_front();
+        } else {
+            waiting.retain(|waiting| *waiting != key);
+        }
         let Some(next) = waiting.front().copied() else {
             self.chains.remove(chain);
             return None;
