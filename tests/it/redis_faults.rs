@@ -54,6 +54,32 @@ async fn an_expired_event_is_leased_without_its_content_and_can_be_ended() {
 }
 
 #[tokio::test]
+async fn an_identity_that_is_new_again_is_delivered_again_and_holds_back_nobody() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let partition = MailKey::of("mail", "m").partition(16);
+    let forget = async || {
+        server.command(&["DEL", &format!("{{wp:{partition}}}:e:{}", EventId::of("main", "a"))]).await;
+        assert_eq!(put(&store, vec![unit("a", "m", "wh_1")]).await, stored(1, 0));
+    };
+    put(&store, vec![unit("a", "m", "wh_1"), unit("b", "m", "wh_1")]).await;
+    // While it is pending, and when it has ended.
+    for expected in [&["a", "b"][..], &["a"]] {
+        forget().await;
+        for name in expected {
+            let leases = take(&store, "wh_1", 10, LONG).await;
+            assert!(matches!(&leases[..], [lease] if lease.event_id == EventId::of("main", name)), "{leases:?}");
+            assert_eq!((leases[0].number, leases[0].event.is_some()), (1, true));
+            assert_eq!(finish(&store, &leases[0], LANDED).await, 0);
+        }
+        assert!(take(&store, "wh_1", 10, LONG).await.is_empty());
+    }
+    put(&store, vec![unit("c", "m", "wh_1")]).await;
+    assert_eq!(take(&store, "wh_1", 10, LONG).await[0].event_id, EventId::of("main", "c"));
+    assert_eq!(store.deliveries(Status::Pending, &page(10, None)).await.unwrap().items.len(), 1);
+}
+
+#[tokio::test]
 async fn a_flush_of_scripts_or_of_everything_heals_by_itself() {
     let server = Server::start().await;
     let store = server.store().await;

@@ -18,18 +18,6 @@ redis.call('HLEN', KEYS[3])
 redis.call('XLEN', KEYS[4])
 local stamp, announced = now, false
 
--- The next of the chain may go once its head has been tried or has ended.
-local function advance(one)
-  local key = chain(one.class, one.mail, one.endpoint)
-  if redis.call('LINDEX', key, 0) ~= one.event then return end
-  redis.call('LPOP', key)
-  local follower = redis.call('LINDEX', key, 0)
-  if follower then
-    redis.call('ZADD', lane(one.class, one.endpoint), text(now), one.mail .. ':' .. follower)
-    announced = true
-  end
-end
-
 local function remember(one)
   if one.lane == '' then return end
   local known = redis.call('HGET', prefix .. 'ls', one.endpoint)
@@ -59,7 +47,7 @@ local function record(one)
     stamp = stamp + 1
   end
   keep_row(one.event, one.endpoint, row, lifetime_s)
-  if one.attempt ~= '' or one.status ~= 'pending' then advance(one) end
+  if (one.attempt ~= '' or one.status ~= 'pending') and advance(one) then announced = true end
   remember(one)
   touched[one.endpoint] = true
   return 1

@@ -45,7 +45,8 @@ local function add(unit, row)
     skipped = true
     return
   end
-  redis.call('ZADD', KEYS[5], text(stamp), member)
+  -- One that is still pending since the same identity was new before: it is in its lane or its chain already.
+  if redis.call('ZADD', KEYS[5], text(stamp), member) == 0 then return end
   if redis.call('RPUSH', chain(row.class, unit.mail, row.endpoint), unit.id) == 1 then
     redis.call('ZADD', lane(row.class, row.endpoint), text(now), unit.mail .. ':' .. unit.id)
     touched[row.endpoint] = true
@@ -57,6 +58,8 @@ local function commit(unit)
   if redis.call('EXISTS', unit.key) == 1 then return 2 end
   if not changed(unit) then return 0 end
   redis.call('SET', unit.key, unit.json, 'EX', lifetime_s)
+  -- What became of the same identity when it was new before.
+  redis.call('DEL', prefix .. 'd:' .. unit.id)
   local oldest = text(math.max(0, math.floor(now / 1000) - lifetime_s * 1000))
   local id = text(math.floor(stamp / 1000)) .. '-' .. text(stamp % 1000)
   redis.call('XADD', KEYS[2], 'MINID', '~', oldest, id, 'id', unit.id, 'type', unit.kind)

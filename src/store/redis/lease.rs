@@ -119,7 +119,7 @@ async fn take(store: &RedisStore, picks: Vec<Candidate>) -> Result<Vec<Lease>> {
     }
     let mut calls = Vec::new();
     for (partition, places) in &by_partition {
-        let mut call = Call::new(&scripts::TAKE, *partition, &["lanes", "rest"]);
+        let mut call = Call::new(&scripts::TAKE, *partition, &["lanes", "rest", "st:pending"]);
         call.num(seconds(store.lifetimes.events)).num(places.len());
         for pick in places.iter().filter_map(|place| picks.get(*place)) {
             call.arg(pick.endpoint.as_str()).arg(letter(pick.class)).num(pick.mail);

@@ -26,14 +26,26 @@ local function row_of(event, endpoint)
   local row = redis.call('HGET', prefix .. 'd:' .. event, endpoint)
   return row and cjson.decode(row)
 end
--- Writes a row; rows live as long as their event, or a whole lifetime where that has gone.
+-- Writes a row; rows live as long as their event, or a whole lifetime from now where that has gone.
 local function keep_row(event, endpoint, row, lifetime_s)
   local key = prefix .. 'd:' .. event
   redis.call('HSET', key, endpoint, cjson.encode(row))
-  if redis.call('TTL', key) < 0 then
-    local left = redis.call('TTL', prefix .. 'e:' .. event)
-    redis.call('EXPIRE', key, left > 0 and left or lifetime_s)
+  local left = redis.call('TTL', prefix .. 'e:' .. event)
+  if left <= 0 then
+    redis.call('EXPIRE', key, lifetime_s)
+  elseif redis.call('TTL', key) < 0 then
+    redis.call('EXPIRE', key, left)
   end
+end
+-- The next of a chain may go once its head has been tried or has ended. Answers whether there is one.
+local function advance(one)
+  local key = chain(one.class, one.mail, one.endpoint)
+  if redis.call('LINDEX', key, 0) ~= one.event then return false end
+  redis.call('LPOP', key)
+  local follower = redis.call('LINDEX', key, 0)
+  if not follower then return false end
+  redis.call('ZADD', lane(one.class, one.endpoint), text(now), one.mail .. ':' .. follower)
+  return true
 end
 -- Brings the index of lanes up to date: the earliest due time of a lane, or the end of its rest if that is later.
 local function refresh(endpoint)

@@ -1,4 +1,5 @@
--- Leases deliveries that are still due: moves each due time forward and makes it the token. KEYS: lanes, rest.
+-- Leases deliveries that are still due: moves each due time forward and makes it the token. KEYS: lanes, rest,
+-- st:pending.
 -- Answers for each nothing, or the token, the attempt's number and the event (empty when it has expired).
 local lifetime_s, count = tonumber(arg()), tonumber(arg())
 local takes, touched, answers = {}, {}, {}
@@ -12,14 +13,17 @@ for i = 1, count do
   check_delivery(take.class, take.mail, take.endpoint)
   takes[i] = take
 end
-check_sets('lanes')
+check_sets('lanes', 'st:pending')
 redis.call('HLEN', KEYS[2])
 for i, take in ipairs(takes) do
   local key, member, row = lane(take.class, take.endpoint), take.mail .. ':' .. take.event, take.row
   local due = tonumber(redis.call('ZSCORE', key, member))
   touched[take.endpoint] = true
   if due and row.s ~= 'pending' then
+    -- Nothing is to be sent, and nothing is to wait for it.
     redis.call('ZREM', key, member)
+    redis.call('ZREM', KEYS[3], entry(take.class, take.mail, take.event, take.endpoint))
+    advance(take)
     answers[i] = {}
   elseif due and due <= now then
     local token = text(math.max(now + take.hold, due + 1))
