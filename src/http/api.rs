@@ -170,9 +170,22 @@ impl From<StoredRequest> for RequestView {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use actix_web::App;
+    use actix_web::test::{TestRequest, call_and_read_body_json, init_service};
+
     use super::*;
+    use crate::clock::SystemClock;
+    use crate::domain::access::AccessKey;
     use crate::domain::delivery::{Attempt, ErrorClass, Status};
     use crate::domain::id::{DeliveryId, EndpointId};
+    use crate::domain::retention::Lifetimes;
+    use crate::endpoints::EndpointCache;
+    use crate::http::routes;
+    use crate::http::state::Limits;
+    use crate::store::embedded::Embedded;
 
     #[test]
     fn only_admin_is_told_why_an_attempt_failed() {
@@ -210,5 +223,29 @@ mod tests {
         let view = EventView::from(serde_json::from_str::<StoredEvent>(stored).unwrap());
         let shown = r#"{"id":"evt_1","type":"email.sent","created_at":"2026-03-14T09:27:01.044Z","data":{"b":1,"a":2},"source":"resend","received_at":"2026-03-14T09:27:02Z","request_id":"req_1"}"#;
         assert_eq!(serde_json::to_string(&view).unwrap(), shown);
+    }
+
+    #[actix_web::test]
+    async fn a_cursor_of_nobodys_is_a_wrong_query_that_names_it() {
+        let (dir, clock, key) = (tempfile::tempdir().unwrap(), Arc::new(SystemClock::new()), "k".repeat(32));
+        let day = Duration::from_secs(24 * 3600);
+        let lifetimes = Lifetimes { events: day, requests: day, tokens: day };
+        let store = Arc::new(Embedded::open(dir.path(), Arc::clone(&clock) as _, lifetimes).unwrap());
+        let limits = Limits { body_bytes_max: 1, body_timeout: day, requests_in_flight_max: 1 };
+        let gateway = Gateway::new(store, clock, Arc::new(EndpointCache::default()), limits)
+            .with_api_keys(vec![AccessKey::new("a".into(), &key, vec![Scope::Read]).unwrap()]);
+        let app = init_service(App::new().app_data(Data::new(gateway)).configure(routes::configure)).await;
+        for (uri, status) in [
+            ("/v1/events?cursor=what", 400),
+            ("/v1/deliveries?status=failed&cursor=what", 400),
+            ("/v1/events?cursor=", 200),
+        ] {
+            let request = TestRequest::get().uri(uri).insert_header(("x-api-key", key.as_str())).to_request();
+            let body: serde_json::Value = call_and_read_body_json(&app, request).await;
+            assert_eq!(body["status"].as_u64().unwrap_or(200), status, "{uri}: {body}");
+            let names_it = body["detail"].as_str().is_some_and(|detail| detail.starts_with("`cursor` is none"));
+            assert_eq!(names_it, status == 400, "{uri}: {body}");
+            assert!(status != 400 || body["type"] == "urn:waypost:problem:bad_query", "{uri}: {body}");
+        }
     }
 }

@@ -98,7 +98,10 @@ impl Problem {
             Self::Forged => (406, "not_proven", "The signature does not check"),
             Self::Overloaded => (503, "overloaded", "Too many requests are under way"),
             Self::ShuttingDown => (503, "shutting_down", "The gateway is shutting down"),
-            Self::StoreSlow | Self::Unsettled | Self::Store(_) => {
+            Self::Store(StoreError::BadCursor) | Self::BadQuery(_) => (400, "bad_query", "A query parameter is wrong"),
+            Self::StoreSlow
+            | Self::Unsettled
+            | Self::Store(StoreError::Unavailable(_) | StoreError::Corrupt(_) | StoreError::Refused(_)) => {
                 (503, "store_unavailable", "The store cannot take or give anything now")
             }
             Self::Plan(_) => (500, "internal", "Something is wrong with the gateway"),
@@ -106,7 +109,6 @@ impl Problem {
             Self::Forbidden(_) => (403, "forbidden", "The API key has not the scope"),
             Self::NotFound(_) => (404, "not_found", "There is no such thing"),
             Self::MethodNotAllowed(_) => (405, "method_not_allowed", "The route is not for this method"),
-            Self::BadQuery(_) => (400, "bad_query", "A query parameter is wrong"),
         };
         Facts { status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), id, title }
     }
@@ -115,6 +117,9 @@ impl Problem {
     fn detail(&self) -> Option<String> {
         match self {
             Self::BadQuery(detail) => Some(detail.clone()),
+            Self::Store(StoreError::BadCursor) => {
+                Some("`cursor` is none that this list handed out; leave it out to begin anew".into())
+            }
             Self::Forbidden(_) | Self::NotFound(_) | Self::BodyTooLarge(_) => Some(self.to_string()),
             _ => None,
         }
@@ -186,6 +191,8 @@ mod tests {
             (Problem::BodyBroken, 400),
             (Problem::Overloaded, 503),
             (Problem::Store(StoreError::Corrupt("row".into())), 503),
+            (Problem::Store(StoreError::Refused("setting".into())), 503),
+            (Problem::Store(StoreError::BadCursor), 400),
             (Problem::Forbidden(Scope::Admin), 403),
         ];
         for (problem, status) in statuses {

@@ -9,7 +9,13 @@
 //! what a crash left.
 //!
 //! **Two key spaces, never mixed.** Requests (what was received) are content-addressed and dedupe raw copies only;
-//! events (what it meant) are addressed by identity. Both are remembered from receipt, for [`Lifetimes`].
+//! events (what it meant) are addressed by identity.
+//!
+//! **Everything is remembered for its lifetime** ([`Lifetimes`](crate::domain::retention::Lifetimes)), counted by the
+//! store's clock from the commit. That is later than the receipt by what a commit takes: less than a second while anybody
+//! waits for it; a call whose caller gave up may still commit when its turn comes. A repeat does not begin it anew.
+//! A delivery that is pending when its event expires stays pending, and listed; it is leased without its event, to be
+//! ended as failed, and is then listed for another lifetime.
 //!
 //! **Acknowledged is durable.** A call returns when what it changed would survive the kill of this process, and what
 //! more the engine promises. A repeat waits for the same barrier as the first. Nothing is visible before it is durable.
@@ -60,11 +66,12 @@ pub trait Store: Send + Sync {
 
     /// The lanes of these shards that have something due now, and how long until another one has. At most
     /// [`DUE_LEN_MAX`] lanes, the longest due first; a lane that was asked to rest (see [`Want::rest`]) is not among
-    /// them while it rests.
+    /// them while it rests, and counts as due when its rest ends.
     async fn due(&self, shards: Shards) -> Result<Due>;
 
     /// Takes due deliveries from the lanes asked for, at most so many of each, the urgent class first but with a
-    /// quarter of each lane's places kept for the other. Each falls due again after its hold.
+    /// quarter of each lane's places kept for the other. Each falls due again after its hold. The generation is answered
+    /// also when nothing is taken, or nothing was asked for.
     async fn lease(&self, wants: &[Want]) -> Result<Leased>;
 
     /// Records attempts and what follows each. A lease that was lost is reported, and changes nothing; the others of
@@ -95,6 +102,9 @@ pub trait Store: Send + Sync {
     async fn event(&self, id: &EventId) -> Result<Option<StoredEvent>>;
 
     /// Events, latest commit first.
+    ///
+    /// # Errors
+    /// As of every list: [`StoreError::BadCursor`] for a cursor that this list never handed out.
     async fn events(&self, page: &PageQuery) -> Result<Page<StoredEvent>>;
 
     /// One request as it was received.
@@ -103,8 +113,9 @@ pub trait Store: Send + Sync {
     /// The deliveries of one event, in the order of its endpoints.
     async fn deliveries_of(&self, event: &EventId) -> Result<Vec<Delivery>>;
 
-    /// Deliveries in one status, latest first. Reads a bounded number of rows, so a page may hold fewer than asked
-    /// for and still not be the last.
+    /// Deliveries in one status: those that have ended by when they did, the pending ones by when their event was
+    /// committed, the latest first. Reads a bounded number of rows, so a page may hold fewer than asked for and still
+    /// not be the last.
     async fn deliveries(&self, status: Status, page: &PageQuery) -> Result<Page<Delivery>>;
 
     /// Whether it can take work now.

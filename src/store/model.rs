@@ -27,6 +27,12 @@ pub enum StoreError {
     /// It holds what no version of Waypost writes.
     #[error("the store holds something unreadable: {0}")]
     Corrupt(String),
+    /// It must not be used as it is set up; only an operator can change that.
+    #[error("the store is refused: {0}")]
+    Refused(String),
+    /// A page was asked for with a cursor that this list never handed out.
+    #[error("the cursor is none that this list handed out")]
+    BadCursor,
 }
 
 /// What became of an ingest.
@@ -50,7 +56,7 @@ pub enum Ingested {
 pub struct Due {
     /// Lanes with something due now, the longest due first.
     pub lanes: Vec<EndpointId>,
-    /// How long until the next lane that is not yet due.
+    /// How long until the next lane that is not yet due; one that rests falls due when its rest ends.
     pub next: Option<Duration>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use waypost::domain::retention::Lifetimes;
 use waypost::store::Store;
 
 use crate::contract::{Harness, run_contract};
@@ -24,10 +25,10 @@ impl Harness for OnRedis {
         Arc::clone(&self.store)
     }
 
-    async fn reopen(&mut self) {
+    async fn reopen_for(&mut self, lifetimes: Lifetimes) {
         self.server.down();
         self.server.up().await;
-        self.store = Arc::new(self.server.store().await);
+        self.store = Arc::new(self.server.connect_for(lifetimes, &[]).await.unwrap());
     }
 }
 

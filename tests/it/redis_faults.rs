@@ -1,7 +1,11 @@
 //! What only Redis can do to a store: flushes, restarts, hangs, settings that lose data, other gateways.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use waypost::app::App;
+use waypost::clock::SystemClock;
+use waypost::config::Settings;
 use waypost::domain::delivery::{Class, EndReason, Status};
 use waypost::domain::id::{EventId, MailKey};
 use waypost::domain::plan::{Generation, Ingest};
@@ -113,12 +117,33 @@ async fn two_gateways_on_one_server_wake_each_other() {
 #[tokio::test]
 async fn a_server_that_loses_data_is_refused_unless_the_risk_is_accepted() {
     let server = Server::start_with("allkeys-lru", "no").await;
-    let refused = server.connect(&[]).await.err().unwrap().to_string();
+    let refused = server.connect(&[]).await.err().unwrap();
+    assert!(matches!(refused, StoreError::Refused(_)), "{refused:?}");
+    let refused = refused.to_string();
     for part in ["maxmemory-policy", "allkeys-lru", "noeviction", "appendonly", "`no`", "no_aof"] {
         assert!(refused.contains(part), "{refused}");
     }
     assert!(server.connect(&[Risk::Eviction]).await.is_err());
     assert!(server.connect(&[Risk::Eviction, Risk::NoAof]).await.is_ok());
+}
+
+fn settings_on(server: &Server) -> Settings {
+    let toml = format!("[server]\nlisten = \"127.0.0.1:0\"\n[store]\nurl = \"{}\"\n", server.url());
+    let path = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&path, toml).unwrap();
+    Settings::load(Some(path.path()), std::iter::empty()).unwrap()
+}
+
+#[tokio::test]
+async fn a_gateway_stops_at_a_server_that_is_refused_and_waits_for_one_that_is_down() {
+    let server = Server::start_with("allkeys-lru", "no").await;
+    let refused = App::build(&settings_on(&server), Arc::new(SystemClock::new())).await.err().unwrap().to_string();
+    assert!(refused.starts_with("the store is refused: Redis' `maxmemory-policy` is `allkeys-lru`: set"), "{refused}");
+    let mut server = Server::stopped("noeviction", "yes");
+    let app = App::build(&settings_on(&server), Arc::new(SystemClock::new())).await.unwrap();
+    assert!(matches!(app.store().ready().await, Err(StoreError::Unavailable(_))));
+    server.up().await;
+    app.store().ready().await.unwrap();
 }
 
 #[tokio::test]

@@ -80,6 +80,14 @@ impl Server {
     pub(crate) async fn connect(&self, accepted: &[Risk]) -> waypost::store::Result<RedisStore> {
         let day = Duration::from_secs(24 * 3600);
         let lifetimes = Lifetimes { events: day * 30, requests: day * 7, tokens: day * 2 };
+        self.connect_for(lifetimes, accepted).await
+    }
+
+    pub(crate) async fn connect_for(
+        &self,
+        lifetimes: Lifetimes,
+        accepted: &[Risk],
+    ) -> waypost::store::Result<RedisStore> {
         RedisStore::connect(&self.url(), lifetimes, accepted).await
     }
 

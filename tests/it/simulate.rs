@@ -1,5 +1,6 @@
 //! The embedded store against a plain model, through seeded steps with crashes and clocks that jump.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +50,8 @@ struct Expected {
     tried: bool,
     begun: u32,
     attempts: usize,
+    /// When it ended.
+    ended: u64,
 }
 
 /// What the store should hold.
@@ -81,6 +84,7 @@ impl Model {
                     tried: false,
                     begun: 0,
                     attempts: 0,
+                    ended: now,
                 };
                 self.deliveries.insert((self.events.len(), place), expected);
             }
@@ -148,7 +152,7 @@ impl Model {
         let was_first = !std::mem::replace(&mut delivery.tried, true);
         match then {
             Then::Retry(wait) => delivery.due = now + u64::try_from(wait.as_micros()).unwrap(),
-            Then::End(status, _) => delivery.status = status,
+            Then::End(status, _) => (delivery.status, delivery.ended) = (status, now),
         }
         let done = delivery.clone();
         let next = self.deliveries.values_mut().find(|one| {
@@ -290,8 +294,12 @@ impl Run {
             let listed = self.store().deliveries(status, &all).await.unwrap().items.into_iter();
             let listed: Vec<_> =
                 listed.map(|one| (one.event_id, one.endpoint_id, one.begun, one.attempts.len())).collect();
-            let expected = self.model.deliveries.values().rev().filter(|one| one.status == status).cloned();
-            let expected: Vec<_> = expected.map(|one| (one.event, one.endpoint, one.begun, one.attempts)).collect();
+            let expected = self.model.deliveries.iter().filter(|(_, one)| one.status == status);
+            let mut expected: Vec<_> = expected.map(|(key, one)| (*key, one.clone())).collect();
+            let end = |one: &Expected| if status == Status::Pending { 0 } else { one.ended };
+            expected.sort_by_key(|(key, one)| Reverse((end(one), *key)));
+            let expected = expected.into_iter().map(|(_, one)| (one.event, one.endpoint, one.begun, one.attempts));
+            let expected: Vec<_> = expected.collect();
             assert_eq!(listed, expected, "{status:?}");
         }
         for (seq, id) in self.model.events.iter().enumerate() {

@@ -219,9 +219,13 @@ impl Core {
                 row.reason = reason;
                 row.ended_at = Some(timestamp(now));
                 txn.remove(Space::Pending, &key.bytes());
-                if row.expires > now {
-                    put_ended(txn, key, &row)?;
+                if row.expires <= now {
+                    // The event has gone, and with it what would remove this row: it is kept for another lifetime.
+                    row.expires = after(now, self.lifetimes.events);
+                    let entry = expiry_key(row.expires, Expiring::Delivery, &key.bytes());
+                    txn.put(Space::Expiry, &entry, Slice::default());
                 }
+                put_ended(txn, key, &row)?;
                 self.index.remove(key, now)
             }
         };
@@ -270,7 +274,7 @@ fn pending(txn: &Txn<'_>, key: Key) -> Result<Row> {
 }
 
 fn put_ended(txn: &mut Txn<'_>, key: Key, row: &Row) -> Result<()> {
-    txn.put(Space::ByStatus, &key.under(row.status), Slice::default());
+    txn.put(Space::ByStatus, &row.ended_key(key), Slice::default());
     txn.put_json(Space::Ended, &key.bytes(), row)
 }
 

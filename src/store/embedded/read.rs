@@ -3,13 +3,13 @@
 use fjall::{Iter, Readable, Slice, Snapshot};
 
 use super::core::{ENDPOINTS, is_alive};
-use super::rows::{EventRow, Key, Row, corrupt, decode, number, status_byte};
+use super::rows::{ENDED_LEN, EventRow, Key, Row, corrupt, decode, number, read_ended_key, status_byte};
 use super::spaces::{Space, Spaces, engine};
 use crate::domain::breaker::Breaker;
 use crate::domain::delivery::{Delivery, Status};
 use crate::domain::id::{DeliveryId, EndpointId, EventId, RequestId};
 use crate::domain::plan::StoredEvent;
-use crate::store::{Endpoints, LaneState, Page, PageQuery, Result, StoredRequest};
+use crate::store::{Endpoints, LaneState, Page, PageQuery, Result, StoreError, StoredRequest};
 
 /// So many rows that are not shown are passed over for one page.
 const PASSED_MAX: usize = 1_000;
@@ -42,7 +42,7 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn events(&self, page: &PageQuery) -> Result<Page<StoredEvent>> {
-        let feed = self.back_from(Space::Feed, &[], page);
+        let feed = self.back_from(Space::Feed, &[], size_of::<u64>(), page)?;
         self.page(feed, page, 0, |seq, id| {
             let Some(row) = self.event_row(id)? else { return Ok(None) };
             let row = EventRow::read(&row)?;
@@ -117,27 +117,29 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn deliveries(&self, status: Status, page: &PageQuery) -> Result<Page<Delivery>> {
-        let alive = |row: &[u8]| -> Result<Option<Delivery>> {
-            let row: Row = decode(row)?;
-            Ok((row.expires > self.now).then(|| row.delivery()))
-        };
         if status == Status::Pending {
-            return self.page(self.back_from(Space::Pending, &[], page), page, 0, |_, row| alive(row));
+            // Also one whose event has expired: it is pending until it is leased and ended.
+            let pending = self.back_from(Space::Pending, &[], Key::LEN, page)?;
+            return self.page(pending, page, 0, |_, row| Ok(Some(decode::<Row>(row)?.delivery())));
         }
-        let ended = self.back_from(Space::ByStatus, &[status_byte(status)], page);
-        self.page(ended, page, 1, |key, _| match self.get(Space::Ended, key)? {
-            Some(row) => alive(&row),
-            None => Ok(None),
+        let ended = self.back_from(Space::ByStatus, &[status_byte(status)], ENDED_LEN, page)?;
+        self.page(ended, page, 1, |key, _| {
+            let Some(row) = self.get(Space::Ended, &read_ended_key(key)?.bytes())? else { return Ok(None) };
+            let row: Row = decode(&row)?;
+            Ok((row.expires > self.now).then(|| row.delivery()))
         })
     }
 
-    /// The rows under a prefix before the page's cursor. A cursor that nobody has handed out is before everything.
-    fn back_from(&self, space: Space, prefix: &[u8], page: &PageQuery) -> Iter {
+    /// The rows under a prefix, whose keys go on for `len` bytes, before the page's cursor.
+    fn back_from(&self, space: Space, prefix: &[u8], len: usize, page: &PageQuery) -> Result<Iter> {
         let end = match &page.cursor {
-            Some(cursor) => [prefix, &hex::decode(cursor).unwrap_or_default()].concat(),
-            None => [prefix, &[u8::MAX; Key::LEN + 1]].concat(),
+            Some(cursor) => {
+                let place = hex::decode(cursor).ok().filter(|place| place.len() == len);
+                [prefix, &place.ok_or(StoreError::BadCursor)?].concat()
+            }
+            None => [prefix, &vec![u8::MAX; len]].concat(),
         };
-        self.snapshot.range(self.spaces.of(space), prefix.to_vec()..end)
+        Ok(self.snapshot.range(self.spaces.of(space), prefix.to_vec()..end))
     }
 
     /// Collects a page from the last row to the first. `skip` is how much of each key is no part of the cursor.

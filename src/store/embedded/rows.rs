@@ -32,13 +32,14 @@ impl Key {
         let place = place.try_into().map_err(|_| corrupt("a delivery's key"))?;
         Ok(Self { seq, place: u16::from_be_bytes(place) })
     }
+}
 
-    /// The key in the index of ended deliveries.
-    pub(super) fn under(self, status: Status) -> [u8; Self::LEN + 1] {
-        let mut bytes = [status_byte(status); Self::LEN + 1];
-        bytes[1..].copy_from_slice(&self.bytes());
-        bytes
-    }
+/// The length of a key in the index of ended deliveries, without its status.
+pub(super) const ENDED_LEN: usize = 8 + Key::LEN;
+
+/// The key of a delivery, from one of the index of ended deliveries without its status.
+pub(super) fn read_ended_key(bytes: &[u8]) -> Result<Key> {
+    Key::read(number(bytes)?.1)
 }
 
 /// A status in keys.
@@ -77,11 +78,19 @@ pub(super) struct Row {
     pub(super) ended_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub(super) attempts: Vec<Attempt>,
-    /// When its event expires.
+    /// When its event expires; of one that ended later than that, when it is itself to be removed.
     pub(super) expires: u64,
 }
 
 impl Row {
+    /// The key in the index of ended deliveries: its status, when it ended, its own key.
+    pub(super) fn ended_key(&self, key: Key) -> [u8; ENDED_LEN + 1] {
+        let mut bytes = [status_byte(self.status); ENDED_LEN + 1];
+        bytes[1..9].copy_from_slice(&self.ended_at.map_or(0, micros).to_be_bytes());
+        bytes[9..].copy_from_slice(&key.bytes());
+        bytes
+    }
+
     pub(super) fn delivery(self) -> Delivery {
         let pending = self.status == Status::Pending;
         Delivery {
@@ -132,6 +141,8 @@ pub(super) enum Expiring {
     Event,
     Request,
     Token,
+    /// One that ended when its event had expired.
+    Delivery,
 }
 
 /// The key of an entry of the expiry index.
@@ -140,6 +151,7 @@ pub(super) fn expiry_key(at: u64, what: Expiring, id: &[u8]) -> Vec<u8> {
         Expiring::Event => b'e',
         Expiring::Request => b'r',
         Expiring::Token => b't',
+        Expiring::Delivery => b'd',
     };
     [&at.to_be_bytes()[..], &[tag], id].concat()
 }
@@ -150,6 +162,7 @@ pub(super) fn read_expiry_key(key: &[u8]) -> Result<(Expiring, &[u8])> {
         [b'e', id @ ..] => Ok((Expiring::Event, id)),
         [b'r', id @ ..] => Ok((Expiring::Request, id)),
         [b't', id @ ..] => Ok((Expiring::Token, id)),
+        [b'd', id @ ..] => Ok((Expiring::Delivery, id)),
         _ => Err(corrupt("an expiry key")),
     }
 }

@@ -23,7 +23,7 @@ pub(super) enum Space {
     Pending,
     /// Delivery key -> row, once ended.
     Ended,
-    /// Status and delivery key -> nothing, once ended.
+    /// Status, when it ended, delivery key -> nothing, once ended.
     ByStatus,
     /// Request id -> request.
     Requests,
@@ -40,8 +40,8 @@ pub(super) enum Space {
 const NAMES: [&str; 11] =
     ["meta", "events", "feed", "pending", "ended", "by_status", "requests", "tokens", "states", "lanes", "expiry"];
 
-/// The key of the format's number, so that a later version knows what it reads.
-const FORMAT: (&[u8], &[u8]) = (b"format", b"1");
+/// The key of the format's number, and the number, so that each version knows what it reads.
+const FORMAT: (&[u8], &[u8]) = (b"format", b"2");
 
 /// The open engine.
 pub(super) struct Spaces {
@@ -75,7 +75,7 @@ impl Spaces {
         match meta.get(FORMAT.0).map_err(engine)? {
             Some(format) if *format == *FORMAT.1 => Ok(()),
             Some(_) => Err(StoreError::Corrupt(format!(
-                "{} was written by a later version of Waypost; run that version, or use another directory",
+                "{} was written by another version of Waypost; run that version, or use another directory",
                 dir.display()
             ))),
             None => meta.insert(FORMAT.0, FORMAT.1).map_err(engine),

@@ -2,14 +2,17 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::core::Core;
 use super::rows::micros;
 use super::spaces::{Spaces, Txn};
-use super::sweep::sweep;
+use super::sweep::{SWEEP_EVERY, Sweeper};
 use crate::clock::Clock;
 use crate::crash;
 use crate::domain::endpoint::Endpoint;
@@ -22,8 +25,6 @@ use crate::store::{Due, Finished, Ingested, LeaseLost, Leased, Result, StoreErro
 const BATCH_CALLS_MAX: usize = 512;
 /// A batch that holds so many bytes of bodies takes no further call.
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Expired rows are looked for at most this often.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 type Answer<T> = oneshot::Sender<Result<T>>;
 type Reply = Box<dyn FnOnce(Result<()>)>;
@@ -35,8 +36,8 @@ pub(super) enum Call {
     Finish(Vec<Finished>, Answer<Vec<LeaseLost>>),
     Change(Generation, Vec<Endpoint>, Answer<Option<Generation>>),
     Due(Shards, Answer<Due>),
-    /// Nothing but whether it can write, and that expired rows are looked for.
-    Tick(Answer<()>),
+    /// Nothing but whether it is there and the engine is open.
+    Ready(Answer<()>),
 }
 
 impl Call {
@@ -55,7 +56,7 @@ impl Call {
             Self::Ingest(..) => (Some("ingest.before_commit"), Some("ingest.committed")),
             Self::Lease(..) => (None, Some("lease.committed")),
             Self::Finish(..) => (Some("finish.before_commit"), Some("finish.committed")),
-            Self::Change(..) | Self::Due(..) | Self::Tick(_) => (None, None),
+            Self::Change(..) | Self::Due(..) | Self::Ready(_) => (None, None),
         }
     }
 
@@ -66,7 +67,7 @@ impl Call {
             Self::Finish(finished, answer) => reply(answer, core.finish(txn, finished, now)?),
             Self::Change(base, changes, answer) => reply(answer, core.change_endpoints(txn, base, &changes, now)?),
             Self::Due(shards, answer) => reply(answer, core.index.due(shards, now)),
-            Self::Tick(answer) => reply(answer, ()),
+            Self::Ready(answer) => reply(answer, ()),
         })
     }
 
@@ -77,7 +78,7 @@ impl Call {
             Self::Finish(_, answer) => drop(answer.send(Err(error))),
             Self::Change(_, _, answer) => drop(answer.send(Err(error))),
             Self::Due(_, answer) => drop(answer.send(Err(error))),
-            Self::Tick(answer) => drop(answer.send(Err(error))),
+            Self::Ready(answer) => drop(answer.send(Err(error))),
         }
     }
 }
@@ -115,30 +116,46 @@ pub(super) struct Writer {
     clock: Arc<dyn Clock>,
     lifetimes: Lifetimes,
     shared: Arc<Shared>,
-    open: Option<(Arc<Spaces>, Core)>,
-    swept: Option<Duration>,
+    open: Option<Open>,
+}
+
+/// The engine, and what is derived from it: thrown away together.
+struct Open {
+    spaces: Arc<Spaces>,
+    core: Core,
+    sweeper: Sweeper,
 }
 
 impl Writer {
     pub(super) fn open(dir: PathBuf, clock: Arc<dyn Clock>, lifetimes: Lifetimes, shared: Arc<Shared>) -> Result<Self> {
-        let mut writer = Self { dir, clock, lifetimes, shared, open: None, swept: None };
+        let mut writer = Self { dir, clock, lifetimes, shared, open: None };
         writer.open = Some(writer.reopen()?);
         Ok(writer)
     }
 
-    fn reopen(&self) -> Result<(Arc<Spaces>, Core)> {
+    fn reopen(&self) -> Result<Open> {
         let spaces = Arc::new(Spaces::open(&self.dir)?);
         let core = Core::rebuild(&spaces, self.lifetimes)?;
         self.shared.set(Some(Arc::clone(&spaces)));
-        Ok((spaces, core))
+        Ok(Open { spaces, core, sweeper: Sweeper::default() })
     }
 
-    /// Serves until nobody can call any more.
+    /// Serves until nobody can call any more. While nobody does it wakes by itself: what has expired is removed, and an
+    /// engine that failed is opened again.
     pub(super) fn run(mut self, mut calls: mpsc::Receiver<Call>) {
-        while let Some(first) = calls.blocking_recv() {
-            let mut bytes = first.bytes();
-            let mut batch = vec![first];
-            while batch.len() < BATCH_CALLS_MAX
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        loop {
+            let is_behind = self.open.as_ref().is_some_and(|open| open.sweeper.is_behind());
+            let within = if is_behind { Duration::ZERO } else { SWEEP_EVERY };
+            let first = match next(&mut calls, &waker, within) {
+                Ok(first) => Some(first),
+                Err(TryRecvError::Empty) => None,
+                Err(TryRecvError::Disconnected) => return,
+            };
+            let mut bytes = first.as_ref().map_or(0, Call::bytes);
+            let mut batch: Vec<Call> = first.into_iter().collect();
+            while !batch.is_empty()
+                && batch.len() < BATCH_CALLS_MAX
                 && bytes < BATCH_BYTES_MAX
                 && let Ok(call) = calls.try_recv()
             {
@@ -156,7 +173,7 @@ impl Writer {
             Some(open) => Ok(open),
             None => self.reopen(),
         };
-        let (spaces, mut core) = match opened {
+        let mut open = match opened {
             Ok(open) => open,
             Err(error) => {
                 tracing::error!(%error, "the store cannot be opened again");
@@ -165,15 +182,10 @@ impl Writer {
         };
         let now = micros(self.clock.now());
         let mut replies = Vec::with_capacity(batch.len());
-        let outcome = commit(&spaces, &mut core, batch, now, &mut replies);
-        let outcome = outcome.and_then(|()| self.sweep(&spaces, now));
+        let outcome = commit(&open.spaces, &mut open.core, batch, now, &mut replies);
         match &outcome {
-            Ok(()) => {
-                if std::mem::take(&mut core.moved) {
-                    self.shared.work.notify_one();
-                }
-                self.open = Some((spaces, core));
-            }
+            Ok(()) if std::mem::take(&mut open.core.moved) => self.shared.work.notify_one(),
+            Ok(()) => {}
             Err(error) => {
                 tracing::error!(%error, "the store failed to commit and is opened again");
                 self.shared.set(None);
@@ -182,15 +194,40 @@ impl Writer {
         for reply in replies {
             reply(outcome.clone());
         }
+        if outcome.is_ok() {
+            self.sweep(open, now);
+        }
     }
 
-    fn sweep(&mut self, spaces: &Spaces, now: u64) -> Result<()> {
-        let elapsed = self.clock.elapsed();
-        if self.swept.is_some_and(|swept| elapsed.saturating_sub(swept) < SWEEP_EVERY) {
-            return Ok(());
+    /// Nobody who was answered waits for this, and who asks meanwhile waits for one step at most.
+    fn sweep(&mut self, mut open: Open, now: u64) {
+        match open.sweeper.step(&open.spaces, self.clock.elapsed(), now) {
+            Ok(()) => self.open = Some(open),
+            Err(error) => {
+                tracing::error!(%error, "the store failed to remove what has expired and is opened again");
+                self.shared.set(None);
+            }
         }
-        self.swept = Some(elapsed);
-        sweep(spaces, now)
+    }
+}
+
+/// Wakes the thread that waits for calls.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// The next call. [`TryRecvError::Empty`] when there was none within this time, or a little earlier.
+fn next(calls: &mut mpsc::Receiver<Call>, waker: &Waker, within: Duration) -> std::result::Result<Call, TryRecvError> {
+    match calls.poll_recv(&mut Context::from_waker(waker)) {
+        Poll::Ready(call) => call.ok_or(TryRecvError::Disconnected),
+        Poll::Pending => {
+            std::thread::park_timeout(within);
+            calls.try_recv()
+        }
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(url: &str) -> Result<Self> {
         let client = Client::open(url)
-            .map_err(|error| StoreError::Unavailable(format!("the Redis URL is unusable: {}", told(&error))))?;
+            .map_err(|error| StoreError::Refused(format!("the Redis URL is unusable: {}", told(&error))))?;
         Ok(Self { client, open: Mutex::new(None) })
     }
 

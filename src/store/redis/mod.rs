@@ -74,12 +74,13 @@ impl RedisStore {
     /// error: calls answer [`StoreError::Unavailable`] until it is up.
     ///
     /// # Errors
-    /// When the URL is unusable, or a setting of the server would lose data and the risk is not accepted.
+    /// [`StoreError::Refused`] when the URL is unusable, or a setting of the server would lose data and the risk is not
+    /// accepted.
     pub async fn connect(url: &str, lifetimes: Lifetimes, accept_risk: &[Risk]) -> Result<Self> {
         let link = Arc::new(Link::new(url)?);
         match check::complaints(&link, accept_risk).await {
             Ok(complaints) if complaints.is_empty() => {}
-            Ok(complaints) => return Err(StoreError::Unavailable(complaints.join("; "))),
+            Ok(complaints) => return Err(StoreError::Refused(complaints.join("; "))),
             Err(error) => tracing::warn!(%error, "Redis is not up yet; its settings are checked when it is"),
         }
         let work = Arc::new(Notify::new());

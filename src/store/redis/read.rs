@@ -12,7 +12,7 @@ use super::scripts;
 use crate::domain::delivery::{Delivery, Status};
 use crate::domain::id::{EndpointId, EventId};
 use crate::domain::plan::StoredEvent;
-use crate::store::{LaneState, Page, PageQuery, Result};
+use crate::store::{LaneState, Page, PageQuery, Result, StoreError};
 
 pub(super) async fn event(link: &Link, id: &EventId) -> Result<Option<StoredEvent>> {
     let mut pipe = Pipeline::new();
@@ -52,7 +52,12 @@ impl FeedPlace {
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('-').map(str::parse::<u64>);
         let (ms, sequence, partition) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);
-        Some(Self { ms, sequence, partition: Partition(u16::try_from(partition).ok()?) })
+        let partition = all().find(|known| u64::from(known.0) == partition)?;
+        parts.next().is_none().then_some(Self { ms, sequence, partition })
+    }
+
+    fn from_cursor(cursor: &str) -> Result<Self> {
+        Self::parse(cursor).ok_or(StoreError::BadCursor)
     }
 
     fn cursor(self) -> String {
@@ -68,11 +73,7 @@ impl FeedPlace {
 
 pub(super) async fn events(link: &Link, page: &PageQuery) -> Result<Page<StoredEvent>> {
     let limit = page.limit.min(PAGE_LEN_MAX);
-    let from = match page.cursor.as_deref().map(FeedPlace::parse) {
-        Some(None) => return Ok(nothing()),
-        Some(Some(place)) => Some(place),
-        None => None,
-    };
+    let from = page.cursor.as_deref().map(FeedPlace::from_cursor).transpose()?;
     let mut pipe = Pipeline::new();
     for partition in all() {
         let mut range = Cmd::new();
@@ -104,10 +105,6 @@ pub(super) async fn events(link: &Link, page: &PageQuery) -> Result<Page<StoredE
     Ok(Page { items, next })
 }
 
-fn nothing<T>() -> Page<T> {
-    Page { items: Vec::new(), next: None }
-}
-
 pub(super) async fn deliveries_of(link: &Link, id: &EventId) -> Result<Vec<Delivery>> {
     let Some(stored) = event(link, id).await? else { return Ok(Vec::new()) };
     let mut call = Call::new(&scripts::ROWS, Partition::of_mail(stored.mail), &[&format!("d:{id}")]);
@@ -128,16 +125,14 @@ type IndexPlace = (u64, String);
 fn index_place(cursor: &str) -> Option<IndexPlace> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
     let (score, member) = text.split_once('|')?;
+    Entry::parse(member)?;
     Some((score.parse().ok()?, member.to_owned()))
 }
 
 pub(super) async fn deliveries(link: &Link, status: Status, page: &PageQuery) -> Result<Page<Delivery>> {
     let limit = page.limit.min(PAGE_LEN_MAX);
-    let from = match page.cursor.as_deref().map(index_place) {
-        Some(None) => return Ok(nothing()),
-        Some(place) => place,
-        None => None,
-    };
+    let known = |cursor| index_place(cursor).ok_or(StoreError::BadCursor);
+    let from = page.cursor.as_deref().map(known).transpose()?;
     let index = format!("st:{}", status.as_str());
     let mut calls = Vec::new();
     for partition in all() {

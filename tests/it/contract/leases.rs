@@ -135,7 +135,9 @@ pub(crate) async fn a_lane_rests(harness: &mut impl Harness) {
     let store = harness.store();
     put(&*store, "a", "a", Class::Normal).await;
     let want = |limit| Want { endpoint: "wh_a".into(), limit, hold: LONG, rest: Some(LONG) };
-    assert_eq!(store.lease(&[want(0)]).await.unwrap().leases.len(), 0);
+    let generation = store.change_endpoints(Generation(0), &[]).await.unwrap().unwrap();
+    let rested = store.lease(&[want(0)]).await.unwrap();
+    assert_eq!((rested.leases.len(), rested.generation), (0, generation));
     let resting = due(&*store).await;
     assert_eq!(resting.lanes, []);
     assert!(resting.next.is_some_and(|next| next > LONG / 2), "{resting:?}");

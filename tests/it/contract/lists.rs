@@ -1,9 +1,12 @@
 //! What is listed.
 
+use std::time::Duration;
+
 use waypost::domain::delivery::{Class, EndReason, Status};
 use waypost::domain::id::{DeliveryId, EndpointId};
 use waypost::domain::plan::Generation;
-use waypost::store::{PageQuery, Store, Then};
+use waypost::domain::retention::Lifetimes;
+use waypost::store::{Finished, PageQuery, Store, StoreError, Then};
 
 use super::{Harness, LONG, lease};
 use crate::support::{DELIVERED, finished, ingest, unit};
@@ -105,4 +108,75 @@ pub(crate) async fn deliveries_of_an_event_keep_the_order_of_its_endpoints(harne
     assert_eq!(deliveries[0].id, DeliveryId::of(&id, &expected[0]));
     assert_eq!((deliveries[0].status, deliveries[0].begun), (Status::Pending, 0));
     assert_eq!(deliveries[1].status, Status::Delivered);
+}
+
+pub(crate) async fn the_latest_end_is_listed_first(harness: &mut impl Harness) {
+    let store = harness.store();
+    for identity in ["a", "b", "c"] {
+        put(&*store, identity, &["wh_a"]).await;
+    }
+    let mut leases = lease(&*store, "wh_a", 3, LONG).await;
+    leases.sort_by_key(|lease| lease.event_id != unit("resend", "b", "b", Class::Normal, &[]).id);
+    let mut latest_first = Vec::new();
+    for lease in &leases {
+        store.finish(vec![finished(lease, DELIVERED)]).await.unwrap();
+        latest_first.insert(0, lease.event_id.clone());
+    }
+    let (mut listed, mut cursor) = (Vec::new(), None);
+    loop {
+        let part = store.deliveries(Status::Delivered, &PageQuery { cursor, limit: 1 }).await.unwrap();
+        listed.extend(part.items.into_iter().map(|delivery| delivery.event_id));
+        cursor = part.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(listed, latest_first);
+}
+
+pub(crate) async fn an_expired_event_ends_what_is_pending_and_the_end_is_listed(harness: &mut impl Harness) {
+    let second = Duration::from_secs(1);
+    harness.reopen_for(Lifetimes { events: second, requests: second, tokens: second }).await;
+    let store = harness.store();
+    put(&*store, "a", &["wh_a"]).await;
+    let id = unit("resend", "a", "a", Class::Normal, &[]).id;
+    while store.event(&id).await.unwrap().is_some() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let listed = async |store: &dyn Store, status| {
+        let items = store.deliveries(status, &all()).await.unwrap().items.into_iter();
+        items.map(|delivery| (delivery.event_id, delivery.reason)).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(&*store, Status::Pending).await, [(id.clone(), None)], "until somebody ends it");
+    drop(store);
+    harness.reopen().await;
+    let store = harness.store();
+    let leases = lease(&*store, "wh_a", 1, LONG).await;
+    assert!(matches!(&leases[..], [lease] if lease.event.is_none()), "{leases:?}");
+    let then = Then::End(Status::Failed, Some(EndReason::Expired));
+    let ended = Finished { attempt: None, ..finished(&leases[0], then) };
+    assert_eq!(store.finish(vec![ended]).await.unwrap(), []);
+    assert_eq!(listed(&*store, Status::Pending).await, []);
+    assert_eq!(listed(&*store, Status::Failed).await, [(id, Some(EndReason::Expired))]);
+}
+
+pub(crate) async fn a_cursor_of_nobodys_is_refused(harness: &mut impl Harness) {
+    let store = harness.store();
+    for identity in ["a", "b"] {
+        put(&*store, identity, &["wh_a"]).await;
+    }
+    let query = |cursor: &str| PageQuery { cursor: Some(cursor.into()), limit: 1 };
+    let first = PageQuery { cursor: None, limit: 1 };
+    let of_events = store.events(&first).await.unwrap().next.unwrap();
+    let of_deliveries = store.deliveries(Status::Pending, &first).await.unwrap().next.unwrap();
+    for cursor in ["", "what", "00", "1-2", "1-2-3-4", "MXxh", "\u{e9}", &of_deliveries] {
+        let refused = store.events(&query(cursor)).await;
+        assert!(matches!(refused, Err(StoreError::BadCursor)), "{cursor}: {refused:?}");
+    }
+    for cursor in ["", "what", "00", "1-2", "1-2-3-4", "MXxh", "\u{e9}", &of_events] {
+        for status in [Status::Pending, Status::Failed] {
+            let refused = store.deliveries(status, &query(cursor)).await;
+            assert!(matches!(refused, Err(StoreError::BadCursor)), "{cursor}: {refused:?}");
+        }
+    }
 }

@@ -4,7 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use waypost::domain::retention::Lifetimes;
 use waypost::store::{Lease, Store, Want};
+
+use crate::embedded::LIFETIMES;
 
 pub(crate) mod ingest;
 pub(crate) mod leases;
@@ -21,8 +24,14 @@ pub(crate) trait Harness: Sized {
     /// The store.
     fn store(&self) -> Arc<dyn Store>;
 
-    /// Closes the store and opens it again on the same data. Whoever holds the old one has dropped it.
-    async fn reopen(&mut self);
+    /// Closes the store and opens it again on the same data, which from now on lives so long. Whoever holds the old one
+    /// has dropped it.
+    async fn reopen_for(&mut self, lifetimes: Lifetimes);
+
+    /// Closes the store and opens it again on the same data.
+    async fn reopen(&mut self) {
+        self.reopen_for(LIFETIMES).await;
+    }
 }
 
 /// Takes what is due now.
@@ -61,7 +70,8 @@ macro_rules! run_contract {
         ]);
         crate::contract::run_contract!($harness, lists: [
             an_end_is_listed_by_status, a_disabled_endpoint_is_skipped_at_once, pages_go_on_where_they_ended,
-            deliveries_of_an_event_keep_the_order_of_its_endpoints,
+            deliveries_of_an_event_keep_the_order_of_its_endpoints, the_latest_end_is_listed_first,
+            an_expired_event_ends_what_is_pending_and_the_end_is_listed, a_cursor_of_nobodys_is_refused,
         ]);
     };
     ($harness:ty, $file:ident: [$($name:ident),* $(,)?]) => {
