@@ -1,6 +1,6 @@
 //! Connects to checked addresses only.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,7 +10,9 @@ use http::Uri;
 use http::uri::Scheme;
 use hyper_rustls::HttpsConnector;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tower_service::Service;
 
@@ -22,11 +24,15 @@ use crate::domain::target::{Networks, check_peer};
 const ONE_OF_SEVERAL_MAX: Duration = Duration::from_secs(3);
 /// How long all may take; an attempt's own deadline is never later.
 const ALL_MAX: Duration = Duration::from_secs(EndpointSettings::TIMEOUT_S_MAX);
+/// Names looked up at once. Each takes a thread for as long as the system tries, past the attempt's own deadline; of the
+/// runtime's 512 for blocking work the store needs some, whatever becomes of the network's name servers.
+const LOOKUPS_MAX: usize = 256;
 
 /// Resolves a host once, checks every address, and connects to one that passed. Knows no proxies.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
     networks: Arc<Networks>,
+    lookups: Arc<Semaphore>,
 }
 
 /// Why there is no connection.
@@ -36,7 +42,7 @@ pub(super) struct ConnectError(pub(super) ErrorClass);
 
 impl Connector {
     pub(super) fn new(networks: Arc<Networks>) -> Self {
-        Self { networks }
+        Self { networks, lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)) }
     }
 }
 
@@ -50,8 +56,8 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let networks = Arc::clone(&self.networks);
-        Box::pin(async move { connect(&uri, &networks).await })
+        let Self { networks, lookups } = self.clone();
+        Box::pin(async move { connect(&uri, &networks, lookups).await })
     }
 }
 
@@ -84,9 +90,9 @@ impl Service<Uri> for Bounded {
     }
 }
 
-async fn connect(uri: &Uri, networks: &Networks) -> Result<TokioIo<TcpStream>, ConnectError> {
+async fn connect(uri: &Uri, networks: &Networks, lookups: Arc<Semaphore>) -> Result<TokioIo<TcpStream>, ConnectError> {
     let is_plain = uri.scheme() == Some(&Scheme::HTTP);
-    let mut addresses = resolve(uri, if is_plain { 80 } else { 443 }).await?;
+    let mut addresses = resolve(uri, if is_plain { 80 } else { 443 }, lookups).await?;
     addresses.retain(|address| check_peer(address.ip(), is_plain, networks).is_ok());
     let (last, others) = addresses.split_last().ok_or(ConnectError(ErrorClass::Blocked))?;
     for address in others {
@@ -103,7 +109,7 @@ fn ready(stream: TcpStream) -> TokioIo<TcpStream> {
     TokioIo::new(stream)
 }
 
-async fn resolve(uri: &Uri, default_port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
+async fn resolve(uri: &Uri, default_port: u16, lookups: Arc<Semaphore>) -> Result<Vec<SocketAddr>, ConnectError> {
     let host = uri.host().ok_or(ConnectError(ErrorClass::Protocol))?;
     let port = uri.port_u16().unwrap_or(default_port);
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
@@ -114,6 +120,39 @@ async fn resolve(uri: &Uri, default_port: u16) -> Result<Vec<SocketAddr>, Connec
     if let Some(address) = literal {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    let found: Vec<_> = lookup_host((host, port)).await.map_err(|_| ConnectError(ErrorClass::Resolve))?.collect();
-    if found.is_empty() { Err(ConnectError(ErrorClass::Resolve)) } else { Ok(found) }
+    let host = host.to_owned();
+    let found = blocking(lookups, move || (host.as_str(), port).to_socket_addrs().map(Vec::from_iter)).await;
+    match found {
+        Some(Ok(found)) if !found.is_empty() => Ok(found),
+        _ => Err(ConnectError(ErrorClass::Resolve)),
+    }
+}
+
+/// Works on a thread that may wait, when there is a place. The place is given back when the work ends, not when nobody
+/// waits for it any more.
+async fn blocking<T: Send + 'static>(places: Arc<Semaphore>, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let place = places.acquire_owned().await.ok()?;
+    let worked = spawn_blocking(move || {
+        let done = work();
+        drop(place);
+        done
+    });
+    worked.await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lookup_that_was_given_up_keeps_its_place_until_it_ends() {
+        let places = Arc::new(Semaphore::new(1));
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let slow = blocking(Arc::clone(&places), move || ended.recv());
+        assert!(timeout(Duration::from_millis(50), slow).await.is_err());
+        let mut next = Box::pin(blocking(Arc::clone(&places), || 7));
+        assert!(timeout(Duration::from_millis(50), &mut next).await.is_err());
+        end.send(()).unwrap();
+        assert_eq!(timeout(Duration::from_secs(10), next).await, Ok(Some(7)));
+    }
 }
