@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::rows::{EventRow, Expiring, Key, Row, number, read_expiry_key};
 use super::spaces::{Space, Spaces, Txn, engine};
-use crate::store::Result;
+use crate::store::{Result, StoreError};
 
 /// After so many rows a step ends.
 const STEP_ROWS: usize = 1_000;
@@ -54,17 +54,26 @@ impl Sweeper {
                 break;
             }
             let (key, value) = entry.into_inner().map_err(engine)?;
-            let at = number(&key)?.0;
-            match read_expiry_key(&key)? {
-                (Expiring::Event, id) => remove_event(&mut txn, id, &value, now)?,
-                (Expiring::Request, id) => remove_unless_renewed(&mut txn, Space::Requests, id, at)?,
-                (Expiring::Token, id) => remove_unless_renewed(&mut txn, Space::Tokens, id, at)?,
-                (Expiring::Delivery, id) => remove_ended(&mut txn, Key::read(id)?, now)?,
+            match remove(&mut txn, &key, &value, now) {
+                // What cannot be read is left where it is, for it must not stop the store.
+                Err(error @ StoreError::Corrupt(_)) => tracing::error!(%error, "something that expired stays"),
+                removed => removed?,
             }
             txn.remove(Space::Expiry, &key);
             self.from = key.to_vec();
         }
         txn.commit()
+    }
+}
+
+/// What an entry of the expiry index is about.
+fn remove(txn: &mut Txn<'_>, key: &[u8], value: &[u8], now: u64) -> Result<()> {
+    let at = number(key)?.0;
+    match read_expiry_key(key)? {
+        (Expiring::Event, id) => remove_event(txn, id, value, now),
+        (Expiring::Request, id) => remove_unless_renewed(txn, Space::Requests, id, at),
+        (Expiring::Token, id) => remove_unless_renewed(txn, Space::Tokens, id, at),
+        (Expiring::Delivery, id) => remove_ended(txn, Key::read(id)?, now),
     }
 }
 

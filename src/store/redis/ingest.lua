@@ -30,7 +30,7 @@ local function changed(unit)
   if unit.entity == '' then return true end
   local key = prefix .. 's:' .. unit.entity
   local known = redis.call('HMGET', key, 'at', 'value')
-  if known[1] and unit.at <= tonumber(known[1]) then return false end
+  if known[1] and unit.at < tonumber(known[1]) then return false end
   redis.call('HSET', key, 'at', text(unit.at), 'value', unit.value)
   if not known[1] then return unit.first end
   return known[2] ~= unit.value

@@ -125,7 +125,9 @@ pub(crate) async fn a_state_reports_only_its_changes(harness: &mut impl Harness)
     assert_eq!(put(&*store, state("d", "verified", 30, false)).await, NOTHING, "the same value");
     assert_eq!(put(&*store, state("e", "pending", 25, false)).await, NOTHING, "older than the same value was");
     assert_eq!(put(&*store, state("f", "pending", 40, false)).await, NEW);
-    assert_eq!(count(&*store).await, 2);
+    assert_eq!(put(&*store, state("g", "pending", 40, false)).await, NOTHING, "a copy of the same snapshot");
+    assert_eq!(put(&*store, state("h", "verified", 40, false)).await, NEW, "as late as the latest, and different");
+    assert_eq!(count(&*store).await, 3);
 }
 
 pub(crate) async fn a_stored_identity_is_a_repeat_whatever_its_condition(harness: &mut impl Harness) {
