@@ -37,6 +37,8 @@ const PLANS_MAX: usize = 5;
 /// | `413` | the body is over `server.body_bytes_max` |
 /// | `500` | an event could not be written; nothing was stored |
 /// | `503` with `Retry-After` | the store is down or slow, too much is under way, or the gateway is shutting down |
+///
+/// A head that cannot be read names no source: the framework answers it `400`, `408` (after 10 s) or `431`.
 pub(super) async fn receive(
     request: HttpRequest,
     payload: Payload,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,12 +12,16 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
 use waypost::clock::{Clock, SystemClock};
 use waypost::dispatch::client::Client;
 use waypost::domain::target::Networks;
-use waypost_providers::{Draft, by_name};
+use waypost_providers::{Draft, Signed, by_name};
+
+use crate::wire;
 
 const SECRET: &str = "whsec_dGVzdCBrZXkgb2YgdGhlIGZpeHR1cmVzOiBub3QgYSBzZWNyZXQ=";
+const MAILGUN_KEY: &str = "test-signing-key-not-a-secret";
 const API_KEY: &str = "test-0123456789abcdef0123456789abcdef";
 
 /// How often each event came.
@@ -25,15 +29,29 @@ pub(crate) type Seen = Arc<Mutex<HashMap<String, u32>>>;
 
 /// Answers 200 to everything, and counts by the id that the provider gave.
 pub(crate) fn receiver() -> (SocketAddr, Seen) {
+    let (_, is_open) = watch::channel(true);
+    gated_receiver(is_open)
+}
+
+/// The same, but answers only while the gate is open; what it got is counted before.
+pub(crate) fn gated_receiver(is_open: watch::Receiver<bool>) -> (SocketAddr, Seen) {
     let seen = Seen::default();
     let shared = Arc::clone(&seen);
     let server = HttpServer::new(move || {
-        let seen = Arc::clone(&shared);
+        let (seen, is_open) = (Arc::clone(&shared), is_open.clone());
         let handle = move |_: HttpRequest, body: web::Bytes| {
             let event: serde_json::Value = serde_json::from_slice(&body).unwrap();
             let id = event["data"]["provider"]["event_id"].as_str().unwrap().to_owned();
             *seen.lock().unwrap().entry(id).or_default() += 1;
-            std::future::ready(HttpResponse::Ok().finish())
+            let mut is_open = is_open.clone();
+            async move {
+                // A gate whose keeper is gone stays as it is.
+                let is_closed = is_open.wait_for(|is_open| *is_open).await.is_err();
+                if is_closed && !*is_open.borrow() {
+                    std::future::pending::<()>().await;
+                }
+                HttpResponse::Ok().finish()
+            }
         };
         App::new().default_service(web::to(handle))
     });
@@ -48,31 +66,49 @@ pub(crate) struct Gateway {
     dir: TempDir,
     port: u16,
     store: String,
+    /// Further lines of the config, about the server.
+    server: String,
     process: Option<Child>,
 }
 
 impl Gateway {
-    /// One that is yet to be started, on this store (`embedded` for a directory of its own), with one endpoint.
+    /// One that is yet to be started, on this store (`embedded` for a directory of its own), with one endpoint. What it
+    /// has leased when it is killed falls due soon.
     pub(crate) fn new(store: &str, target: SocketAddr) -> Self {
-        let url = format!("http://{target}/");
-        Self::serving(store, &endpoint("wh_ledger", &url, "retry = [1, 1, 1, 1]\ntimeout_s = 1\n"))
+        Self::with(store, target, "", "timeout_s = 1")
+    }
+
+    /// The same with these further lines of its config, about the server and about the endpoint.
+    pub(crate) fn with(store: &str, target: SocketAddr, server: &str, more: &str) -> Self {
+        let more = format!("retry = [1, 1, 1, 1]\n{more}\n");
+        let endpoint = endpoint("wh_ledger", &format!("http://{target}/"), &more);
+        let mut gateway = Self::unconfigured(store);
+        gateway.server = format!("{server}\n");
+        gateway.configure(&endpoint);
+        gateway
     }
 
     /// The same with these endpoints, as [`endpoint`] writes them.
     pub(crate) fn serving(store: &str, endpoints: &str) -> Self {
+        let gateway = Self::unconfigured(store);
+        gateway.configure(endpoints);
+        gateway
+    }
+
+    fn unconfigured(store: &str) -> Self {
         let dir = TempDir::new().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let data = format!("embedded:{}", dir.path().join("data").display());
         let store = if store == "embedded" { data } else { store.to_owned() };
-        let gateway = Self { dir, port, store, process: None };
-        gateway.configure(endpoints);
-        gateway
+        Self { dir, port, store, server: String::new(), process: None }
     }
 
     /// Writes its config again with these endpoints.
     pub(crate) fn configure(&self, endpoints: &str) {
         let listen = format!("127.0.0.1:{}", self.port);
-        std::fs::write(self.dir.path().join("waypost.toml"), config(&listen, &self.store, endpoints)).unwrap();
+        let text = config(&listen, &self.store, endpoints);
+        let text = text.replacen("[server]\n", &format!("[server]\n{}", self.server), 1);
+        std::fs::write(self.dir.path().join("waypost.toml"), text).unwrap();
     }
 
     /// Starts it (again) on the same port and data.
@@ -107,18 +143,30 @@ impl Gateway {
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 
-    /// SIGTERM; tells whether it ended well within this.
-    pub(crate) async fn terminate(&mut self, within: Duration) -> bool {
+    /// SIGTERM.
+    pub(crate) fn ask_to_stop(&self) {
+        self.signal("TERM");
+    }
+
+    /// How it ended, and after how long, if it does within this. Then it can be started again.
+    pub(crate) async fn ended(&mut self, within: Duration) -> Option<(ExitStatus, Duration)> {
+        let clock = SystemClock::new();
         let mut process = self.process.take().unwrap();
-        Command::new("kill").arg(process.id().to_string()).status().unwrap();
-        for _ in 0..within.as_millis() / 20 {
+        while clock.elapsed() < within {
             if let Some(status) = process.try_wait().unwrap() {
-                return status.success();
+                return Some((status, clock.elapsed()));
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         process.kill().unwrap();
-        false
+        process.wait().unwrap();
+        None
+    }
+
+    /// SIGTERM; tells whether it ended well within this.
+    pub(crate) async fn terminate(&mut self, within: Duration) -> bool {
+        self.ask_to_stop();
+        self.ended(within).await.is_some_and(|(status, _)| status.success())
     }
 
     pub(crate) fn url(&self, source: &str) -> String {
@@ -135,6 +183,39 @@ impl Gateway {
         // The last line may be half written.
         let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok());
         lines.filter(|line: &serde_json::Value| line["message"] == message).collect()
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where the embedded store keeps its data.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// What a path answers, with the API key; none when nobody answers.
+    pub(crate) async fn get(&self, path: &str) -> Option<wire::Reply> {
+        let head = format!("GET {path} HTTP/1.1\r\nhost: waypost\r\nx-api-key: {API_KEY}\r\n\r\n");
+        wire::exchange(self.port, head.as_bytes()).await.ok()
+    }
+
+    /// What the API holds.
+    pub(crate) async fn read(&self, path: &str) -> serde_json::Value {
+        get(self.address(), path).await
+    }
+
+    /// Waits until it serves.
+    pub(crate) async fn until_alive(&self) {
+        until("the gateway serves", async || self.get("/healthz").await.is_some_and(|reply| reply.status == 200)).await;
+    }
+
+    /// Waits until no delivery is pending.
+    pub(crate) async fn until_idle(&self) {
+        until("nothing is pending", async || {
+            self.read("/v1/deliveries?status=pending").await["data"].as_array().unwrap().is_empty()
+        })
+        .await;
     }
 }
 
@@ -153,7 +234,8 @@ pub(crate) fn config(listen: &str, store: &str, endpoints: &str) -> String {
          [delivery]\nallow_networks = [\"127.0.0.0/8\"]\n\
          [[api.keys]]\nname = \"test\"\nkey = \"{API_KEY}\"\nscopes = [\"admin\"]\n\
          [sources.resend]\nprovider = \"resend\"\nsigning_secrets = [\"{SECRET}\"]\n\
-         [sources.sendgrid]\nprovider = \"sendgrid\"\n{public_keys}\n{endpoints}"
+         [sources.sendgrid]\nprovider = \"sendgrid\"\n{public_keys}\n\
+         [sources.mailgun]\nprovider = \"mailgun\"\nsigning_keys = [\"{MAILGUN_KEY}\"]\n{endpoints}"
     )
 }
 
@@ -196,36 +278,84 @@ impl Poster {
 
     /// One Resend event; its id and the answer's status.
     pub(crate) async fn resend(&self, gateway: &str, number: u32) -> (String, Option<u16>) {
+        let (id, signed) = self.resend_event(number);
+        (id, self.post(gateway, signed).await)
+    }
+
+    /// One Resend event, and its id.
+    pub(crate) fn resend_event(&self, number: u32) -> (String, Signed) {
         let body = format!(
             r#"{{"type":"email.delivered","created_at":"2026-03-14T09:26:55.731Z","data":{{"email_id":"mail-{number}","to":["n{number}@customer.example"]}}}}"#
         );
         let mut nonce = [0; 16];
         nonce[..4].copy_from_slice(&number.to_be_bytes());
-        let id = format!("msg_{}", hex::encode(nonce));
-        let status = self.post("resend", gateway, &body, SECRET, nonce).await;
-        (id, status)
+        (format!("msg_{}", hex::encode(nonce)), self.sign("resend", &body, nonce))
     }
 
     /// A SendGrid batch of 20; the events' ids and the answer's status.
     pub(crate) async fn sendgrid(&self, gateway: &str, number: u32) -> (Vec<String>, Option<u16>) {
-        let ids: Vec<_> = (0..20).map(|place| format!("sg-{number}-{place}")).collect();
+        let (ids, signed) = self.sendgrid_batch(number, 20);
+        (ids, self.post(gateway, signed).await)
+    }
+
+    /// A SendGrid batch, and the events' ids.
+    pub(crate) fn sendgrid_batch(&self, number: u32, len: u32) -> (Vec<String>, Signed) {
+        let ids: Vec<_> = (0..len).map(|place| format!("sg-{number}-{place}")).collect();
         let element = |id: &String| {
             format!(
                 r#"{{"email":"{id}@customer.example","timestamp":1773480415,"event":"delivered","sg_event_id":"{id}","sg_message_id":"{id}.recvd-1"}}"#
             )
         };
         let body = format!("[{}]\r\n", ids.iter().map(element).collect::<Vec<_>>().join(",\r\n"));
-        let status = self.post("sendgrid", gateway, &body, &self.sendgrid, [0; 16]).await;
-        (ids, status)
+        (ids, self.sign("sendgrid", &body, [0; 16]))
     }
 
-    async fn post(&self, provider: &str, url: &str, body: &str, secret: &str, nonce: [u8; 16]) -> Option<u16> {
+    /// One Mailgun event, and its id.
+    pub(crate) fn mailgun_event(&self, number: u8) -> (String, Signed) {
+        let id = format!("mg-{number}");
+        let body = format!(
+            r#"{{"event-data":{{"event":"delivered","id":"{id}","timestamp":1773480413.8,"recipient":"{id}@customer.example","message":{{"headers":{{"message-id":"{id}@mg.lanyard.example"}}}}}}}}"#
+        );
+        (id, self.sign("mailgun", &body, [number; 16]))
+    }
+
+    /// What the provider would send.
+    pub(crate) fn sign(&self, provider: &str, body: &str, nonce: [u8; 16]) -> Signed {
         let now: Timestamp = SystemClock::new().now();
-        let draft = Draft { body: body.as_bytes(), secret, now, nonce };
-        let signed = by_name(provider).unwrap().sign(draft).unwrap();
+        let secret = match provider {
+            "sendgrid" => &self.sendgrid,
+            "mailgun" => MAILGUN_KEY,
+            _ => SECRET,
+        };
+        by_name(provider).unwrap().sign(Draft { body: body.as_bytes(), secret, now, nonce }).unwrap()
+    }
+
+    /// The status of the answer.
+    pub(crate) async fn post(&self, url: &str, signed: Signed) -> Option<u16> {
         let blank = http::Request::post(url);
         let request = signed.headers.iter().fold(blank, |request, (name, value)| request.header(name, value));
         let answer = self.client.post(request.body(signed.body).unwrap(), Duration::from_secs(5)).await;
         answer.status.filter(|_| answer.error.is_none())
+    }
+
+    /// What a provider does whose webhook was not answered: it sends it again.
+    pub(crate) async fn until_accepted(&self, gateway: &Gateway, number: u32) -> String {
+        for _ in 0..400 {
+            let (id, status) = self.resend(&gateway.url("resend"), number).await;
+            if status == Some(200) {
+                return id;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("never accepted");
+    }
+}
+
+/// Waits until this holds; longer than the hold of a lease that a killed gateway leaves behind.
+pub(crate) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    let clock = SystemClock::new();
+    while !holds().await {
+        assert!(clock.elapsed() < Duration::from_secs(150), "never came: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -1,0 +1,259 @@
+//! The callback of the providers on a running gateway: each answer of the table in `src/http/inbound.rs`, and its limits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use waypost::clock::{Clock, SystemClock};
+use waypost::domain::id::RequestId;
+use waypost::store::Store;
+use waypost::store::embedded::Embedded;
+use waypost_providers::Signed;
+
+use crate::embedded::LIFETIMES;
+use crate::gateway::{Gateway, Poster, receiver, until};
+use crate::redis_harness::Server;
+use crate::wire::{self, Reply, Wire};
+
+const BODY_BYTES_MAX: usize = 20_000;
+const LIMITS: &str = "body_bytes_max = 20000\nbody_timeout_s = 5\nrequests_in_flight_max = 4";
+const RECEIVED: &str = r#"{"received":true}"#;
+
+/// A gateway with small limits, and what its store is on.
+struct Stage {
+    gateway: Gateway,
+    server: Option<Server>,
+}
+
+impl Stage {
+    async fn new(on: &str) -> Self {
+        let server = if on == "redis" { Some(Server::start().await) } else { None };
+        let store = server.as_ref().map_or_else(|| "embedded".to_owned(), Server::url);
+        let mut gateway = Gateway::with(&store, receiver().0, LIMITS, "");
+        gateway.up(None);
+        until("it is ready", async || gateway.get("/readyz").await.is_some_and(|reply| reply.status == 200)).await;
+        Self { gateway, server }
+    }
+
+    async fn send(&self, request: &[u8]) -> Reply {
+        wire::exchange(self.gateway.port(), request).await.unwrap()
+    }
+
+    /// The status and the whole body of the answer to a provider's request.
+    async fn post(&self, path: &str, signed: &Signed) -> (u16, String) {
+        let reply = self.send(&wire::post(path, signed)).await;
+        assert_eq!(reply.header("retry-after").is_some(), reply.status == 503, "{reply:?}");
+        (reply.status, reply.body)
+    }
+
+    /// How many events are in.
+    async fn events(&self) -> usize {
+        self.gateway.read("/v1/events?limit=100").await["data"].as_array().unwrap().len()
+    }
+}
+
+fn refused(status: u16, why: &str) -> (u16, String) {
+    (status, format!(r#"{{"error":"{why}"}}"#))
+}
+
+fn received() -> (u16, String) {
+    (200, RECEIVED.to_owned())
+}
+
+/// The same with this put in the place of that in its body.
+fn altered(signed: &Signed, that: &str, this: &str) -> Signed {
+    let body = String::from_utf8(signed.body.to_vec()).unwrap();
+    assert!(body.contains(that));
+    Signed { headers: signed.headers.clone(), body: body.replace(that, this).into() }
+}
+
+async fn each_is_answered_as_promised(on: &str) {
+    let (stage, poster) = (Stage::new(on).await, Poster::new());
+    let good = poster.resend_event(1).1;
+    let mailgun = poster.mailgun_event(1).1;
+    let other = |body: &str| Signed { headers: mailgun.headers.clone(), body: body.to_owned().into() };
+    let bare = Signed { headers: Default::default(), body: good.body.clone() };
+    let too_large = poster.sign("resend", &format!(r#"{{"type":"{}"}}"#, "x".repeat(BODY_BYTES_MAX)), [9; 16]);
+    let cases = [
+        ("stored", "resend", good.clone(), received()),
+        ("stored before", "resend", good.clone(), received()),
+        ("a batch", "sendgrid", poster.sendgrid_batch(1, 20).1, received()),
+        ("stored", "mailgun", mailgun.clone(), received()),
+        ("stored before", "mailgun", mailgun.clone(), received()),
+        ("stored before, written otherwise", "mailgun", altered(&mailgun, ":{", ": {"), received()),
+        ("a token used again", "mailgun", altered(&mailgun, "mg-1", "mg-2"), refused(406, "not_proven")),
+        ("no signature fields", "mailgun", other(r#"{"event-data":{}}"#), refused(406, "not_proven")),
+        ("no JSON", "mailgun", other("event=delivered"), refused(406, "not_proven")),
+        (
+            "a wrong signature",
+            "mailgun",
+            altered(&mailgun, r#""token":""#, r#""token":"0"#),
+            refused(401, "not_proven"),
+        ),
+        ("no signature", "resend", bare.clone(), refused(401, "not_proven")),
+        ("a signature of something else", "resend", altered(&good, "mail-1", "mail-2"), refused(401, "not_proven")),
+        ("no signature", "sendgrid", bare, refused(401, "not_proven")),
+        ("no such source", "nobody", good.clone(), refused(404, "unknown_source")),
+        ("no such source, of mail", "nobody-inbound", good.clone(), refused(503, "unknown_source")),
+        ("over the limit", "resend", too_large, refused(413, "body_too_large")),
+        ("unknown", "resend", poster.sign("resend", r#"{"type":"email.juggled","data":{}}"#, [2; 16]), received()),
+        ("unreadable", "resend", poster.sign("resend", "}garbage{", [3; 16]), received()),
+        ("unreadable", "sendgrid", poster.sign("sendgrid", "}garbage{\r\n", [0; 16]), received()),
+    ];
+    for (what, source, signed, expected) in cases {
+        assert_eq!(stage.post(&format!("/in/{source}"), &signed).await, expected, "{on}, {source}: {what}");
+    }
+    assert_eq!(stage.post("/api/webhooks", &good).await, refused(404, "unknown_source"));
+    assert_eq!(stage.events().await, 1 + 20 + 1);
+}
+
+/// What was read of a request that holds nothing but garbage is found in the store, and beside an event in the API.
+async fn garbage_is_kept(on: &str) {
+    let (mut stage, poster) = (Stage::new(on).await, Poster::new());
+    let (garbage, unknown) = ("}garbage{", r#"{"type":"email.juggled","data":{}}"#);
+    let mixed = r#"[{"event":"delivered","sg_event_id":"one","timestamp":1773480415,"email":"a@b.example"},7]"#;
+    let requests = [("resend", garbage), ("resend", unknown), ("sendgrid", mixed)];
+    for (place, (source, body)) in (1..).zip(requests) {
+        let signed = poster.sign(source, body, [place; 16]);
+        assert_eq!(stage.post(&format!("/in/{source}"), &signed).await, received());
+    }
+    let events = stage.gateway.read("/v1/events").await;
+    let [event] = &events["data"].as_array().unwrap()[..] else { panic!("{events}") };
+    let raw = stage.gateway.read(&format!("/v1/events/{}/raw", event["id"].as_str().unwrap())).await;
+    assert_eq!((&raw["unreadable"], &raw["unmapped"]), (&1.into(), &0.into()), "{raw}");
+
+    assert!(stage.gateway.terminate(Duration::from_secs(5)).await);
+    let store: Box<dyn Store> = match &stage.server {
+        Some(server) => Box::new(server.store().await),
+        None => {
+            let clock = Arc::new(SystemClock::new());
+            Box::new(Embedded::open(&stage.gateway.data(), clock, LIFETIMES).unwrap())
+        }
+    };
+    for ((source, body), expected) in requests.into_iter().zip([(0, 1), (1, 0), (0, 1)]) {
+        let stored = store.request(&RequestId::of(source, body.as_bytes())).await.unwrap().expect(body);
+        assert_eq!(stored.request.body, body.as_bytes());
+        assert_eq!((stored.unmapped, stored.unreadable), expected, "{on}: {body}");
+    }
+}
+
+/// Requests whose bodies come slowly, or not at all, or not as told.
+async fn bodies_have_limits(on: &str) {
+    let (stage, poster) = (Stage::new(on).await, Poster::new());
+    let signed = poster.resend_event(1).1;
+    let port = stage.gateway.port();
+    let clock = SystemClock::new();
+    let mut slow = Wire::connect(port).await.unwrap();
+    slow.say(&wire::head("/in/resend", &signed, signed.body.len())).await.unwrap();
+    slow.say(&signed.body[..1]).await.unwrap();
+    let reply = slow.reply().await.unwrap();
+    assert_eq!((reply.status, reply.body), refused(408, "body_too_slow"));
+    let took = clock.elapsed();
+    assert!(took >= Duration::from_secs(5) && took < Duration::from_secs(7), "{took:?}");
+
+    // A length over the limit is refused before anything of it has come.
+    let mut large = Wire::connect(port).await.unwrap();
+    large.say(&wire::head("/in/resend", &signed, BODY_BYTES_MAX + 1)).await.unwrap();
+    let reply = large.reply().await.unwrap();
+    assert_eq!((reply.status, reply.body), refused(413, "body_too_large"));
+
+    // One that is told by nobody, when it is over the limit; the caller gets to read the answer.
+    let chunked = b"POST /in/resend HTTP/1.1\r\nhost: waypost\r\ntransfer-encoding: chunked\r\n\r\n";
+    let mut untold = chunked.to_vec();
+    for _ in 0..100 {
+        untold.extend_from_slice(format!("3e8\r\n{}\r\n", "x".repeat(1_000)).as_bytes());
+    }
+    untold.extend_from_slice(b"0\r\n\r\n");
+    let reply = stage.send(&untold).await;
+    assert_eq!((reply.status, reply.body), refused(413, "body_too_large"));
+
+    let mut broken = chunked.to_vec();
+    broken.extend_from_slice(b"no length\r\n");
+    let reply = stage.send(&broken).await;
+    assert_eq!((reply.status, reply.body), refused(400, "body_broken"));
+
+    let mut short = Wire::connect(port).await.unwrap();
+    short.say(&wire::head("/in/resend", &signed, signed.body.len() + 1)).await.unwrap();
+    short.say(&signed.body).await.unwrap();
+    short.hush().await.unwrap();
+    assert_eq!(short.reply().await.unwrap().status, 400);
+    assert_eq!(stage.events().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_request_is_answered_as_promised() {
+    tokio::join!(each_is_answered_as_promised("embedded"), each_is_answered_as_promised("redis"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_verified_and_unreadable_is_kept() {
+    tokio::join!(garbage_is_kept("embedded"), garbage_is_kept("redis"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_has_a_size_and_a_time() {
+    bodies_have_limits("embedded").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_cannot_be_read_is_refused() {
+    let stage = Stage::new("embedded").await;
+    let long = format!("POST /in/resend HTTP/1.1\r\nhost: waypost\r\nx-long: {}\r\n\r\n", "x".repeat(200_000));
+    for (request, status) in [
+        ("POST /in/resend HTP/1.1\r\n\r\n", 400),
+        ("nonsense\r\n\r\n", 400),
+        ("POST /in/resend HTTP/1.1\r\ncontent-length: many\r\n\r\n", 400),
+        ("POST /in/resend HTTP/1.1\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n{}", 400),
+        ("GET /in/resend HTTP/1.1\r\nhost: waypost\r\n\r\n", 405),
+        (&long, 431),
+    ] {
+        let reply = stage.send(request.as_bytes()).await;
+        assert_eq!(reply.status, status, "{}", &request[..request.len().min(80)]);
+    }
+    let clock = SystemClock::new();
+    let mut silent = Wire::connect(stage.gateway.port()).await.unwrap();
+    silent.say(b"POST /in/resend HTTP/1.1\r\n").await.unwrap();
+    assert_eq!(silent.reply().await.unwrap().status, 408);
+    println!("a head that did not come was given up after {:?}", clock.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_over_the_number_in_flight_are_told_to_come_again() {
+    let (stage, poster) = (Stage::new("embedded").await, Poster::new());
+    let (go, may_go) = watch::channel(false);
+    let refusals = Arc::new(AtomicUsize::new(0));
+    let ask = |number| {
+        let (signed, port) = (poster.resend_event(number).1, stage.gateway.port());
+        let (mut may_go, refusals) = (may_go.clone(), Arc::clone(&refusals));
+        tokio::spawn(async move {
+            let mut wire = Wire::connect(port).await.unwrap();
+            wire.say(&wire::head("/in/resend", &signed, signed.body.len())).await.unwrap();
+            tokio::select! {
+                reply = wire.reply() => {
+                    refusals.fetch_add(1, Ordering::SeqCst);
+                    return reply.unwrap();
+                }
+                _ = may_go.wait_for(|may_go| *may_go) => {}
+            }
+            wire.say(&signed.body).await.unwrap();
+            wire.reply().await.unwrap()
+        })
+    };
+    // One that has a place waits for its body; one that has none is answered at once.
+    let asked: Vec<_> = (0..7).map(ask).collect();
+    until("three are refused", async || refusals.load(Ordering::SeqCst) == 3).await;
+    assert_eq!(stage.gateway.get("/readyz").await.unwrap().status, 200);
+    go.send(true).unwrap();
+    let mut statuses = Vec::new();
+    for one in asked {
+        let reply = one.await.unwrap();
+        assert_eq!(reply.header("retry-after").is_some(), reply.status == 503, "{reply:?}");
+        let expected = if reply.status == 503 { refused(503, "overloaded") } else { received() };
+        assert_eq!((reply.status, reply.body), expected);
+        statuses.push(reply.status);
+    }
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 4, "{statuses:?}");
+    assert_eq!(stage.post("/in/resend", &poster.resend_event(9).1).await, received());
+    assert_eq!(stage.events().await, 5);
+}
