@@ -5,6 +5,7 @@ mod client;
 mod clocks;
 mod contract;
 mod crash;
+mod crash_points;
 mod embedded;
 mod gateway;
 mod gateways;

@@ -31,7 +31,7 @@ fn read(path: &Path) -> String {
 }
 
 /// Every file below `folder` with one of these extensions, with its path from the root.
-fn files(folder: &str, extensions: &[&str]) -> Vec<(String, String)> {
+pub(crate) fn files(folder: &str, extensions: &[&str]) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {
@@ -57,7 +57,7 @@ fn sources() -> Vec<(String, String)> {
     ["src", "providers", "tests"].into_iter().flat_map(|folder| files(folder, &["rs", "lua"])).collect()
 }
 
-fn hold(wrong: &[String]) {
+pub(crate) fn hold(wrong: &[String]) {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 

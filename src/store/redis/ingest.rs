@@ -29,10 +29,7 @@ pub(super) async fn ingest(store: &RedisStore, ingest: Ingest) -> Result<Ingeste
     let (mut new, mut repeated, mut stale, mut failed) = (0, 0, false, None);
     for answer in store.units.call(planned).await {
         match answer {
-            Ok(1) => {
-                new += 1;
-                crash::point("unit.committed");
-            }
+            Ok(1) => new += 1,
             Ok(2) => repeated += 1,
             Ok(3) => stale = true,
             Ok(_) => {}
@@ -65,7 +62,9 @@ pub(super) async fn commit(link: &Link, lifetimes: Lifetimes, planned: Vec<Plann
         partition: |(_, unit): &Planned| Partition::of_mail(unit.mail),
         rows: |(_, unit): &Planned| 1 + unit.deliveries.len(),
     };
-    run_gathered(link, &planned, &shape, |partition, units| call(partition, lifetimes, units)).await
+    let answers = run_gathered(link, &planned, &shape, |partition, units| call(partition, lifetimes, units)).await;
+    crash::point("units.committed");
+    answers
 }
 
 fn call(partition: Partition, lifetimes: Lifetimes, planned: &[&Planned]) -> Call {
