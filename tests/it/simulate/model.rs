@@ -1,0 +1,252 @@
+//! What a store should hold, as plainly as it can be said.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use waypost::domain::delivery::{Class, Status};
+use waypost::domain::id::{EndpointId, EventId, MailKey};
+use waypost::domain::plan::Unit;
+use waypost::store::{Due, Ingested, Lease, Then};
+
+/// A moment of the store's clock in microseconds, as far as it is known: between these two, both included. Where the
+/// clock stands still, they are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment {
+    pub(crate) earliest: u64,
+    pub(crate) latest: u64,
+}
+
+impl Moment {
+    fn after(self, wait: Duration) -> Self {
+        let wait = u64::try_from(wait.as_micros()).unwrap();
+        Self { earliest: self.earliest + wait, latest: self.latest + wait }
+    }
+
+    pub(crate) fn is_before(self, other: Self) -> bool {
+        self.latest < other.earliest
+    }
+
+    /// Whether something due then is certainly due now.
+    fn is_due(self, now: Self) -> bool {
+        self.latest <= now.earliest
+    }
+
+    /// Whether it may be.
+    fn may_be_due(self, now: Self) -> bool {
+        self.earliest <= now.latest
+    }
+
+    fn min(self, other: Self) -> Self {
+        Self { earliest: self.earliest.min(other.earliest), latest: self.latest.min(other.latest) }
+    }
+}
+
+/// Which delivery: the place of its event, and its own place in that.
+type Key = (usize, usize);
+
+/// A delivery as the model has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Expected {
+    pub(crate) event: EventId,
+    pub(crate) endpoint: EndpointId,
+    class: Class,
+    mail: MailKey,
+    pub(crate) status: Status,
+    due: Moment,
+    token: u64,
+    held: bool,
+    tried: bool,
+    pub(crate) begun: u32,
+    pub(crate) attempts: usize,
+    /// When it ended; when it was made, if it has not.
+    pub(crate) ended: Moment,
+}
+
+/// What the store should hold.
+pub(crate) struct Model {
+    /// Whether every moment is known exactly; then the order of what falls due together is that of the commits.
+    is_exact: bool,
+    /// Events in commit order, each with the number of the call that brought it.
+    pub(crate) events: Vec<(EventId, usize)>,
+    pub(crate) deliveries: BTreeMap<Key, Expected>,
+    calls: usize,
+}
+
+impl Model {
+    pub(crate) fn new(is_exact: bool) -> Self {
+        Self { is_exact, events: Vec::new(), deliveries: BTreeMap::new(), calls: 0 }
+    }
+
+    pub(crate) fn ingest(&mut self, units: &[Unit], now: Moment) -> Ingested {
+        let (mut new, mut repeated) = (0, 0);
+        self.calls += 1;
+        for unit in units {
+            if self.events.iter().any(|(id, _)| *id == unit.id) {
+                repeated += 1;
+                continue;
+            }
+            new += 1;
+            for (place, planned) in unit.deliveries.iter().enumerate() {
+                let expected = Expected {
+                    event: unit.id.clone(),
+                    endpoint: planned.endpoint.clone(),
+                    class: planned.class,
+                    mail: unit.mail,
+                    status: if planned.skipped { Status::Skipped } else { Status::Pending },
+                    due: now,
+                    token: 0,
+                    held: false,
+                    tried: false,
+                    begun: 0,
+                    attempts: 0,
+                    ended: now,
+                };
+                self.deliveries.insert((self.events.len(), place), expected);
+            }
+            self.events.push((unit.id.clone(), self.calls));
+        }
+        Ingested::Stored { new, repeated }
+    }
+
+    /// What may be leased once it is due, by (due, key).
+    fn open(&self, endpoint: &EndpointId, class: Class) -> BTreeSet<(Moment, Key)> {
+        let mut waiting = BTreeSet::new();
+        let mut open = BTreeSet::new();
+        for (key, delivery) in &self.deliveries {
+            if delivery.status != Status::Pending || delivery.endpoint != *endpoint || delivery.class != class {
+                continue;
+            }
+            if delivery.tried || waiting.insert(delivery.mail) {
+                open.insert((delivery.due, *key));
+            }
+        }
+        open
+    }
+
+    fn find(&mut self, lease: &Lease) -> &mut Expected {
+        let same = |one: &&mut Expected| one.event == lease.event_id && one.endpoint == lease.endpoint;
+        self.deliveries.values_mut().find(same).unwrap()
+    }
+
+    /// Checks what was leased from one lane, and takes it over.
+    pub(crate) fn lease(&mut self, endpoint: &EndpointId, limit: usize, leases: &[Lease], hold: Duration, now: Moment) {
+        let open = Class::ALL.map(|class| self.open(endpoint, class));
+        let certain = open.each_ref().map(|open| open.iter().filter(|(due, _)| due.is_due(now)).count());
+        let possible = open.each_ref().map(|open| open.iter().filter(|(due, _)| due.may_be_due(now)).count());
+        let taken = leases.len();
+        assert!(taken >= limit.min(certain.iter().sum()) && taken <= limit.min(possible.iter().sum()), "{taken}");
+        for ((class, open), certain) in Class::ALL.into_iter().zip(&open).zip(certain) {
+            let taken: Vec<_> = leases.iter().filter(|lease| lease.class == class).collect();
+            self.check_order(open, &taken, now);
+            // Where places do not divide by four, an engine may keep one more for the other class.
+            let more = usize::from(!self.is_exact && !limit.is_multiple_of(4));
+            let kept = if class == Class::High { limit - limit / 4 - more } else { limit / 4 };
+            assert!(limit < 4 || taken.len() >= certain.min(kept), "{class:?} got too few places");
+        }
+        let is_exact = self.is_exact;
+        for lease in leases {
+            let delivery = self.find(lease);
+            delivery.begun += 1;
+            assert_eq!(lease.number, delivery.begun);
+            assert!(lease.token > delivery.due.earliest && lease.token > delivery.token);
+            let held = now.after(hold);
+            assert!(lease.token >= held.earliest);
+            // Where a clock can be set back, tokens go on from the latest all the same.
+            assert!(is_exact || lease.token <= held.latest.max(delivery.due.latest + 1));
+            assert_eq!(lease.event.as_ref().unwrap().id, lease.event_id);
+            let until = Moment { earliest: lease.token, latest: lease.token };
+            (delivery.token, delivery.due, delivery.held) = (lease.token, until, true);
+        }
+    }
+
+    /// The longest due of a class go first.
+    fn check_order(&self, open: &BTreeSet<(Moment, Key)>, taken: &[&Lease], now: Moment) {
+        let event = |key: &Key| &self.deliveries[key].event;
+        if self.is_exact {
+            let first: Vec<_> = open.iter().map(|(_, key)| event(key)).take(taken.len()).collect();
+            assert_eq!(taken.iter().map(|lease| &lease.event_id).collect::<Vec<_>>(), first);
+        }
+        let due_of = |lease: &&Lease| {
+            let found = open.iter().find(|(_, key)| *event(key) == lease.event_id);
+            found.expect("only what is open can be leased").0
+        };
+        let dues: Vec<_> = taken.iter().map(due_of).collect();
+        assert!(dues.iter().all(|due| due.may_be_due(now)), "leased before it was due");
+        assert!(dues.windows(2).all(|pair| !pair[1].is_before(pair[0])), "out of order: {dues:?}");
+        let left = open.iter().filter(|(_, key)| !taken.iter().any(|lease| lease.event_id == *event(key)));
+        // What fell due during the call may have done so just after its partition was looked at.
+        for (due, key) in left.filter(|(due, _)| due.is_due(now)) {
+            assert!(!dues.iter().any(|taken| due.is_before(*taken)), "{} was passed over", event(key));
+        }
+    }
+
+    /// Whether the lease is still good.
+    pub(crate) fn finish(&mut self, lease: &Lease, then: Then, now: Moment) -> bool {
+        let is_exact = self.is_exact;
+        let delivery = self.find(lease);
+        if !delivery.held || delivery.token != lease.token || delivery.status != Status::Pending {
+            return false;
+        }
+        delivery.attempts += 1;
+        delivery.held = false;
+        let was_first = !std::mem::replace(&mut delivery.tried, true);
+        match then {
+            Then::Retry(wait) => delivery.due = now.after(wait),
+            Then::End(status, _) => (delivery.status, delivery.ended) = (status, now),
+        }
+        let done = delivery.clone();
+        let next = self.deliveries.values_mut().find(|one| {
+            one.status == Status::Pending
+                && !one.tried
+                && (&one.endpoint, one.class, one.mail) == (&done.endpoint, done.class, done.mail)
+        });
+        if let Some(next) = next
+            && was_first
+        {
+            // The embedded engine keeps the time it came in for its place among the others.
+            next.due = if is_exact { next.due.min(now) } else { now };
+        }
+        true
+    }
+
+    /// The deliveries in a status, the latest end first, or the latest made of what has not ended.
+    pub(crate) fn listed(&self, status: Status) -> Vec<&Expected> {
+        let mut found: Vec<_> = self.deliveries.iter().filter(|(_, one)| one.status == status).collect();
+        let end = |one: &Expected| (status != Status::Pending).then_some(one.ended);
+        found.sort_by_key(|(key, one)| Reverse((end(one), **key)));
+        found.into_iter().map(|(_, one)| one).collect()
+    }
+
+    /// Checks what the store says is due, and when something else will be.
+    pub(crate) fn check_due(&self, endpoints: &[EndpointId], due: &Due, now: Moment) {
+        let first = |endpoint: &EndpointId| {
+            let open = Class::ALL.into_iter().flat_map(|class| self.open(endpoint, class));
+            open.map(|(due, _)| due).reduce(Moment::min)
+        };
+        let mut firsts: Vec<_> =
+            endpoints.iter().filter_map(|endpoint| Some((first(endpoint)?, endpoint.clone()))).collect();
+        firsts.sort();
+        let of =
+            |endpoint: &EndpointId| firsts.iter().find(|(_, other)| other == endpoint).expect("nothing is in it").0;
+        let listed: Vec<_> = due.lanes.iter().map(of).collect();
+        assert!(listed.iter().all(|due| due.may_be_due(now)), "not due: {due:?} at {now:?}");
+        // The partitions are looked at one after the other, each at its own moment within the call.
+        let call = Duration::from_micros(now.latest - now.earliest);
+        assert!(listed.windows(2).all(|pair| !pair[1].after(call).is_before(pair[0])), "out of order: {due:?}");
+        if self.is_exact {
+            let ripe = firsts.iter().filter(|(due, _)| due.is_due(now)).map(|(_, endpoint)| endpoint);
+            assert_eq!(due.lanes.iter().collect::<Vec<_>>(), ripe.collect::<Vec<_>>());
+        }
+        let later = firsts.iter().filter(|(_, endpoint)| !due.lanes.contains(endpoint)).map(|(due, _)| *due);
+        match (later.reduce(Moment::min), due.next) {
+            (None, None) => {}
+            (Some(first), Some(next)) => {
+                let next = u64::try_from(next.as_micros()).unwrap();
+                let bounds = first.earliest.saturating_sub(now.latest)..=first.latest.saturating_sub(now.earliest);
+                assert!(bounds.contains(&next) && next > 0, "{next} is not in {bounds:?}");
+            }
+            (first, next) => panic!("something is due at {first:?}, the store says in {next:?}"),
+        }
+    }
+}
