@@ -18,6 +18,7 @@ use waypost::dispatch::client::Client;
 use waypost::domain::target::Networks;
 use waypost_providers::{Draft, Signed, by_name};
 
+use crate::signal::signal;
 use crate::wire;
 
 const SECRET: &str = "whsec_dGVzdCBrZXkgb2YgdGhlIGZpeHR1cmVzOiBub3QgYSBzZWNyZXQ=";
@@ -139,8 +140,7 @@ impl Gateway {
 
     /// Sends it a signal: `HUP` to read its config again, `STOP` to stand still, `CONT` to go on.
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.process.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+        signal(self.process.as_ref().unwrap(), name);
     }
 
     /// SIGTERM.

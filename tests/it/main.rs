@@ -20,6 +20,7 @@ mod redis_faults;
 mod redis_fixture;
 mod redis_harness;
 mod redis_store;
+mod signal;
 mod simulate;
 mod stale_endpoints;
 mod stopping;

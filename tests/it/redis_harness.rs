@@ -9,6 +9,8 @@ use waypost::domain::retention::Lifetimes;
 use waypost::domain::risk::Risk;
 use waypost::store::redis::RedisStore;
 
+use crate::signal::signal;
+
 /// One server.
 pub(crate) struct Server {
     process: Option<Child>,
@@ -65,8 +67,7 @@ impl Server {
 
     /// Stops it in mid-air (`STOP`), or lets it go on (`CONT`).
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.process.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+        signal(self.process.as_ref().unwrap(), name);
     }
 
     pub(crate) fn url(&self) -> String {
