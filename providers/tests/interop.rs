@@ -30,8 +30,10 @@ fn install() -> Option<PathBuf> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop");
     let there = Path::new(env!("CARGO_TARGET_TMPDIR")).join("providers-interop");
     let lock = fs::read(here.join("package-lock.json")).unwrap();
-    let is_current = fs::read(there.join("installed")).is_ok_and(|installed| installed == lock);
+    // Every test is a process of its own; they must not install at once.
     fs::create_dir_all(&there).unwrap();
+    let _alone = alone(&there);
+    let is_current = fs::read(there.join("installed")).is_ok_and(|installed| installed == lock);
     for file in ["package.json", "package-lock.json", "run.mjs"] {
         fs::copy(here.join(file), there.join(file)).unwrap();
     }
@@ -43,6 +45,13 @@ fn install() -> Option<PathBuf> {
         fs::write(there.join("installed"), lock).unwrap();
     }
     Some(there)
+}
+
+/// Held by one process at a time.
+fn alone(folder: &Path) -> fs::File {
+    let file = fs::File::create(folder.join("lock")).unwrap();
+    file.lock().unwrap();
+    file
 }
 
 /// What the libraries say to each job; nothing where there is no Node.

@@ -20,6 +20,9 @@ const BUSY_REST: Duration = Duration::from_secs(1);
 /// under way when it opened, or the lane may change its owner.
 const REST_MAX: Duration = Duration::from_secs(30);
 
+/// A lane gets no more permits while it has one for so many that are free.
+const FREE_PART: usize = 4;
+
 /// All lanes of this process.
 #[derive(Debug)]
 pub(super) struct Lanes {
@@ -35,9 +38,18 @@ struct Lane {
     /// Until when the open breaker keeps it closed, on the clock that never steps.
     rest_until: Option<Duration>,
     /// It had something due and no permit.
-    waiting: bool,
-    /// A permit was given back since then.
-    freed: bool,
+    waiting: Option<Waiting>,
+}
+
+/// What a lane waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiting {
+    /// One of its own attempts to end.
+    Own,
+    /// Any attempt to end.
+    Any,
+    /// Nothing more: one of its own has ended.
+    Freed,
 }
 
 /// The right to have one attempt under way. Gives itself back.
@@ -74,7 +86,8 @@ impl Lanes {
         self.freed.notified().await;
     }
 
-    /// Takes permits for one lane, at most `share`.
+    /// Takes permits for one lane: at most `share`, and not more than a part of those that are free, so that however
+    /// many endpoints hang, some are left for the others.
     pub(super) fn reserve(
         self: &Arc<Self>,
         endpoint: &EndpointId,
@@ -87,14 +100,9 @@ impl Lanes {
         if let Some(rest) = lane.resting(elapsed) {
             return Reserved { permits: Vec::new(), rest: Some(rest.min(REST_MAX)) };
         }
-        let free = lane.breaker.cap(max_in_flight).saturating_sub(lane.in_flight);
-        if free == 0 {
-            lane.waiting = true;
-            lane.freed = false;
-            return Reserved { permits: Vec::new(), rest: Some(BUSY_REST) };
-        }
+        let cap = lane.breaker.cap(max_in_flight);
         let mut permits = Vec::new();
-        while permits.len() < share.min(usize::try_from(free).unwrap_or(usize::MAX)) {
+        while permits.len() < share && lane.in_flight < cap && self.has_room(lane) {
             let Ok(global) = Arc::clone(&self.global).try_acquire_owned() else { break };
             lane.in_flight += 1;
             permits.push(Permit {
@@ -104,16 +112,28 @@ impl Lanes {
                 is_used: false,
             });
         }
+        if permits.is_empty() {
+            lane.waiting = Some(if lane.in_flight < cap { Waiting::Any } else { Waiting::Own });
+            return Reserved { permits, rest: Some(BUSY_REST) };
+        }
         Reserved { permits, rest: None }
+    }
+
+    fn has_room(&self, lane: &Lane) -> bool {
+        let available = self.available();
+        let in_flight = usize::try_from(lane.in_flight).unwrap_or(usize::MAX);
+        in_flight < (available / FREE_PART).max(available.min(1))
     }
 
     /// Lanes that had something due and no permit, and may have one now.
     pub(super) fn take_waiting(&self) -> Vec<EndpointId> {
         let mut lanes = self.lock();
         let mut waiting = Vec::new();
-        for (endpoint, lane) in lanes.iter_mut().filter(|(_, lane)| lane.waiting && lane.freed) {
-            lane.waiting = false;
-            waiting.push(endpoint.clone());
+        for (endpoint, lane) in lanes.iter_mut() {
+            if lane.waiting == Some(Waiting::Freed) || (lane.waiting == Some(Waiting::Any) && self.has_room(lane)) {
+                lane.waiting = None;
+                waiting.push(endpoint.clone());
+            }
         }
         waiting
     }
@@ -159,8 +179,8 @@ impl Lanes {
         let mut lanes = self.lock();
         if let Some(lane) = lanes.get_mut(endpoint) {
             lane.in_flight = lane.in_flight.saturating_sub(1);
-            lane.freed = true;
-            if lane.in_flight == 0 && lane.breaker == Breaker::default() && !lane.waiting {
+            lane.waiting = lane.waiting.map(|_| Waiting::Freed);
+            if lane.in_flight == 0 && lane.breaker == Breaker::default() && lane.waiting.is_none() {
                 lanes.remove(endpoint);
             }
         }
@@ -209,22 +229,46 @@ mod tests {
 
     #[test]
     fn permits_keep_to_the_cap_of_the_lane_the_share_and_the_whole() {
-        let lanes = Lanes::new(5);
-        let first = lanes.reserve(&"wh_1".into(), 3, 9, NOW);
-        assert_eq!((first.permits.len(), first.rest), (3, None));
-        let full = lanes.reserve(&"wh_1".into(), 3, 9, NOW);
+        let lanes = Lanes::new(64);
+        let first = lanes.reserve(&"wh_1".into(), 2, 9, NOW);
+        assert_eq!((first.permits.len(), first.rest), (2, None));
+        let full = lanes.reserve(&"wh_1".into(), 2, 9, NOW);
         assert_eq!((full.permits.len(), full.rest), (0, Some(BUSY_REST)));
         assert_eq!(lanes.reserve(&"wh_2".into(), 3, 1, NOW).permits.len(), 1);
-        assert_eq!(lanes.reserve(&"wh_3".into(), 9, 9, NOW).permits.len(), 2);
-        assert!(lanes.take_waiting().is_empty());
+        assert!(lanes.take_waiting().is_empty(), "what another gave back does not help a lane at its cap");
         drop(first);
         assert_eq!(lanes.take_waiting(), ["wh_1".into()]);
-        assert_eq!(lanes.available(), 5);
+        assert!(lanes.take_waiting().is_empty());
+        assert_eq!(lanes.available(), 64);
+    }
+
+    #[test]
+    fn lanes_that_hang_leave_permits_to_the_others() {
+        let lanes = Lanes::new(256);
+        let sick: Vec<EndpointId> = (0..20).map(|number| format!("wh_{number}").as_str().into()).collect();
+        let reserve = |lane| lanes.reserve(lane, 32, 32, NOW).permits;
+        let mut held: Vec<_> = sick.iter().map(reserve).collect();
+        assert!(lanes.available() > 0, "none is left at first");
+        // Their attempts time out, again and again, and begin anew.
+        for round in 0..200 {
+            held[round % 20].clear();
+            for (lane, permits) in sick.iter().zip(&mut held) {
+                permits.extend(reserve(lane));
+            }
+        }
+        assert!(lanes.available() >= 24, "only {} are left", lanes.available());
+        assert!(reserve(&"wh_healthy".into()).len() >= 5);
+        lanes.take_waiting();
+        let one_of_another = held.iter_mut().find_map(Vec::pop);
+        let used = one_of_another.map(Permit::used);
+        lanes.reserve(&"wh_0".into(), 32, 32, NOW);
+        drop(used);
+        assert!(lanes.take_waiting().contains(&"wh_0".into()), "a lane below its cap waits for any");
     }
 
     #[test]
     fn an_open_breaker_rests_then_lets_one_probe_through() {
-        let lanes = Lanes::new(5);
+        let lanes = Lanes::new(64);
         let state = fail(&lanes, 10).unwrap();
         assert_eq!(state.breaker.failures, 10);
         let resting = lanes.reserve(&"wh_1".into(), 3, 9, NOW);
@@ -240,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_lane_that_is_taken_over_keeps_its_breaker() {
-        let lanes = Lanes::new(5);
+        let lanes = Lanes::new(64);
         fail(&lanes, 3);
         let state = LaneState { breaker: Breaker { failures: 12 }, at: Timestamp::UNIX_EPOCH };
         lanes.take_over(&["wh_1".into(), "wh_2".into()].into(), &[("wh_2".into(), state)]);

@@ -37,12 +37,6 @@ pub struct Settings {
     pub networks: Networks,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self { max_in_flight: 512, drain: Duration::from_secs(20), networks: Networks::default() }
-    }
-}
-
 /// Serves the lanes that this gateway owns. See [`Dispatcher::run`].
 pub struct Dispatcher {
     shared: Arc<Shared>,

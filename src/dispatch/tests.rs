@@ -205,7 +205,7 @@ fn start_by(
     });
     let secrets: Secrets = secret.into_iter().map(|text| ("wh_1".into(), vec![Secret::parse(text).unwrap()])).collect();
     let networks = Networks::parse(&["127.0.0.0/8"]).unwrap();
-    let settings = Settings { networks, drain: Duration::from_millis(200), ..Settings::default() };
+    let settings = Settings { networks, drain: Duration::from_millis(200), max_in_flight: 256 };
     let gateway = GatewayId::random([1; 16]);
     let cache = Arc::new(EndpointCache::new(secrets));
     let dispatcher = Dispatcher::new(Arc::clone(&store) as _, cache, clock, gateway, settings).unwrap();
