@@ -2,7 +2,8 @@
 //!
 //! One thread writes. It takes what has gathered in its channel, decides every call in order, and commits the whole as
 //! one batch with one sync; nobody is answered before. What it derives from the rows (what is due, the chains) it alone
-//! sees, and throws away with the engine when a commit fails. Leases alone are written without waiting for a sync.
+//! sees, and throws away with the engine when a commit fails; whatever an engine reads when it is opened is first written
+//! anew and synced, for a failed sync may leave it in memory only. Leases alone are written without waiting for a sync.
 //! Reads go to the engine, which shows a batch only when it is committed.
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ use crate::domain::retention::Lifetimes;
 
 mod core;
 mod index;
+mod journal;
 mod read;
 mod rows;
 mod spaces;

@@ -1,12 +1,14 @@
 //! The engine: what is kept where, and one batch of writes that its own later reads see.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::journal;
 use super::rows::{decode, encode};
 use crate::store::{Result, StoreError};
 
@@ -49,13 +51,19 @@ pub(super) struct Spaces {
     all: Vec<Keyspace>,
     #[cfg(test)]
     pub(super) fail_next: std::sync::atomic::AtomicBool,
+    #[cfg(test)]
+    pub(super) fail_sync_next: std::sync::atomic::AtomicBool,
+    /// Dropped last, when the engine is closed.
+    _lock: File,
 }
 
 impl Spaces {
-    /// Opens the directory. What an earlier process wrote and did not sync is synced first, so that what is seen is
-    /// durable.
+    /// Opens the directory. What was written and not synced, by an earlier process or before a sync that failed, is
+    /// written anew and synced first, so that what is seen is durable.
     pub(super) fn open(dir: &Path) -> Result<Self> {
         let failed = |error| refused(dir, &error);
+        let lock = journal::lock(dir).map_err(failed)?;
+        journal::write_anew(dir).map_err(|error| failed(error.into()))?;
         let db = Database::builder(dir).worker_threads(2).open().map_err(failed)?;
         let open = |name: &&str| db.keyspace(name, KeyspaceCreateOptions::default);
         let all = NAMES.iter().map(open).collect::<fjall::Result<_>>().map_err(failed)?;
@@ -64,6 +72,9 @@ impl Spaces {
             all,
             #[cfg(test)]
             fail_next: false.into(),
+            #[cfg(test)]
+            fail_sync_next: false.into(),
+            _lock: lock,
         };
         spaces.check_format(dir)?;
         spaces.db.persist(PersistMode::SyncAll).map_err(failed)?;
@@ -166,6 +177,11 @@ impl<'a> Txn<'a> {
                     None => batch.remove(space, key),
                 }
             }
+        }
+        #[cfg(test)]
+        if self.spaces.fail_sync_next.swap(false, std::sync::atomic::Ordering::SeqCst) {
+            batch.durability(Some(PersistMode::Buffer)).commit().map_err(engine)?;
+            return Err(StoreError::Unavailable("asked to fail when it is written".into()));
         }
         batch.commit().map_err(engine)
     }

@@ -1,5 +1,7 @@
 //! What shows only from within: a commit that fails, and rows that nobody sees any more.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
@@ -54,6 +56,50 @@ async fn a_failed_commit_is_refused_and_the_engine_opened_again() {
     assert_eq!(generation.await, first);
     store.ready().await.unwrap();
     assert!(store.change_endpoints(first, &[]).await.unwrap().unwrap() > first);
+}
+
+/// The files that the engine reads when it is opened, with what tells a new file from an old one, and their bytes.
+fn journals(dir: &Path) -> Vec<(PathBuf, u64, Vec<u8>)> {
+    let paths = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let paths = paths.filter(|path| path.extension().is_some_and(|extension| extension == "jnl"));
+    paths.map(|path| (path.clone(), path.metadata().unwrap().ino(), std::fs::read(&path).unwrap())).collect()
+}
+
+#[tokio::test]
+async fn what_is_trusted_after_a_failed_sync_was_written_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    store.ingest(many(1)).await.unwrap();
+    let before = journals(dir.path());
+    // The batch reached the file, and its sync failed: the disk may never get it.
+    store.shared.spaces().unwrap().fail_sync_next.store(true, Ordering::SeqCst);
+    assert!(matches!(store.ingest(many(2)).await, Err(StoreError::Unavailable(_))));
+    soon(async {
+        while store.ready().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert_eq!(store.ingest(many(2)).await.unwrap(), Ingested::Stored { new: 0, repeated: 2 });
+    let after = journals(dir.path());
+    assert_eq!((before.len(), after.len()), (1, 1));
+    assert_ne!(before[0].1, after[0].1, "the repeat was answered from a file that nobody wrote since");
+}
+
+#[tokio::test]
+async fn an_open_writes_each_journal_anew_without_changing_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    store.ingest(many(100)).await.unwrap();
+    let before = journals(dir.path());
+    // Whoever is refused the directory leaves it alone.
+    assert!(open(dir.path()).is_err());
+    assert_eq!(journals(dir.path()), before);
+    drop(store);
+    journal::write_anew(dir.path()).unwrap();
+    let after = journals(dir.path());
+    assert!(before.len() == after.len() && before[0].1 != after[0].1 && before[0].2 == after[0].2);
+    assert_eq!(open(dir.path()).unwrap().ingest(many(100)).await.unwrap(), Ingested::Stored { new: 0, repeated: 100 });
 }
 
 #[tokio::test]
