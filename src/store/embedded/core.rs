@@ -4,14 +4,16 @@
 use fjall::Slice;
 
 use super::index::{Index, Moved};
-use super::rows::{EventRow, Expiring, Key, Row, State, after, corrupt, encode, expiry_key, micros, number, timestamp};
+use super::rows::{
+    EventRow, Expiring, Key, Row, State, after, corrupt, decode, encode, expiry_key, micros, number, timestamp,
+};
 use super::spaces::{Space, Spaces, Txn, engine};
 use crate::domain::delivery::{EndReason, Status};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::plan::{Condition, Generation, Ingest, RawRequest, Unit};
 use crate::domain::retention::Lifetimes;
 use crate::store::{
-    Endpoints, Finished, Ingested, LaneState, Lease, LeaseLost, Leased, Result, StoredRequest, Then, Want,
+    Endpoints, Finished, Ingested, LaneState, Lease, LeaseLost, Leased, Result, StoreError, StoredRequest, Then, Want,
 };
 
 /// The keys of [`Space::Meta`].
@@ -29,7 +31,7 @@ pub(super) struct Core {
 }
 
 impl Core {
-    /// Reads what is pending.
+    /// Reads what is pending. A row that cannot be read is set aside: it stays where it is, and nobody is told of it.
     pub(super) fn rebuild(spaces: &Spaces, lifetimes: Lifetimes) -> Result<Self> {
         let txn = Txn::new(spaces);
         let last_seq = match txn.get(Space::Meta, LAST_SEQ)? {
@@ -40,9 +42,17 @@ impl Core {
         let mut index = Index::default();
         for pending in spaces.of(Space::Pending).iter() {
             let (key, row) = pending.into_inner().map_err(engine)?;
-            index.add(Key::read(&key)?, &super::rows::decode(&row)?);
+            match Key::read(&key).and_then(|read| Ok((read, decode(&row)?))) {
+                Ok((key, row)) => index.add(key, &row),
+                Err(error) => tell_set_aside(&key, &error),
+            }
         }
         Ok(Self { index, generation, last_seq, lifetimes, moved: true })
+    }
+
+    /// The same, read again.
+    pub(super) fn again(&self, spaces: &Spaces) -> Result<Self> {
+        Self::rebuild(spaces, self.lifetimes)
     }
 
     pub(super) fn ingest(&mut self, txn: &mut Txn<'_>, ingest: Ingest, now: u64) -> Result<Ingested> {
@@ -119,7 +129,7 @@ impl Core {
             if let Some(expired) = self.index.find(&unit.id, &planned.endpoint) {
                 txn.remove(Space::Pending, &expired.bytes());
                 let moved = self.index.remove(expired, now);
-                write_moved(txn, moved)?;
+                self.write_moved(txn, moved, now)?;
             }
             let mut row = Row {
                 event: unit.id.clone(),
@@ -156,7 +166,7 @@ impl Core {
         let mut leases = Vec::new();
         for want in wants {
             for key in self.index.take(&want.endpoint, want.limit, now) {
-                let mut row = pending(txn, key)?;
+                let Some(mut row) = self.pending(txn, key, now)? else { continue };
                 row.begun = row.begun.saturating_add(1);
                 row.begun_at = Some(timestamp(now));
                 row.token = after(now, want.hold).max(row.due.max(row.token).saturating_add(1));
@@ -195,7 +205,7 @@ impl Core {
     fn finish_one(&mut self, txn: &mut Txn<'_>, finished: Finished, now: u64) -> Result<bool> {
         let Finished { lease, attempt, then, lane } = finished;
         let Some(key) = self.index.find(&lease.event_id, &lease.endpoint) else { return Ok(false) };
-        let mut row = pending(txn, key)?;
+        let Some(mut row) = self.pending(txn, key, now)? else { return Ok(false) };
         if !row.held || row.token != lease.token {
             return Ok(false);
         }
@@ -229,8 +239,28 @@ impl Core {
                 self.index.remove(key, now)
             }
         };
-        write_moved(txn, moved)?;
+        self.write_moved(txn, moved, now)?;
         Ok(true)
+    }
+
+    /// A delivery's row. One that cannot be read is set aside, so that it holds back no other.
+    fn pending(&mut self, txn: &mut Txn<'_>, key: Key, now: u64) -> Result<Option<Row>> {
+        let row = pending(txn, key)?;
+        if row.is_none() {
+            let moved = self.index.remove(key, now);
+            self.write_moved(txn, moved, now)?;
+        }
+        Ok(row)
+    }
+
+    fn write_moved(&mut self, txn: &mut Txn<'_>, mut moved: Moved, now: u64) -> Result<()> {
+        while let Some((key, due)) = moved {
+            if let Some(row) = pending(txn, key)? {
+                return txn.put_json(Space::Pending, &key.bytes(), &Row { due, ..row });
+            }
+            moved = self.index.remove(key, now);
+        }
+        Ok(())
     }
 
     pub(super) fn change_endpoints(
@@ -269,8 +299,21 @@ pub(super) fn is_alive(row: &[u8], now: u64) -> Result<bool> {
     Ok(number(row)?.0 > now)
 }
 
-fn pending(txn: &Txn<'_>, key: Key) -> Result<Row> {
-    txn.get_json(Space::Pending, &key.bytes())?.ok_or_else(|| corrupt("a pending delivery that has no row"))
+/// The row of a pending delivery; none when it cannot be read.
+fn pending(txn: &Txn<'_>, key: Key) -> Result<Option<Row>> {
+    let missing = || corrupt("a pending delivery that has no row");
+    match txn.get_json(Space::Pending, &key.bytes()).and_then(|row| row.ok_or_else(missing)) {
+        Ok(row) => Ok(Some(row)),
+        Err(error @ StoreError::Corrupt(_)) => {
+            tell_set_aside(&key.bytes(), &error);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn tell_set_aside(key: &[u8], error: &StoreError) {
+    tracing::error!(key = hex::encode(key), %error, "a pending delivery is set aside");
 }
 
 fn put_ended(txn: &mut Txn<'_>, key: Key, row: &Row) -> Result<()> {
@@ -278,16 +321,11 @@ fn put_ended(txn: &mut Txn<'_>, key: Key, row: &Row) -> Result<()> {
     txn.put_json(Space::Ended, &key.bytes(), row)
 }
 
-fn write_moved(txn: &mut Txn<'_>, moved: Moved) -> Result<()> {
-    let Some((key, due)) = moved else { return Ok(()) };
-    let row = pending(txn, key)?;
-    txn.put_json(Space::Pending, &key.bytes(), &Row { due, ..row })
-}
-
-/// Keeps what a lane remembers, unless something later is kept.
+/// Keeps what a lane remembers, unless something later is kept that can be read.
 fn remember(txn: &mut Txn<'_>, endpoint: &[u8], state: LaneState) -> Result<()> {
-    match txn.get_json::<LaneState>(Space::Lanes, endpoint)? {
-        Some(known) if micros(known.at) > micros(state.at) => Ok(()),
+    match txn.get_json::<LaneState>(Space::Lanes, endpoint) {
+        Err(error @ StoreError::Unavailable(_)) => Err(error),
+        Ok(Some(known)) if micros(known.at) > micros(state.at) => Ok(()),
         _ => txn.put_json(Space::Lanes, endpoint, &state),
     }
 }

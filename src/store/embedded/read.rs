@@ -120,13 +120,12 @@ impl<'a> View<'a> {
         if status == Status::Pending {
             // Also one whose event has expired: it is pending until it is leased and ended.
             let pending = self.back_from(Space::Pending, &[], Key::LEN, page)?;
-            return self.page(pending, page, 0, |_, row| Ok(Some(decode::<Row>(row)?.delivery())));
+            return self.page(pending, page, 0, |key, row| Ok(readable(key, row).map(Row::delivery)));
         }
         let ended = self.back_from(Space::ByStatus, &[status_byte(status)], ENDED_LEN, page)?;
         self.page(ended, page, 1, |key, _| {
             let Some(row) = self.get(Space::Ended, &read_ended_key(key)?.bytes())? else { return Ok(None) };
-            let row: Row = decode(&row)?;
-            Ok((row.expires > self.now).then(|| row.delivery()))
+            Ok(readable(key, &row).filter(|row| row.expires > self.now).map(Row::delivery))
         })
     }
 
@@ -166,4 +165,10 @@ impl<'a> View<'a> {
         }
         Ok(Page { items, next: None })
     }
+}
+
+/// A delivery's row, for a list; one that cannot be read is passed over, for it must not hide the others.
+fn readable(key: &[u8], row: &[u8]) -> Option<Row> {
+    let told = |error: &StoreError| tracing::error!(key = hex::encode(key), %error, "a delivery is not listed");
+    decode(row).inspect_err(told).ok()
 }

@@ -117,17 +117,37 @@ fn refused(dir: &Path, error: &fjall::Error) -> StoreError {
     })
 }
 
+/// A row's new value; none where it is removed.
+type Write = Option<Slice>;
+
 /// Writes that are committed together, and seen by the reads that follow here.
 pub(super) struct Txn<'a> {
     spaces: &'a Spaces,
-    writes: [HashMap<Vec<u8>, Option<Slice>>; NAMES.len()],
+    writes: [HashMap<Vec<u8>, Write>; NAMES.len()],
+    /// Where was written since the mark, and what was to be written there before.
+    replaced: Vec<(Space, Vec<u8>, Option<Write>)>,
     /// Whether the commit waits for a sync.
     pub(super) synced: bool,
 }
 
 impl<'a> Txn<'a> {
     pub(super) fn new(spaces: &'a Spaces) -> Self {
-        Self { spaces, writes: Default::default(), synced: false }
+        Self { spaces, writes: Default::default(), replaced: Vec::new(), synced: false }
+    }
+
+    /// What was written until now stays when what follows is undone.
+    pub(super) fn mark(&mut self) {
+        self.replaced.clear();
+    }
+
+    /// Forgets what was written since the mark.
+    pub(super) fn undo(&mut self) {
+        while let Some((space, key, before)) = self.replaced.pop() {
+            match before {
+                Some(before) => self.writes[space as usize].insert(key, before),
+                None => self.writes[space as usize].remove(&key),
+            };
+        }
     }
 
     pub(super) fn get(&self, space: Space, key: &[u8]) -> Result<Option<Slice>> {
@@ -142,7 +162,7 @@ impl<'a> Txn<'a> {
     }
 
     pub(super) fn put(&mut self, space: Space, key: &[u8], value: impl Into<Slice>) {
-        self.writes[space as usize].insert(key.to_vec(), Some(value.into()));
+        self.write(space, key, Some(value.into()));
     }
 
     pub(super) fn put_json(&mut self, space: Space, key: &[u8], value: &impl Serialize) -> Result<()> {
@@ -151,7 +171,12 @@ impl<'a> Txn<'a> {
     }
 
     pub(super) fn remove(&mut self, space: Space, key: &[u8]) {
-        self.writes[space as usize].insert(key.to_vec(), None);
+        self.write(space, key, None);
+    }
+
+    fn write(&mut self, space: Space, key: &[u8], write: Write) {
+        let before = self.writes[space as usize].insert(key.to_vec(), write);
+        self.replaced.push((space, key.to_vec(), before));
     }
 
     /// How many rows are to be written.

@@ -189,3 +189,91 @@ async fn an_end_after_its_event_expired_is_kept_for_a_lifetime_of_its_own() {
     clock.advance(DAY);
     until(|| left() == [0, 0, 1, 0, 0]).await;
 }
+
+fn to(identity: &str, endpoint: &str) -> Ingest {
+    let mut ingest = many(1);
+    let unit = &mut ingest.units[0];
+    unit.id = EventId::of("resend", identity);
+    unit.deliveries = vec![PlannedDelivery { endpoint: endpoint.into(), class: Class::Normal, skipped: false }];
+    ingest
+}
+
+async fn take(store: &Embedded, endpoint: &str) -> Vec<crate::store::Lease> {
+    let want = Want { endpoint: endpoint.into(), limit: 10, hold: DAY, rest: None };
+    store.lease(&[want]).await.unwrap().leases
+}
+
+/// Overwrites the first row of a space.
+fn break_first(store: &Embedded, space: Space) {
+    let spaces = store.shared.spaces().unwrap();
+    let key = spaces.of(space).first_key_value().unwrap().key().unwrap();
+    spaces.of(space).insert(key, "no").unwrap();
+}
+
+#[tokio::test]
+async fn an_unreadable_pending_row_keeps_the_store_from_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    // All of one mail, so that those to one endpoint are a chain.
+    for (identity, endpoint) in [("a", "wh_a"), ("b", "wh_a"), ("c", "wh_a"), ("d", "wh_b")] {
+        store.ingest(to(identity, endpoint)).await.unwrap();
+    }
+    break_first(&store, Space::Pending);
+    drop(store);
+    let store = open(dir.path()).unwrap();
+    let all = PageQuery { cursor: None, limit: 10 };
+    assert_eq!(store.deliveries(Status::Pending, &all).await.unwrap().items.len(), 3);
+    let leases = take(&store, "wh_a").await;
+    assert!(matches!(&leases[..], [lease] if lease.event_id == EventId::of("resend", "b")), "{leases:?}");
+    // Again, with the engine open: of what is under way, and of what is due.
+    let spaces = store.shared.spaces().unwrap();
+    for row in spaces.of(Space::Pending).iter() {
+        let key = row.key().unwrap();
+        if key[7] < 4 {
+            spaces.of(Space::Pending).insert(key, "no").unwrap();
+        }
+    }
+    let finished = |lease| Finished { lease, attempt: None, then: Then::Retry(DAY), lane: None };
+    let lost = store.finish(leases.into_iter().map(finished).collect()).await.unwrap();
+    assert_eq!(lost.len(), 1);
+    let wants = ["wh_a", "wh_b"].map(|endpoint| Want { endpoint: endpoint.into(), limit: 9, hold: DAY, rest: None });
+    let leases = store.lease(&wants).await.unwrap().leases;
+    assert!(matches!(&leases[..], [lease] if lease.endpoint == "wh_b".into()), "{leases:?}");
+    assert_eq!(store.finish(leases.into_iter().map(finished).collect()).await.unwrap(), []);
+    assert_eq!(store.due(Shards::ALL).await.unwrap().lanes, []);
+    store.ingest(to("e", "wh_a")).await.unwrap();
+    assert_eq!(take(&store, "wh_a").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_call_that_meets_something_unreadable_fails_alone_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    store.ingest(to("known", "wh_a")).await.unwrap();
+    break_first(&store, Space::Events);
+    let calls = (0..60).map(|number| {
+        let mut ingest = to(&format!("new {number}"), "wh_b");
+        ingest.units[0].mail = MailKey(number);
+        if number % 3 == 0 {
+            ingest.units[0].deliveries[0].endpoint = "wh_c".into();
+            ingest.units.extend(to("known", "wh_a").units);
+        }
+        store.ingest(ingest)
+    });
+    for (number, answer) in futures_util::future::join_all(calls).await.into_iter().enumerate() {
+        match number % 3 {
+            0 => assert!(matches!(answer, Err(StoreError::Corrupt(_))), "{number}: {answer:?}"),
+            _ => assert_eq!(answer.unwrap(), Ingested::Stored { new: 1, repeated: 0 }),
+        }
+    }
+    assert!(store.event(&EventId::of("resend", "new 0")).await.unwrap().is_none());
+    assert_eq!(store.due(Shards::ALL).await.unwrap().lanes, ["wh_a".into(), "wh_b".into()]);
+    let mut taken = 0;
+    loop {
+        match take(&store, "wh_b").await.len() {
+            0 => break,
+            some => taken += some,
+        }
+    }
+    assert_eq!((taken, take(&store, "wh_c").await.len()), (40, 0));
+}

@@ -60,15 +60,16 @@ impl Call {
         }
     }
 
-    fn run(self, core: &mut Core, txn: &mut Txn<'_>, now: u64) -> Result<Reply> {
-        Ok(match self {
-            Self::Ingest(ingest, answer) => reply(answer, core.ingest(txn, *ingest, now)?),
-            Self::Lease(wants, answer) => reply(answer, core.lease(txn, &wants, now)?),
-            Self::Finish(finished, answer) => reply(answer, core.finish(txn, finished, now)?),
-            Self::Change(base, changes, answer) => reply(answer, core.change_endpoints(txn, base, &changes, now)?),
-            Self::Due(shards, answer) => reply(answer, core.index.due(shards, now)),
-            Self::Ready(answer) => reply(answer, ()),
-        })
+    /// Its answer, and whether it could be decided.
+    fn run(self, core: &mut Core, txn: &mut Txn<'_>, now: u64) -> (Reply, Result<()>) {
+        match self {
+            Self::Ingest(ingest, answer) => reply(answer, core.ingest(txn, *ingest, now)),
+            Self::Lease(wants, answer) => reply(answer, core.lease(txn, &wants, now)),
+            Self::Finish(finished, answer) => reply(answer, core.finish(txn, finished, now)),
+            Self::Change(base, changes, answer) => reply(answer, core.change_endpoints(txn, base, &changes, now)),
+            Self::Due(shards, answer) => reply(answer, Ok(core.index.due(shards, now))),
+            Self::Ready(answer) => reply(answer, Ok(())),
+        }
     }
 
     fn refuse(self, error: StoreError) {
@@ -84,8 +85,9 @@ impl Call {
 }
 
 /// The answer, kept back until the commit; who asked may have gone.
-fn reply<T: 'static>(answer: Answer<T>, value: T) -> Reply {
-    Box::new(move |outcome| drop(answer.send(outcome.map(|()| value))))
+fn reply<T: 'static>(answer: Answer<T>, decided: Result<T>) -> (Reply, Result<()>) {
+    let outcome = decided.as_ref().map(|_| ()).map_err(Clone::clone);
+    (Box::new(move |committed| drop(answer.send(committed.and(decided)))), outcome)
 }
 
 /// What callers and the writer share.
@@ -237,14 +239,28 @@ impl Drop for Writer {
     }
 }
 
-/// Decides everything in order, each seeing what came before, then commits it. A call that fails fails the batch; those
-/// that follow it are dropped, which their callers see.
+/// Decides everything in order, each seeing what came before, then commits it. A call that meets something unreadable
+/// fails alone. One that the engine fails fails the batch; those that follow it are dropped, which their callers see.
 fn commit(spaces: &Spaces, core: &mut Core, batch: Vec<Call>, now: u64, replies: &mut Vec<Reply>) -> Result<()> {
     let mut txn = Txn::new(spaces);
     let mut committed = Vec::new();
     for call in batch {
         let (before, after) = call.crash_points();
-        replies.push(call.run(core, &mut txn, now)?);
+        txn.mark();
+        let (reply, decided) = call.run(core, &mut txn, now);
+        replies.push(reply);
+        match decided {
+            Ok(()) => {}
+            Err(error @ StoreError::Corrupt(_)) => {
+                tracing::error!(%error, "a call met something unreadable and changes nothing");
+                txn.undo();
+                // What came before it is committed, so that the index can be read again without what it left there.
+                std::mem::replace(&mut txn, Txn::new(spaces)).commit()?;
+                *core = core.again(spaces)?;
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
         before.into_iter().for_each(crash::point);
         committed.extend(after);
     }
