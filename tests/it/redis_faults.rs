@@ -186,7 +186,7 @@ async fn what_is_broken_fails_alone() {
     put(&store, vec![unit_of("a", "m", &to)]).await;
     let [one, two] = [take(&store, "wh_1", 1, LONG).await.remove(0), take(&store, "wh_2", 1, LONG).await.remove(0)];
     let partition = one.mail.partition(16);
-    server.command(&["HSET", &format!("{{wp:{partition}}}:d:{}", one.event_id), "wh_1", "nonsense"]).await;
+    server.command(&["HSET", &format!("{{wp:{partition}}}:p:{}", one.event_id), "wh_1", "nonsense"]).await;
     let failed = store.finish(vec![finished(&two, true, LANDED), finished(&one, true, LANDED)]).await;
     assert!(matches!(failed, Err(StoreError::Corrupt(_))), "{failed:?}");
     let landed = store.deliveries(Status::Delivered, &page(10, None)).await.unwrap().items;
@@ -206,7 +206,7 @@ async fn an_unreadable_row_does_not_block_its_lane() {
     let store = server.store().await;
     put(&store, vec![unit("a", "m", "wh_1")]).await;
     let lease = take(&store, "wh_1", 1, Duration::ZERO).await.remove(0);
-    let rows = format!("{{wp:{}}}:d:{}", lease.mail.partition(16), lease.event_id);
+    let rows = format!("{{wp:{}}}:p:{}", lease.mail.partition(16), lease.event_id);
     server.command(&["HSET", &rows, "wh_1", "nonsense"]).await;
     let again = take(&store, "wh_1", 1, LONG).await.remove(0);
     assert!(again.token > lease.token);

@@ -9,6 +9,7 @@ for i = 1, count do
   one.lane_at, one.lane = tonumber(arg()), arg()
   one.key = one.event .. '|' .. one.endpoint
   rows[one.key] = rows[one.key] or row_of(one.event, one.endpoint)
+  check_rows(one.event)
   check_delivery(one.class, one.mail, one.endpoint)
   finished[i] = one
 end

@@ -11,6 +11,7 @@ for i = 1, count do
     unit.rows[j].endpoint, unit.rows[j].class, unit.rows[j].skipped = arg(), arg(), arg() == '1'
     check_delivery(unit.rows[j].class, unit.mail, unit.rows[j].endpoint)
   end
+  check_rows(unit.id)
   if unit.entity ~= '' then redis.call('HLEN', prefix .. 's:' .. unit.entity) end
   units[i] = unit
 end
@@ -58,8 +59,9 @@ local function commit(unit)
   if redis.call('EXISTS', unit.key) == 1 then return 2 end
   if not changed(unit) then return 0 end
   redis.call('SET', unit.key, unit.json, 'EX', lifetime_s)
-  -- What became of the same identity when it was new before.
+  -- What became of the same identity when it was new before; what is pending of it begins anew where it is planned again.
   redis.call('DEL', prefix .. 'd:' .. unit.id)
+  for _, row in ipairs(unit.rows) do redis.call('HDEL', prefix .. 'p:' .. unit.id, row.endpoint) end
   local oldest = text(math.max(0, math.floor(now / 1000) - lifetime_s * 1000))
   local id = text(math.floor(stamp / 1000)) .. '-' .. text(stamp % 1000)
   redis.call('XADD', KEYS[2], 'MINID', '~', oldest, id, 'id', unit.id, 'type', unit.kind)

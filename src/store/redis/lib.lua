@@ -1,5 +1,5 @@
 -- Shared by all scripts. ARGV[1] is the prefix of the partition, `{wp:N}:`. Keys that depend on an endpoint, an event
--- or a mail (q:, c:, d:, s:) are derived from it: they share its hash tag, so they are in the slot of KEYS[1].
+-- or a mail (q:, c:, p:, d:, s:) are derived from it: they share its hash tag, so they are in the slot of KEYS[1].
 -- Times are the server's, in microseconds; a double holds them exactly.
 local prefix = ARGV[1]
 local place = 1
@@ -22,13 +22,23 @@ end
 local function entry(class, mail, event, endpoint)
   return class .. mail .. ':' .. event .. '|' .. endpoint
 end
+-- A delivery's row as it is kept: with those under way, or with those ended. False when it has none.
+local function text_of(event, endpoint)
+  return redis.call('HGET', prefix .. 'p:' .. event, endpoint) or redis.call('HGET', prefix .. 'd:' .. event, endpoint)
+end
 local function row_of(event, endpoint)
-  local row = redis.call('HGET', prefix .. 'd:' .. event, endpoint)
+  local row = text_of(event, endpoint)
   return row and cjson.decode(row)
 end
--- Writes a row; rows live as long as their event, or a whole lifetime from now where that has gone.
+-- Writes a row. One that is pending stays until it ends, like its place in its lane; those that have ended live as long
+-- as their event, or a whole lifetime from now where that has gone.
 local function keep_row(event, endpoint, row, lifetime_s)
+  if row.s == 'pending' then
+    redis.call('HSET', prefix .. 'p:' .. event, endpoint, cjson.encode(row))
+    return
+  end
   local key = prefix .. 'd:' .. event
+  redis.call('HDEL', prefix .. 'p:' .. event, endpoint)
   redis.call('HSET', key, endpoint, cjson.encode(row))
   local left = redis.call('TTL', prefix .. 'e:' .. event)
   if left <= 0 then
@@ -79,4 +89,8 @@ end
 local function check_delivery(class, mail, endpoint)
   redis.call('ZCARD', lane(class, endpoint))
   redis.call('LLEN', chain(class, mail, endpoint))
+end
+local function check_rows(event)
+  redis.call('HLEN', prefix .. 'p:' .. event)
+  redis.call('HLEN', prefix .. 'd:' .. event)
 end

@@ -11,7 +11,8 @@
 //! | `c:<class>:<mail>:<endpoint>` | a chain: the events whose first attempt is to come; only its head is in the lane |
 //! | `lanes` | endpoints by earliest due time, or the end of their rest |
 //! | `rest` | until when endpoints rest |
-//! | `d:<event>` | a row for each delivery that was begun or has ended |
+//! | `p:<event>` | a row for each delivery that was begun and has not ended; it does not expire |
+//! | `d:<event>` | a row for each delivery that has ended |
 //! | `st:<status>` | deliveries by when they were made (pending) or ended |
 //! | `s:<entity>` | the state of a domain or contact |
 //! | `ls` | what lanes remember |

@@ -14,7 +14,7 @@ for _ = 1, 20 do
     local member, score = page[i], page[i + 1]
     if #answers < limit and (after == '' or tonumber(score) < tonumber(from) or less(member, after)) then
       local class, mail, event, endpoint = string.match(member, '^(.)(%x+):([^|]*)|(.*)$')
-      local row = redis.call('HGET', prefix .. 'd:' .. event, endpoint)
+      local row = text_of(event, endpoint)
       local due = redis.call('ZSCORE', lane(class, endpoint), mail .. ':' .. event)
       answers[#answers + 1] = {member, text(tonumber(score)), row or '', due and text(tonumber(due)) or ''}
     end

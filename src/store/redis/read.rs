@@ -107,7 +107,8 @@ pub(super) async fn events(link: &Link, page: &PageQuery) -> Result<Page<StoredE
 
 pub(super) async fn deliveries_of(link: &Link, id: &EventId) -> Result<Vec<Delivery>> {
     let Some(stored) = event(link, id).await? else { return Ok(Vec::new()) };
-    let mut call = Call::new(&scripts::ROWS, Partition::of_mail(stored.mail), &[&format!("d:{id}")]);
+    let mut call =
+        Call::new(&scripts::ROWS, Partition::of_mail(stored.mail), &[&format!("d:{id}"), &format!("p:{id}")]);
     call.num(stored.mail).arg(id.as_str()).num(stored.endpoints.len());
     for endpoint in &stored.endpoints {
         call.arg(endpoint.as_str());

@@ -9,7 +9,7 @@ for i = 1, count do
   -- A row that cannot be read must not block its lane: it begins anew.
   local known, row = pcall(row_of, take.event, take.endpoint)
   take.row = known and type(row) == 'table' and row or {s = 'pending', b = 0}
-  redis.call('HLEN', prefix .. 'd:' .. take.event)
+  check_rows(take.event)
   check_delivery(take.class, take.mail, take.endpoint)
   takes[i] = take
 end

@@ -180,3 +180,27 @@ pub(crate) async fn a_cursor_of_nobodys_is_refused(harness: &mut impl Harness) {
         }
     }
 }
+
+pub(crate) async fn what_was_tried_is_known_after_its_event_expired(harness: &mut impl Harness) {
+    let second = Duration::from_secs(1);
+    harness.reopen_for(Lifetimes { events: second, requests: second, tokens: second }).await;
+    let store = harness.store();
+    put(&*store, "a", &["wh_a"]).await;
+    let leases = lease(&*store, "wh_a", 1, LONG).await;
+    assert_eq!(store.finish(vec![finished(&leases[0], Then::Retry(Duration::ZERO))]).await.unwrap(), []);
+    while store.event(&leases[0].event_id).await.unwrap().is_some() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    drop(store);
+    harness.reopen().await;
+    let store = harness.store();
+    let pending = store.deliveries(Status::Pending, &all()).await.unwrap().items.remove(0);
+    assert_eq!((pending.begun, pending.attempts.len()), (1, 1));
+    let leases = lease(&*store, "wh_a", 1, LONG).await;
+    assert_eq!((leases[0].number, leases[0].event.is_some()), (2, false));
+    let then = Then::End(Status::Failed, Some(EndReason::Expired));
+    let ended = Finished { attempt: None, ..finished(&leases[0], then) };
+    assert_eq!(store.finish(vec![ended]).await.unwrap(), []);
+    let failed = store.deliveries(Status::Failed, &all()).await.unwrap().items.remove(0);
+    assert_eq!((failed.begun, failed.attempts), (2, pending.attempts));
+}
