@@ -140,7 +140,7 @@ pub(super) async fn deliveries(link: &Link, status: Status, page: &PageQuery) ->
         let mut call = Call::new(&scripts::PAGE, partition, &[&index]);
         match &from {
             Some((score, member)) => call.num(score).arg(member),
-            None => call.arg("+inf").arg(""),
+            None => call.arg("").arg(""),
         };
         call.num(limit + 1);
         calls.push(call);

@@ -181,6 +181,48 @@ pub(crate) async fn a_cursor_of_nobodys_is_refused(harness: &mut impl Harness) {
     }
 }
 
+/// All that one list shows, in pages of seven; after the first page something is done with its last item.
+async fn paged(store: &dyn Store, status: Status, then: impl AsyncFn(&EndpointId)) -> Vec<EndpointId> {
+    let mut listed: Vec<EndpointId> = Vec::new();
+    let mut cursor = None;
+    loop {
+        let part = store.deliveries(status, &PageQuery { cursor, limit: 7 }).await.unwrap();
+        let is_first = listed.is_empty();
+        listed.extend(part.items.into_iter().map(|delivery| delivery.endpoint_id));
+        if is_first {
+            then(listed.last().unwrap()).await;
+        }
+        cursor = part.next;
+        if cursor.is_none() {
+            return listed;
+        }
+    }
+}
+
+/// Far more of one event than pages could step over, and the place where a page ended is no longer there.
+pub(crate) async fn pages_go_on_within_what_is_of_one_moment(harness: &mut impl Harness) {
+    let store = harness.store();
+    let named: Vec<String> = (0..500).map(|number| format!("wh_{number:03}")).collect();
+    let endpoints: Vec<&str> = named.iter().map(String::as_str).collect();
+    let mut unit = unit("resend", "a", "a", Class::Normal, &endpoints);
+    for planned in &mut unit.deliveries[250..] {
+        planned.skipped = true;
+    }
+    store.ingest(ingest(Generation(0), vec![unit])).await.unwrap();
+    put(&*store, "later", &["wh_000"]).await;
+    let mut skipped = paged(&*store, Status::Skipped, async |_| {}).await;
+    let mut pending = paged(&*store, Status::Pending, async |last: &EndpointId| {
+        let leases = lease(&*store, last.as_str(), 1, LONG).await;
+        assert_eq!(store.finish(vec![finished(&leases[0], DELIVERED)]).await.unwrap(), []);
+    })
+    .await;
+    assert_eq!(pending.remove(0), "wh_000".into(), "the later one comes first");
+    skipped.sort();
+    pending.sort();
+    assert!(skipped.iter().map(EndpointId::as_str).eq(endpoints[250..].iter().copied()), "{}", skipped.len());
+    assert!(pending.iter().map(EndpointId::as_str).eq(endpoints[..250].iter().copied()), "{}", pending.len());
+}
+
 pub(crate) async fn what_was_tried_is_known_after_its_event_expired(harness: &mut impl Harness) {
     let second = Duration::from_secs(1);
     harness.reopen_for(Lifetimes { events: second, requests: second, tokens: second }).await;

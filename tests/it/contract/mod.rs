@@ -72,7 +72,7 @@ macro_rules! run_contract {
             an_end_is_listed_by_status, a_disabled_endpoint_is_skipped_at_once, pages_go_on_where_they_ended,
             deliveries_of_an_event_keep_the_order_of_its_endpoints, the_latest_end_is_listed_first,
             an_expired_event_ends_what_is_pending_and_the_end_is_listed, a_cursor_of_nobodys_is_refused,
-            what_was_tried_is_known_after_its_event_expired,
+            pages_go_on_within_what_is_of_one_moment, what_was_tried_is_known_after_its_event_expired,
         ]);
     };
     ($harness:ty, $file:ident: [$($name:ident),* $(,)?]) => {
