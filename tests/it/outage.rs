@@ -133,6 +133,17 @@ async fn a_gateway_starts_without_redis_and_heals() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_takes_nothing_in_for_a_redis_that_comes_up_and_would_lose_it() {
+    let mut server = Server::stopped("allkeys-lru", "no");
+    let (target, _) = receiver();
+    let mut gateway = Gateway::new(&server.url(), target);
+    gateway.up(None);
+    gateway.until_alive().await;
+    server.up().await;
+    check_refusals(&gateway, 100).await;
+}
+
 /// What is under way cannot be recorded, nor the others told; the drain bounds that too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_stops_in_time_without_redis() {

@@ -10,6 +10,7 @@ use waypost::domain::delivery::{Class, EndReason, Status};
 use waypost::domain::id::{EventId, MailKey};
 use waypost::domain::plan::{Generation, Ingest};
 use waypost::domain::risk::Risk;
+use waypost::store::redis::RedisStore;
 use waypost::store::{Store, StoreError, Then};
 use waypost_providers::ReplayGuard;
 
@@ -125,6 +126,44 @@ async fn a_server_that_loses_data_is_refused_unless_the_risk_is_accepted() {
     }
     assert!(server.connect(&[Risk::Eviction]).await.is_err());
     assert!(server.connect(&[Risk::Eviction, Risk::NoAof]).await.is_ok());
+}
+
+/// Waits until the store says so.
+async fn until_ready(store: &RedisStore, is_so: impl Fn(&waypost::store::Result<()>) -> bool) {
+    let wait = async {
+        while !is_so(&store.ready().await) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), wait).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_loses_data_is_refused_whenever_it_comes_up() {
+    let mut server = Server::stopped("allkeys-lru", "no");
+    let store = server.store().await;
+    let accepting = server.connect(&[Risk::Eviction, Risk::NoAof]).await.unwrap();
+    server.up().await;
+    let event = |name| ingest_of(b"{}", vec![unit(name, "m", "wh_1")]);
+    // The very first call after the outage already knows.
+    let refused = store.ingest(event("a")).await;
+    assert!(matches!(&refused, Err(StoreError::Refused(why)) if why.contains("allkeys-lru")), "{refused:?}");
+    assert!(matches!(store.ready().await, Err(StoreError::Refused(_))));
+    assert_eq!(server.command(&["KEYS", "*e:*"]).await, redis::Value::Array(vec![]));
+    assert_eq!(accepting.ingest(event("a")).await.unwrap(), stored(1, 0));
+    // What is there is still delivered.
+    assert_eq!(take(&store, "wh_1", 1, LONG).await.len(), 1);
+    // An operator sets it right without a restart.
+    server.command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await;
+    server.command(&["CONFIG", "SET", "appendonly", "yes"]).await;
+    until_ready(&store, Result::is_ok).await;
+    assert_eq!(store.ingest(event("a")).await.unwrap(), stored(0, 1));
+    // A restart undoes that.
+    server.down();
+    until_ready(&store, Result::is_err).await;
+    server.up().await;
+    let refused = store.ingest(event("b")).await;
+    assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
 }
 
 fn settings_on(server: &Server) -> Settings {

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 
+use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, Pipeline};
 
-use super::link::{Link, read};
+use super::link::{checked, read, unavailable};
 use crate::domain::risk::Risk;
 use crate::store::{Result, StoreError};
 
 /// What is wrong with a server's settings, in one sentence each.
-pub(super) async fn complaints(link: &Link, accepted: &[Risk]) -> Result<Vec<String>> {
+pub(super) async fn complaints(connection: &mut MultiplexedConnection, accepted: &[Risk]) -> Result<Vec<String>> {
     let mut pipe = Pipeline::new();
     for name in ["maxmemory-policy", "appendonly", "appendfsync"] {
         let mut cmd = Cmd::new();
@@ -17,8 +18,9 @@ pub(super) async fn complaints(link: &Link, accepted: &[Risk]) -> Result<Vec<Str
         pipe.add_command(cmd);
     }
     let mut settings: HashMap<String, String> = HashMap::new();
-    for answer in link.pipe(&pipe).await? {
-        match answer {
+    let answers = connection.req_packed_commands(&pipe, 0, pipe.len()).await.map_err(|error| unavailable(&error))?;
+    for answer in answers {
+        match checked(answer) {
             Ok(value) => settings.extend(read::<HashMap<String, String>>(value)?),
             Err(StoreError::Unavailable(why)) if !is_refusal(&why) => return Err(StoreError::Unavailable(why)),
             Err(_) => {}

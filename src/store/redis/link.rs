@@ -1,4 +1,5 @@
-//! The connection: shared by all calls, made again when it breaks, and never waited for longer than a second.
+//! The connection: shared by all calls, made again when it breaks, and never waited for longer than a second. Whoever is
+//! connected to is asked for its settings before anything else.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -7,8 +8,10 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError, Value};
 use tokio::sync::Mutex;
 
+use super::check;
 use super::keys::Partition;
 use super::scripts::Script;
+use crate::domain::risk::Risk;
 use crate::store::{Result, StoreError};
 
 const CONNECT_MAX: Duration = Duration::from_millis(500);
@@ -60,14 +63,24 @@ impl Call {
 /// A server, and the connection to it while there is one.
 pub(super) struct Link {
     client: Client,
-    open: Mutex<Option<(u64, MultiplexedConnection)>>,
+    accepted: Vec<Risk>,
+    open: Mutex<Option<Open>>,
+}
+
+#[derive(Clone)]
+struct Open {
+    /// Odd once the connection broke.
+    number: u64,
+    connection: MultiplexedConnection,
+    /// What is wrong with the settings of the server at its other end.
+    complaints: Vec<String>,
 }
 
 impl Link {
-    pub(super) fn new(url: &str) -> Result<Self> {
+    pub(super) fn new(url: &str, accepted: &[Risk]) -> Result<Self> {
         let client = Client::open(url)
             .map_err(|error| StoreError::Refused(format!("the Redis URL is unusable: {}", told(&error))))?;
-        Ok(Self { client, open: Mutex::new(None) })
+        Ok(Self { client, accepted: accepted.to_vec(), open: Mutex::new(None) })
     }
 
     /// A connection of one's own, for commands that block.
@@ -78,31 +91,51 @@ impl Link {
         self.client.get_multiplexed_async_connection_with_config(&config).await.map_err(|error| unavailable(&error))
     }
 
-    async fn shared(&self) -> Result<(u64, MultiplexedConnection)> {
+    async fn shared(&self) -> Result<Open> {
         let wait = async {
             let mut open = self.open.lock().await;
-            if let Some((number, connection)) = &*open
-                && *number % 2 == 0
+            if let Some(open) = &*open
+                && open.number % 2 == 0
             {
-                return Ok((*number, connection.clone()));
+                return Ok(open.clone());
             }
-            let connection = self.own(RESPONSE_MAX).await?;
-            let number = open.as_ref().map_or(0, |(number, _)| number + 1);
-            *open = Some((number, connection.clone()));
-            Ok((number, connection))
+            let mut connection = self.own(RESPONSE_MAX).await?;
+            let complaints = check::complaints(&mut connection, &self.accepted).await?;
+            let number = open.as_ref().map_or(0, |open| open.number + 1);
+            Ok(open.insert(Open { number, connection, complaints }).clone())
         };
         let slow = || StoreError::Unavailable("Redis does not answer".into());
         tokio::time::timeout(CONNECT_MAX, wait).await.map_err(|_| slow())?
     }
 
-    /// Forgets a connection that broke; an odd number marks it.
+    /// Forgets a connection that broke.
     async fn broke(&self, number: u64) {
         let mut open = self.open.lock().await;
-        if let Some((current, _)) = &mut *open
-            && *current == number
+        if let Some(open) = &mut *open
+            && open.number == number
         {
-            *current += 1;
+            open.number += 1;
         }
+    }
+
+    /// [`StoreError::Refused`] while the server may lose what it is given.
+    pub(super) async fn check(&self) -> Result<()> {
+        match self.shared().await?.complaints {
+            complaints if complaints.is_empty() => Ok(()),
+            complaints => Err(StoreError::Refused(complaints.join("; "))),
+        }
+    }
+
+    /// The same, with the settings of this moment.
+    pub(super) async fn check_anew(&self) -> Result<()> {
+        let Open { number, mut connection, .. } = self.shared().await?;
+        let complaints = check::complaints(&mut connection, &self.accepted).await?;
+        if let Some(open) = &mut *self.open.lock().await
+            && open.number == number
+        {
+            open.complaints = complaints;
+        }
+        self.check().await
     }
 
     /// Sends commands in one pipeline. Each has its own result; none has when the connection fails.
@@ -110,7 +143,7 @@ impl Link {
         if pipe.is_empty() {
             return Ok(Vec::new());
         }
-        let (number, mut connection) = self.shared().await?;
+        let Open { number, mut connection, .. } = self.shared().await?;
         match connection.req_packed_commands(pipe, 0, pipe.len()).await {
             Ok(values) => Ok(values.into_iter().map(checked).collect()),
             Err(error) => {
@@ -187,7 +220,7 @@ fn told(error: &RedisError) -> String {
 }
 
 /// A server's error is the dataset's fault if a type or a row is not what it should be; else it is temporary.
-fn checked(value: Value) -> Result<Value> {
+pub(super) fn checked(value: Value) -> Result<Value> {
     let Value::ServerError(error) = value else { return Ok(value) };
     let (code, detail) = (error.code(), error.details().unwrap_or_default());
     if code == "WRONGTYPE" || detail.contains("WRONGTYPE") || detail.contains("Expected value but found") {

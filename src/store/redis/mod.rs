@@ -72,16 +72,17 @@ pub struct RedisStore {
 
 impl RedisStore {
     /// Connects, and checks that the server keeps what it is given. A server that is down now is no
-    /// error: calls answer [`StoreError::Unavailable`] until it is up.
+    /// error: calls answer [`StoreError::Unavailable`] until it is up. It is checked at each connection; while it would
+    /// lose data, it takes no ingest and is not ready, and both answer [`StoreError::Refused`].
     ///
     /// # Errors
     /// [`StoreError::Refused`] when the URL is unusable, or a setting of the server would lose data and the risk is not
     /// accepted.
     pub async fn connect(url: &str, lifetimes: Lifetimes, accept_risk: &[Risk]) -> Result<Self> {
-        let link = Arc::new(Link::new(url)?);
-        match check::complaints(&link, accept_risk).await {
-            Ok(complaints) if complaints.is_empty() => {}
-            Ok(complaints) => return Err(StoreError::Refused(complaints.join("; "))),
+        let link = Arc::new(Link::new(url, accept_risk)?);
+        match link.check().await {
+            Ok(()) => {}
+            Err(error @ StoreError::Refused(_)) => return Err(error),
             Err(error) => tracing::warn!(%error, "Redis is not up yet; its settings are checked when it is"),
         }
         let work = Arc::new(Notify::new());
@@ -94,7 +95,7 @@ impl RedisStore {
             let link = Arc::clone(&recording);
             async move { queue::record(&link, lifetimes, finished).await }
         });
-        let watcher = watch::start(Arc::clone(&link), Arc::clone(&work), accept_risk.to_vec());
+        let watcher = watch::start(Arc::clone(&link), Arc::clone(&work));
         Ok(Self { link, lifetimes, units, finishes, credits: Mutex::default(), work, watcher })
     }
 }
@@ -108,7 +109,11 @@ impl Drop for RedisStore {
 #[async_trait]
 impl Store for RedisStore {
     async fn ingest(&self, ingest: Ingest) -> Result<Ingested> {
-        ingest::ingest(self, ingest).await
+        self.link.check().await?;
+        let ingested = ingest::ingest(self, ingest).await?;
+        // Again, for the connection may have broken and led to another server meanwhile.
+        self.link.check().await?;
+        Ok(ingested)
     }
 
     async fn due(&self, shards: Shards) -> Result<Due> {
@@ -168,6 +173,7 @@ impl Store for RedisStore {
     }
 
     async fn ready(&self) -> Result<()> {
+        self.link.check().await?;
         // A write, for a server that is full, or a replica, can still be read.
         let mut cmd = Cmd::new();
         cmd.arg("SET").arg(keys::Partition::FIRST.key("ready")).arg(1).arg("EX").arg(60);

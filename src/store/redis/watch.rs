@@ -1,4 +1,5 @@
-//! Hears of work that other gateways made: each feed tells of ingests, each partition's announcements of the rest.
+//! Hears of work that other gateways made: each feed tells of ingests, each partition's announcements of the rest. Looks
+//! whether a server that is refused is still to be.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +10,9 @@ use redis::{Cmd, Pipeline, Value};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::check;
 use super::keys::all;
 use super::link::{Link, read, unavailable};
-use crate::domain::risk::Risk;
-use crate::store::Result;
+use crate::store::{Result, StoreError};
 
 const WAIT_FIRST: Duration = Duration::from_millis(50);
 const WAIT_MAX: Duration = Duration::from_secs(2);
@@ -24,12 +23,19 @@ const RESPONSE_MAX: Duration = Duration::from_secs(4);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Starts listening; the connection is made again for ever.
-pub(super) fn start(link: Arc<Link>, work: Arc<Notify>, accepted: Vec<Risk>) -> JoinHandle<()> {
+pub(super) fn start(link: Arc<Link>, work: Arc<Notify>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut wait = WAIT_FIRST;
+        let mut refused = None;
         loop {
-            if let Err(error) = follow(&link, &work, &accepted, &mut wait).await {
-                tracing::debug!(%error, "listening for work was interrupted");
+            match follow(&link, &work, &mut wait, &mut refused).await {
+                Err(StoreError::Refused(why)) if refused.as_ref() == Some(&why) => {}
+                Err(StoreError::Refused(why)) => {
+                    tracing::error!("nothing is taken in: {why}");
+                    refused = Some(why);
+                }
+                Err(error) => tracing::debug!(%error, "listening for work was interrupted"),
+                Ok(()) => {}
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(WAIT_MAX);
@@ -37,11 +43,12 @@ pub(super) fn start(link: Arc<Link>, work: Arc<Notify>, accepted: Vec<Risk>) -> 
     })
 }
 
-/// Returns when the connection breaks.
-async fn follow(link: &Link, work: &Notify, accepted: &[Risk], wait: &mut Duration) -> Result<()> {
+/// Returns when the connection breaks, and at once while the server is refused.
+async fn follow(link: &Link, work: &Notify, wait: &mut Duration, refused: &mut Option<String>) -> Result<()> {
     let mut connection = link.own(RESPONSE_MAX).await?;
-    for complaint in check::complaints(link, accepted).await? {
-        tracing::error!("{complaint}");
+    link.check_anew().await?;
+    if refused.take().is_some() {
+        tracing::info!("Redis keeps what it is given again");
     }
     let streams: Vec<String> = all().flat_map(|partition| [partition.key("feed"), partition.key("announce")]).collect();
     loop {
