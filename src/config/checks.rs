@@ -1,7 +1,6 @@
 //! What must hold of the small sections.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use super::file::{ApiKey, Delivery, Retention, Server, Store};
 use super::{ConfigError, StoreSettings, StoreUrl};
 use crate::domain::access::AccessKey;
 use crate::domain::retention::Lifetimes;
+use crate::domain::target::{BadNetwork, Networks};
 
 const DAY_S: u64 = 24 * 3_600;
 /// Nothing is promised for longer; it also keeps sums of times within their range.
@@ -31,26 +31,15 @@ pub(super) fn server(server: &Server) -> Result<(), ConfigError> {
     within("server.drain_s", server.drain_s, 0, SECONDS_MAX)
 }
 
-pub(super) fn delivery(delivery: &Delivery) -> Result<(), ConfigError> {
+/// The networks that may be called though they are private.
+pub(super) fn delivery(delivery: &Delivery) -> Result<Networks, ConfigError> {
     within("delivery.in_flight_max", delivery.in_flight_max as u64, 1, COUNT_MAX)?;
-    match delivery.allow_networks.iter().position(|network| !is_network(network)) {
-        None => Ok(()),
-        Some(index) => Err(ConfigError::new(
-            format!("delivery.allow_networks[{index}]"),
-            format!("`{}` is no network", delivery.allow_networks[index]),
-            "write ADDRESS/PREFIX, such as `127.0.0.0/8` or `fd00::/8`",
-        )),
-    }
-}
-
-fn is_network(text: &str) -> bool {
-    let Some((address, prefix)) = text.split_once('/') else { return false };
-    let is_digits = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit());
-    match (address.parse(), prefix.parse::<u8>()) {
-        (Ok(IpAddr::V4(_)), Ok(length)) => is_digits && length <= 32,
-        (Ok(IpAddr::V6(_)), Ok(length)) => is_digits && length <= 128,
-        _ => false,
-    }
+    Networks::parse(&delivery.allow_networks).map_err(|BadNetwork(text)| {
+        let index = delivery.allow_networks.iter().position(|network| *network == text).unwrap_or_default();
+        let problem = format!("`{text}` is no network");
+        let remedy = "write ADDRESS/PREFIX with no bit set after the prefix, such as `127.0.0.0/8`, or one address";
+        ConfigError::new(format!("delivery.allow_networks[{index}]"), problem, remedy)
+    })
 }
 
 pub(super) fn api_keys(keys: Vec<ApiKey>, env: &Env) -> Result<Vec<AccessKey>, ConfigError> {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue};
 
 use super::checks::within;
-use super::file::{Delivery, Endpoint};
+use super::file::Endpoint;
 use super::sources::NAME_LEN_MAX;
 use super::{ConfigError, EndpointEntry};
 use crate::domain::endpoint::{EndpointSettings, Scheme};
@@ -14,6 +14,7 @@ use crate::domain::id::EndpointId;
 use crate::domain::secret::{SecretError, SigningSecret};
 use crate::domain::source::Source;
 use crate::domain::subscription::Subscription;
+use crate::domain::target::{self, Networks, TargetError};
 
 type Env = BTreeMap<String, String>;
 type Checked<T> = Result<T, ConfigError>;
@@ -22,7 +23,7 @@ type Checked<T> = Result<T, ConfigError>;
 pub(super) fn read(
     endpoints: Vec<Endpoint>,
     sources: &BTreeMap<String, Source>,
-    delivery: &Delivery,
+    networks: &Networks,
     env: &Env,
 ) -> Checked<BTreeMap<EndpointId, EndpointEntry>> {
     let mut all = BTreeMap::new();
@@ -30,7 +31,7 @@ pub(super) fn read(
         let place = Place { index };
         let id = endpoint.id.clone();
         check_id(&place, &id)?;
-        check_url(&place, &endpoint.url, delivery)?;
+        check_url(&place, &endpoint.url, networks)?;
         check_sources(&place, &endpoint.sources, sources)?;
         if all.insert(EndpointId::from(id.as_str()), entry(&place, endpoint, env)?).is_some() {
             return place.wrong("id", format!("`{id}` is there twice"), "give each endpoint its own id");
@@ -88,26 +89,17 @@ fn check_id(place: &Place, id: &str) -> Checked<()> {
     place.wrong("id", format!("{id:?} is no id"), remedy)
 }
 
-/// The shape of the URL. The addresses behind it are checked when it is called.
-fn check_url(place: &Place, url: &str, delivery: &Delivery) -> Checked<()> {
-    let remedy = "write one such as `https://billing.example/hooks/email`";
-    let Ok(uri) = url.parse::<Uri>() else { return place.wrong("url", "is no URL", remedy) };
-    let Some(authority) = uri.authority().filter(|authority| !authority.host().is_empty()) else {
-        return place.wrong("url", "names no host", remedy);
-    };
-    if authority.as_str().contains('@') {
-        return place.wrong("url", "holds a user or password", "put credentials into `headers`");
-    }
-    match uri.scheme_str() {
-        Some("https") => Ok(()),
-        Some("http") if !delivery.allow_networks.is_empty() => Ok(()),
-        Some("http") => place.wrong(
-            "url",
-            "plain http is for addresses in delivery.allow_networks only, and there are none",
-            "use https, or allow the network",
-        ),
-        _ => place.wrong("url", "is not https", remedy),
-    }
+/// What can be told of the URL without asking a name server. The addresses behind a name are checked when it is called.
+fn check_url(place: &Place, url: &str, networks: &Networks) -> Checked<()> {
+    target::check_url(url, networks).or_else(|error| {
+        let remedy = match error {
+            TargetError::Url => "write one such as `https://billing.example/hooks/email`",
+            TargetError::Scheme => "use https, or allow the network",
+            TargetError::Userinfo => "take it out: the signature is the proof",
+            TargetError::Address(_) => "use a public address",
+        };
+        place.wrong("url", error.to_string(), remedy)
+    })
 }
 
 fn check_sources(place: &Place, wanted: &[String], sources: &BTreeMap<String, Source>) -> Checked<()> {

@@ -103,7 +103,7 @@ pub(super) struct Endpoint {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Delivery {
-    /// Networks, as `ADDRESS/PREFIX`, that may be called though they are private, also over plain `http`.
+    /// Networks, as `ADDRESS/PREFIX`, and addresses that may be called though they are private, also over plain `http`.
     pub allow_networks: Vec<String>,
     /// Attempts under way at once, over all endpoints.
     pub in_flight_max: usize,

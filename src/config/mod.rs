@@ -98,9 +98,9 @@ impl Settings {
         let env = env.collect();
         let file = layers::read(path, &env)?;
         checks::server(&file.server)?;
-        checks::delivery(&file.delivery)?;
+        let networks = checks::delivery(&file.delivery)?;
         let sources = sources::read(file.sources, &env)?;
-        let endpoints = endpoints::read(file.endpoints, &sources, &file.delivery, &env)?;
+        let endpoints = endpoints::read(file.endpoints, &sources, &networks, &env)?;
         Ok(Self {
             server: file.server,
             api_keys: checks::api_keys(file.api.keys, &env)?,
@@ -112,7 +112,7 @@ impl Settings {
         })
     }
 
-    /// The endpoints as the store keeps them: without their secrets.
+    /// The endpoints as the store keeps them: without their signing secrets.
     pub fn endpoint_settings(&self) -> BTreeMap<EndpointId, EndpointSettings> {
         self.endpoints.iter().map(|(id, entry)| (id.clone(), entry.settings.clone())).collect()
     }

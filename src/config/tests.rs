@@ -94,6 +94,10 @@ fn what_is_wrong_is_named_with_its_remedy() {
         ("[retention]\nrequests_days = 31", "retention.events_days: 30 is less than retention.requests_days"),
         ("[retention]\ntokens_hours = 24", "retention.tokens_hours: 24 is out of range; use 25 to"),
         ("[delivery]\nallow_networks = ['::1/129']", "delivery.allow_networks[0]: `::1/129` is no network; write"),
+        (
+            "[delivery]\nallow_networks = ['fd00::/8', '10.0.0.1/8']",
+            "delivery.allow_networks[1]: `10.0.0.1/8` is no net",
+        ),
         ("[api]\nkeys = [{name='a', key='short', scopes=['read']}]", "api.keys[0].key: is too short; use 32 or more"),
         ("[api]\nkeys = [{name='a', key={env='K'}, scopes=['read']}]", "`K` is not set; set it"),
         ("[api]\nkeys = [{name='a', key=12, scopes=['read']}]", "api.keys[0].key: a number, expected text, { env"),
@@ -127,8 +131,6 @@ fn what_is_wrong_is_named_with_its_remedy() {
         ("signatures = ['hex']", "endpoints[0].signatures[0]: unknown variant `hex`, expected `drin` or `standard`"),
         ("[[endpoints]]\nid='wh_a'\nurl='https://b'\nsecret='0123456789abcdef'", "endpoints[1].id: `wh_a` is there tw"),
         ("[[endpoints]]\nid='a/b'\nurl='https://b'", "endpoints[1].id: \"a/b\" is no id; use 1 to 64 letters"),
-        ("[[endpoints]]\nid='b'\nurl='http://b'", "endpoints[1].url: plain http is for addresses in delivery.allow"),
-        ("[[endpoints]]\nid='b'\nurl='https://u:p@b'", "endpoints[1].url: holds a user or password; put"),
         ("[[endpoints]]\nid='b'\nurl='https://b'\nsecret='short'", "endpoints[1].secret: is too short; use 16"),
         ("[[endpoints]]\nid='b'\nurl='https://b'\nsecret='whsec_c2hvcnQ='", "its base64 decodes to 5 bytes; use whs"),
         (
@@ -139,6 +141,33 @@ fn what_is_wrong_is_named_with_its_remedy() {
     for (toml, expected) in cases {
         let told = endpoint(toml).unwrap_err().to_string();
         assert!(told.contains(expected), "{toml}\nis told as {told}\nexpected {expected}");
+    }
+}
+
+#[test]
+fn what_may_be_called_is_checked_with_the_networks_that_are_allowed() {
+    let allowed = "[delivery]\nallow_networks = ['127.0.0.1', '10.0.0.0/8']";
+    let url = |url: &str| load(&format!("{allowed}\n[[endpoints]]\nid = 'a'\nurl = '{url}'\nsecret = '{WHSEC}'"), &[]);
+    assert!(url("https://10.1.2.3/").is_ok() && url("http://127.0.0.1:9000/").is_ok());
+    assert!(url("https://127.0.0.2/").is_err() && url("http://1.1.1.1/").is_err());
+}
+
+#[test]
+fn a_url_that_may_not_be_called_is_refused_with_its_reason() {
+    let cases = [
+        ("http://b", "must be `https`; plain `http` is for `delivery.allow_networks` only; use https, or"),
+        ("https://u:p@b", "must not hold a user name or password; take it out"),
+        (
+            "https://127.0.0.1/",
+            "leads to a loopback address; `delivery.allow_networks` can open exceptions; use a public",
+        ),
+        ("https://169.254.169.254/", "leads to a link-local address"),
+        ("https://127.1/", "is no absolute `https` URL; write one such as"),
+        ("b/in", "is no absolute `https` URL; write one such as"),
+    ];
+    for (url, expected) in cases {
+        let told = endpoint(&format!("[[endpoints]]\nid = 'b'\nurl = '{url}'")).unwrap_err().to_string();
+        assert!(told.starts_with(&format!("endpoints[1].url: {expected}")), "{url} is told as {told}");
     }
 }
 

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::id::EndpointId;
 use super::subscription::Subscription;
 
-/// One receiver, as the store keeps it. Secrets are not in it: a config file's stay in the gateway that read them.
+/// One receiver, as the store keeps it, in plain text. Signing secrets are not in it: a config file's stay in the gateway
+/// that read them. Its URL and its headers are, with whatever credentials they hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// Its id.
@@ -39,7 +40,7 @@ pub struct EndpointSettings {
     pub tags: Vec<String>,
     /// How each request is signed.
     pub signatures: Vec<Scheme>,
-    /// Static headers of the operator's own.
+    /// Static headers of the operator's own; not sealed, so no place for a credential.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// Seconds to wait after each failed attempt.
