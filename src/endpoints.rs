@@ -95,8 +95,39 @@ impl EndpointCache {
     /// # Errors
     /// When the store cannot be used; then it holds what it held.
     pub async fn refresh(&self, store: &dyn Store) -> Result<()> {
-        // One at a time, so that an earlier answer never replaces a later one.
         let mut file = self.file.lock().await;
+        self.read(&mut file, store).await
+    }
+
+    /// The same after what it held in generation `stale` was found to be old. Whoever waits here while another reads
+    /// has what that one read, so a change of the set is read once, however many find out about it.
+    ///
+    /// # Errors
+    /// As of [`EndpointCache::refresh`].
+    pub async fn refresh_from(&self, stale: Generation, store: &dyn Store) -> Result<()> {
+        let mut file = self.file.lock().await;
+        if !file.is_new && self.snapshot().generation() != stale {
+            return Ok(());
+        }
+        self.read(&mut file, store).await
+    }
+
+    /// The same if the store has yet to be given the config file, for it was down when the file was read. Tells
+    /// whether that was so.
+    ///
+    /// # Errors
+    /// As of [`EndpointCache::refresh`].
+    pub async fn catch_up(&self, store: &dyn Store) -> Result<bool> {
+        let mut file = self.file.lock().await;
+        let was_new = file.is_new;
+        if was_new {
+            self.read(&mut file, store).await?;
+        }
+        Ok(was_new)
+    }
+
+    /// Takes the locked file: one reads at a time, so that an earlier answer never replaces a later one.
+    async fn read(&self, file: &mut File, store: &dyn Store) -> Result<()> {
         let mut endpoints = store.endpoints().await?;
         while file.is_new || endpoints.generation == Generation::default() {
             let changes = reconcile(&endpoints.all, &file.endpoints, file.read_at);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, asked_to_stop};
-use crate::app::App;
+use crate::app::{App, Reloader};
 use crate::clock::SystemClock;
 use crate::config::Settings;
 
@@ -19,14 +19,7 @@ pub(super) async fn run(config: Option<&Path>) -> Result<(), Failure> {
     let mut hangup = signal(SignalKind::hangup())?;
     let reload = async {
         while hangup.recv().await.is_some() {
-            let result = match Settings::load(config, std::env::vars()) {
-                Ok(settings) => reloader.apply(&settings).await,
-                Err(error) => Err(error.into()),
-            };
-            match result {
-                Ok(()) => tracing::info!("config reloaded"),
-                Err(error) => tracing::error!(%error, "config not reloaded; the old one stays in force"),
-            }
+            reload(config, &reloader).await;
         }
     };
     let stop = async {
@@ -38,4 +31,14 @@ pub(super) async fn run(config: Option<&Path>) -> Result<(), Failure> {
     app.run(stop).await?;
     tracing::info!("waypost has stopped");
     Ok(())
+}
+
+async fn reload(config: Option<&Path>, reloader: &Reloader) {
+    match Settings::load(config, std::env::vars()) {
+        Ok(settings) => match reloader.apply(&settings).await {
+            Ok(()) => tracing::info!("config reloaded"),
+            Err(error) => tracing::warn!(%error, "config reloaded; its endpoints follow when the store is back"),
+        },
+        Err(error) => tracing::error!(%error, "config not reloaded; the old one stays in force"),
+    }
 }

@@ -92,6 +92,12 @@ impl Dispatcher {
     async fn heartbeat(&self, ownership: &mut Ownership, asked: Duration) -> Result<()> {
         let store = &self.shared.store;
         let live = store.heartbeat(&self.gateway, HEARTBEAT_TTL).await?;
+        match self.shared.endpoints.catch_up(store.as_ref()).await {
+            Ok(false) => {}
+            Ok(true) => tracing::info!("the endpoints of the config file have reached the store"),
+            // The lanes that are there are served meanwhile.
+            Err(error) => tracing::warn!(%error, "the endpoints of the config file are not in the store yet"),
+        }
         let shards = owned(&self.gateway, &live);
         if shards != ownership.shards {
             self.shared.endpoints.refresh(store.as_ref()).await?;

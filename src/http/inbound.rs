@@ -75,7 +75,7 @@ async fn store(gateway: &Gateway, verified: &Verified, parsed: &[Parsed]) -> Res
     let cache = &gateway.endpoints;
     // Before the first refresh nothing can be planned: it might miss an endpoint.
     if cache.snapshot().generation() == Generation::default() {
-        cache.refresh(gateway.store.as_ref()).await?;
+        cache.refresh_from(Generation::default(), gateway.store.as_ref()).await?;
     }
     for _ in 0..PLANS_MAX {
         let endpoints = cache.snapshot();
@@ -83,7 +83,7 @@ async fn store(gateway: &Gateway, verified: &Verified, parsed: &[Parsed]) -> Res
         match gateway.store.ingest(ingest).await? {
             Ingested::Stored { .. } => return Ok(()),
             Ingested::Forged => return Err(Problem::Forged),
-            Ingested::Stale => cache.refresh(gateway.store.as_ref()).await?,
+            Ingested::Stale => cache.refresh_from(endpoints.generation(), gateway.store.as_ref()).await?,
         }
     }
     Err(Problem::Unsettled)

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use waypost::clock::{Clock, SystemClock};
 
-use crate::gateway::{Gateway, Poster, Seen, gated_receiver, receiver, until};
+use crate::gateway::{Gateway, Poster, Seen, endpoint, gated_receiver, receiver, until};
+use crate::gateways::{accepted, deliveries_of};
 use crate::redis_harness::Server;
 use crate::wire;
 
@@ -162,4 +163,31 @@ async fn a_gateway_stops_in_time_without_redis() {
         println!("ended after {took:?}");
         assert!(status.success() && took < Duration::from_secs(5), "{status} {took:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_config_that_was_read_during_an_outage_is_in_force_after_it() {
+    let (server, poster, url) = (Server::start().await, Poster::new(), format!("http://{}/", receiver().0));
+    let one = endpoint("wh_one", &url, "");
+    let mut gateway = Gateway::serving(&server.url(), &one);
+    gateway.up(None);
+    poster.until_accepted(&gateway, 1).await;
+    server.signal("STOP");
+    gateway.configure(&(one + "\n" + &endpoint("wh_two", &url, "")));
+    gateway.signal("HUP");
+    let told = "config reloaded; its endpoints follow when the store is back";
+    until("it tells what is missing", async || !gateway.logged(told).is_empty()).await;
+    server.signal("CONT");
+    poster.until_accepted(&gateway, 2).await;
+    let clock = SystemClock::new();
+    for number in 3.. {
+        let event = accepted(&poster, &gateway, number).await;
+        if deliveries_of(&gateway, &event).await.len() == 2 {
+            break;
+        }
+        assert!(clock.elapsed() < Duration::from_secs(20), "the new endpoint is not told of anything");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    println!("planned for both {:?} after the outage", clock.elapsed());
+    assert!(gateway.logged("config not reloaded; the old one stays in force").is_empty());
 }

@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use waypost::domain::delivery::{Delivery, EndReason, Status};
+use waypost::store::Store;
 
 use crate::gateway::{Gateway, Poster};
 use crate::gateways::{accepted, deliveries_of, pair};
 use crate::hooks::{Hooks, until};
 use crate::redis_harness::Server;
+use crate::support::endpoint;
+use crate::wire::{self, Wire};
 
 const SOON: Duration = Duration::from_secs(15);
 const MORE: &str = "timeout_s = 3\n";
@@ -98,4 +101,43 @@ async fn an_endpoint_that_one_gateway_was_told_to_disable_is_not_called_by_the_o
     reload(&other, &hooks.endpoints(0..16, MORE)).await;
     let third = accepted(&poster, &one, 2).await;
     until(SOON, "the third event arrives", || reached(&hooks, &third) == wh(0..16)).await;
+}
+
+/// How often the whole endpoint set was read from this server.
+async fn reads(server: &Server) -> u32 {
+    let redis::Value::BulkString(told) = server.command(&["INFO", "commandstats"]).await else { panic!("no text") };
+    let told = String::from_utf8(told).unwrap();
+    let calls = told.lines().find_map(|line| line.strip_prefix("cmdstat_hgetall:calls=")?.split(',').next());
+    calls.map_or(0, |calls| calls.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_requests_that_find_the_endpoints_changed_read_them_once() {
+    let (server, hooks, poster) = (Server::start().await, Hooks::start(), Poster::new());
+    let mut gateway = Gateway::serving(&server.url(), &hooks.endpoints(0..1, MORE));
+    gateway.up(None);
+    poster.until_accepted(&gateway, 0).await;
+    gateway.until_idle().await;
+    let mut asked = Vec::new();
+    for number in 1..=200 {
+        let mut request = wire::post("/in/resend", &poster.resend_event(number).1);
+        let last = request.split_off(request.len() - 1);
+        let mut wire = Wire::connect(gateway.port()).await.unwrap();
+        wire.say(&request).await.unwrap();
+        asked.push((wire, last));
+    }
+    let store = server.store().await;
+    let base = store.endpoints().await.unwrap().generation;
+    store.change_endpoints(base, &[endpoint("wh_new")]).await.unwrap().unwrap();
+    let before = reads(&server).await;
+    for (wire, last) in &mut asked {
+        wire.say(last).await.unwrap();
+    }
+    for (wire, _) in &mut asked {
+        assert_eq!(wire.reply().await.unwrap().status, 200);
+    }
+    let read = reads(&server).await - before;
+    println!("200 requests, {read} reads");
+    // The dispatcher reads it too when it finds out first.
+    assert!((1..=3).contains(&read), "{read} reads");
 }
