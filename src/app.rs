@@ -68,6 +68,7 @@ impl App {
         let dispatcher = Dispatcher::new(Arc::clone(&store), Arc::clone(&cache), Arc::clone(&clock), id, sending)?;
         let limits = Limits {
             body_bytes_max: settings.server.body_bytes_max,
+            body_budget_bytes: settings.server.body_budget_bytes,
             body_timeout: settings.server.body_timeout(),
             requests_in_flight_max: settings.server.requests_in_flight_max,
         };

@@ -19,6 +19,8 @@ const TOKENS_HOURS_MIN: u64 = 25;
 const COUNT_MAX: u64 = 1_000_000;
 /// The most bytes of a body; it is held in memory whole.
 const BODY_BYTES_MAX: u64 = 64 << 20;
+/// The most bytes of all bodies together.
+const BODY_BUDGET_BYTES_MAX: u64 = 1 << 40;
 /// The most seconds that anything at the door may take.
 const SECONDS_MAX: u64 = 600;
 
@@ -26,6 +28,9 @@ type Env = BTreeMap<String, String>;
 
 pub(super) fn server(server: &Server) -> Result<(), ConfigError> {
     within("server.body_bytes_max", server.body_bytes_max as u64, 1, BODY_BYTES_MAX)?;
+    // Less would refuse a body of the largest size for good.
+    let least = server.body_bytes_max as u64;
+    within("server.body_budget_bytes", server.body_budget_bytes as u64, least, BODY_BUDGET_BYTES_MAX)?;
     within("server.body_timeout_s", server.body_timeout_s, 1, SECONDS_MAX)?;
     within("server.requests_in_flight_max", server.requests_in_flight_max as u64, 1, COUNT_MAX)?;
     within("server.drain_s", server.drain_s, 0, SECONDS_MAX)

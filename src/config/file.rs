@@ -33,6 +33,8 @@ pub struct Server {
     pub listen: SocketAddr,
     /// The largest request body taken.
     pub body_bytes_max: usize,
+    /// Bytes of all request bodies held in memory at once.
+    pub body_budget_bytes: usize,
     /// Seconds for a whole request body to arrive.
     pub body_timeout_s: u64,
     /// Provider requests worked on at once.

@@ -1,39 +1,48 @@
-//! Reads a request's body, within a size and a time.
+//! Reads a request's body, within a size, a time and a budget of all bodies.
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::time::Duration;
 
 use actix_web::error::PayloadError;
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::problem::Problem;
+use super::state::Limits;
 
-/// Reads the whole body. A body that came in one piece is not copied.
+/// Reads the whole body, and takes its bytes out of `budget` until the permit is dropped. A body that came in one piece
+/// is not copied.
 ///
 /// # Errors
-/// [`Problem::BodyTooLarge`] (also at once, when the length told is), [`Problem::BodyTooSlow`] or
-/// [`Problem::BodyBroken`].
+/// [`Problem::BodyTooLarge`] (also at once, when the length told is), [`Problem::BodyTooSlow`],
+/// [`Problem::BodiesOverBudget`] or [`Problem::BodyBroken`].
 pub(super) async fn read<S>(
     mut body: S,
     told: Option<u64>,
-    bytes_max: usize,
-    within: Duration,
-) -> Result<Bytes, Problem>
+    limits: Limits,
+    budget: &Semaphore,
+) -> Result<(Bytes, SemaphorePermit<'_>), Problem>
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
+    let bytes_max = limits.body_bytes_max;
     if told.is_some_and(|told| told > bytes_max as u64) {
         return Err(Problem::BodyTooLarge(bytes_max));
     }
-    tokio::time::timeout(within, whole(&mut body, bytes_max)).await.map_err(|_| Problem::BodyTooSlow)?
+    let whole = whole(&mut body, bytes_max, budget);
+    tokio::time::timeout(limits.body_timeout, whole).await.map_err(|_| Problem::BodyTooSlow)?
 }
 
-async fn whole<S>(body: &mut S, bytes_max: usize) -> Result<Bytes, Problem>
+async fn whole<'a, S>(
+    body: &mut S,
+    bytes_max: usize,
+    budget: &'a Semaphore,
+) -> Result<(Bytes, SemaphorePermit<'a>), Problem>
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
+    let mut held = take(budget, 0)?;
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(piece) = poll_fn(|context| Pin::new(&mut *body).poll_next(context)).await {
@@ -41,6 +50,8 @@ where
         if first.len() + rest.len() + piece.len() > bytes_max {
             return Err(Problem::BodyTooLarge(bytes_max));
         }
+        // What came counts, not the length told: to tell one costs nothing.
+        held.merge(take(budget, piece.len())?);
         if first.is_empty() && rest.is_empty() {
             first = piece;
         } else {
@@ -48,11 +59,18 @@ where
             rest.extend_from_slice(&piece);
         }
     }
-    Ok(if rest.is_empty() { first } else { rest.freeze() })
+    Ok((if rest.is_empty() { first } else { rest.freeze() }, held))
+}
+
+fn take(budget: &Semaphore, len: usize) -> Result<SemaphorePermit<'_>, Problem> {
+    let len = u32::try_from(len).map_err(|_| Problem::BodiesOverBudget)?;
+    budget.try_acquire_many(len).map_err(|_| Problem::BodiesOverBudget)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use actix_web::FromRequest;
     use actix_web::test::TestRequest;
     use actix_web::web::Payload;
@@ -60,7 +78,21 @@ mod tests {
 
     use super::*;
 
-    const SOON: Duration = Duration::from_secs(10);
+    fn limits(body_bytes_max: usize, body_timeout: Duration) -> Limits {
+        Limits { body_bytes_max, body_budget_bytes: 0, body_timeout, requests_in_flight_max: 0 }
+    }
+
+    /// At most this many bytes, with a budget of 10.
+    async fn read_up_to(
+        bytes_max: usize,
+        body: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+        told: Option<u64>,
+    ) -> Result<Bytes, Problem> {
+        let budget = Semaphore::new(10);
+        let read = read(body, told, limits(bytes_max, Duration::from_secs(10)), &budget).await;
+        assert_eq!(budget.available_permits(), 10 - read.as_ref().map_or(0, |(body, _)| body.len()));
+        read.map(|(body, _)| body)
+    }
 
     fn pieces(pieces: &[&'static str]) -> impl Stream<Item = Result<Bytes, PayloadError>> + Unpin {
         stream::iter(pieces.iter().map(|piece| Ok(Bytes::from_static(piece.as_bytes()))).collect::<Vec<_>>())
@@ -70,24 +102,38 @@ mod tests {
     async fn a_body_is_read_whole_in_one_piece_or_many() {
         let (request, mut payload) = TestRequest::post().set_payload("{\"a\":1}").to_http_parts();
         let payload = Payload::from_request(&request, &mut payload).await.unwrap();
-        assert_eq!(read(payload, Some(7), 7, SOON).await.unwrap(), "{\"a\":1}");
-        assert_eq!(read(pieces(&["ab", "", "cd", "e"]), None, 5, SOON).await.unwrap(), "abcde");
-        assert_eq!(read(pieces(&[]), None, 5, SOON).await.unwrap(), "");
+        assert_eq!(read_up_to(7, payload, Some(7)).await.unwrap(), "{\"a\":1}");
+        assert_eq!(read_up_to(5, pieces(&["ab", "", "cd", "e"]), None).await.unwrap(), "abcde");
+        assert_eq!(read_up_to(5, pieces(&[]), None).await.unwrap(), "");
     }
 
     #[actix_web::test]
     async fn a_body_over_the_limit_is_refused_by_its_length_or_by_what_comes() {
-        let told = read(pieces(&[]), Some(6), 5, SOON).await;
+        let told = read_up_to(5, pieces(&[]), Some(6)).await;
         assert!(matches!(told, Err(Problem::BodyTooLarge(5))));
-        let untold = read(pieces(&["abc", "def"]), None, 5, SOON).await;
+        let untold = read_up_to(5, pieces(&["abc", "def"]), None).await;
         assert!(matches!(untold, Err(Problem::BodyTooLarge(5))));
     }
 
     #[actix_web::test]
     async fn a_body_that_does_not_come_or_breaks_off_is_told_apart() {
-        let slow = read(stream::pending(), None, 5, Duration::ZERO).await;
+        let budget = Semaphore::new(5);
+        let slow = read(stream::pending(), None, limits(5, Duration::ZERO), &budget).await;
         assert!(matches!(slow, Err(Problem::BodyTooSlow)));
-        let broken = read(stream::iter([Err(PayloadError::Incomplete(None))]), None, 5, SOON).await;
+        let broken = read_up_to(5, stream::iter([Err(PayloadError::Incomplete(None))]), None).await;
         assert!(matches!(broken, Err(Problem::BodyBroken)));
+    }
+
+    #[actix_web::test]
+    async fn what_has_come_is_taken_out_of_the_budget_and_given_back() {
+        let (budget, limits) = (Semaphore::new(10), limits(8, Duration::from_secs(10)));
+        let first = read(pieces(&["abcd", "ef"]), Some(8), limits, &budget).await.unwrap();
+        assert_eq!(budget.available_permits(), 4);
+        let second = read(pieces(&["abc", "de"]), None, limits, &budget).await;
+        assert!(matches!(second, Err(Problem::BodiesOverBudget)));
+        assert_eq!(budget.available_permits(), 4);
+        drop(first);
+        assert_eq!(read(pieces(&["abcdefgh"]), None, limits, &budget).await.unwrap().0, "abcdefgh");
+        assert_eq!(budget.available_permits(), 10);
     }
 }

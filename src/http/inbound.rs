@@ -54,10 +54,13 @@ pub(super) async fn receive_default(request: HttpRequest, payload: Payload, gate
 }
 
 async fn accept(request: &HttpRequest, payload: Payload, gateway: &Gateway, name: &str) -> Result<(), Problem> {
-    let _permit = gateway.admit()?;
+    if gateway.is_draining() {
+        return Err(Problem::ShuttingDown);
+    }
     let source = gateway.source(name).ok_or_else(|| unknown(name))?;
-    let limits = gateway.limits;
-    let body = body::read(payload, length(request.headers()), limits.body_bytes_max, limits.body_timeout).await?;
+    let (body, _held) = body::read(payload, length(request.headers()), gateway.limits, &gateway.body_budget).await?;
+    // Not before: whoever sends slowly, proven or not, takes no place from those who do not.
+    let _permit = gateway.admit()?;
     let received_at = gateway.clock.now();
     let headers = headers(request.headers());
     let request = Request { source: name.into(), received_at, headers, body };

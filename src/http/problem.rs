@@ -45,6 +45,9 @@ pub enum Problem {
     /// Too much is under way.
     #[error("too many requests under way")]
     Overloaded,
+    /// Too many bytes of bodies are held.
+    #[error("too many bytes of bodies under way")]
+    BodiesOverBudget,
     /// The process is about to end.
     #[error("shutting down")]
     ShuttingDown,
@@ -96,7 +99,7 @@ impl Problem {
             Self::NotProven { refusal: Refusal::Retryable, .. } => (401, "not_proven", "The signature does not check"),
             Self::NotProven { refusal: Refusal::Final, .. } => (406, "not_proven", "The signature does not check"),
             Self::Forged => (406, "not_proven", "The signature does not check"),
-            Self::Overloaded => (503, "overloaded", "Too many requests are under way"),
+            Self::Overloaded | Self::BodiesOverBudget => (503, "overloaded", "Too much is under way"),
             Self::ShuttingDown => (503, "shutting_down", "The gateway is shutting down"),
             Self::Store(StoreError::BadCursor) | Self::BadQuery(_) => (400, "bad_query", "A query parameter is wrong"),
             Self::StoreSlow
@@ -190,6 +193,7 @@ mod tests {
             (Problem::BodyTooSlow, 408),
             (Problem::BodyBroken, 400),
             (Problem::Overloaded, 503),
+            (Problem::BodiesOverBudget, 503),
             (Problem::Store(StoreError::Corrupt("row".into())), 503),
             (Problem::Store(StoreError::Refused("setting".into())), 503),
             (Problem::Store(StoreError::BadCursor), 400),

@@ -23,6 +23,8 @@ pub type Sources = BTreeMap<String, Source>;
 pub struct Limits {
     /// The largest body, in bytes.
     pub body_bytes_max: usize,
+    /// All bodies held in memory at once, in bytes.
+    pub body_budget_bytes: usize,
     /// How long a whole body may take.
     pub body_timeout: Duration,
     /// Provider requests worked on at once.
@@ -37,6 +39,8 @@ pub struct Gateway {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) endpoints: Arc<EndpointCache>,
     pub(super) limits: Limits,
+    /// Bytes of bodies that may yet be held.
+    pub(super) body_budget: Semaphore,
     in_flight: Semaphore,
     draining: AtomicBool,
 }
@@ -51,6 +55,7 @@ impl Gateway {
             clock,
             endpoints,
             limits,
+            body_budget: Semaphore::new(limits.body_budget_bytes.min(Semaphore::MAX_PERMITS)),
             in_flight: Semaphore::new(limits.requests_in_flight_max.min(Semaphore::MAX_PERMITS)),
             draining: AtomicBool::new(false),
         }
@@ -88,11 +93,9 @@ impl Gateway {
         self.sources.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    /// A place among the requests worked on; given back when the permit is dropped.
+    /// A place among the requests worked on; given back when the permit is dropped. Also for what was begun before the
+    /// draining.
     pub(super) fn admit(&self) -> Result<SemaphorePermit<'_>, Problem> {
-        if self.is_draining() {
-            return Err(Problem::ShuttingDown);
-        }
         self.in_flight.try_acquire().map_err(|_| Problem::Overloaded)
     }
 }

@@ -1,10 +1,9 @@
 //! The callback of the providers on a running gateway: each answer of the table in `src/http/inbound.rs`, and its limits.
 
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
 use waypost::clock::{Clock, SystemClock};
 use waypost::domain::id::RequestId;
 use waypost::store::Store;
@@ -17,7 +16,8 @@ use crate::redis_harness::Server;
 use crate::wire::{self, Reply, Wire};
 
 const BODY_BYTES_MAX: usize = 20_000;
-const LIMITS: &str = "body_bytes_max = 20000\nbody_timeout_s = 5\nrequests_in_flight_max = 4";
+const LIMITS: &str =
+    "body_bytes_max = 20000\nbody_budget_bytes = 40000\nbody_timeout_s = 5\nrequests_in_flight_max = 4";
 const RECEIVED: &str = r#"{"received":true}"#;
 
 /// A gateway with small limits, and what its store is on.
@@ -218,42 +218,83 @@ async fn a_head_that_cannot_be_read_is_refused() {
     println!("a head that did not come was given up after {:?}", clock.elapsed());
 }
 
+/// Connections on which all of an event but its last byte was sent.
+async fn halves(stage: &Stage, numbers: Range<u32>) -> Vec<(Wire, Vec<u8>)> {
+    let poster = Poster::new();
+    let mut halves = Vec::new();
+    for number in numbers {
+        let mut rest = wire::post("/in/resend", &poster.resend_event(number).1);
+        let last = rest.split_off(rest.len() - 1);
+        let mut wire = Wire::connect(stage.gateway.port()).await.unwrap();
+        wire.say(&rest).await.unwrap();
+        halves.push((wire, last));
+    }
+    // What was sent before this answer has been read by then.
+    stage.gateway.until_alive().await;
+    halves
+}
+
+async fn finish(halves: &mut [(Wire, Vec<u8>)]) -> Vec<(u16, String)> {
+    for (wire, last) in &mut *halves {
+        wire.say(last).await.unwrap();
+    }
+    let mut answers = Vec::new();
+    for (wire, _) in halves {
+        let reply = wire.reply().await.unwrap();
+        assert_eq!(reply.header("retry-after").is_some(), reply.status == 503, "{reply:?}");
+        answers.push((reply.status, reply.body));
+    }
+    answers
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_uploads_hold_no_place_of_others() {
+    let stage = Stage::new("embedded").await;
+    let mut slow = halves(&stage, 0..40).await;
+    assert_eq!(stage.post("/in/resend", &Poster::new().resend_event(100).1).await, received());
+    // They are not refused either.
+    for place in 0..slow.len() {
+        assert_eq!(finish(&mut slow[place..=place]).await, [received()]);
+    }
+    assert_eq!(stage.events().await, 41);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_over_the_number_in_flight_are_told_to_come_again() {
+    let stage = Stage::new("redis").await;
+    let server = stage.server.as_ref().unwrap();
+    // Each that has a place waits for the store; one that has none is answered at once.
+    let mut asked = halves(&stage, 0..7).await;
+    server.signal("STOP");
+    let mut answers = finish(&mut asked).await;
+    server.signal("CONT");
+    answers.sort();
+    let expected = [vec![refused(503, "overloaded"); 3], vec![refused(503, "store_unavailable"); 4]].concat();
+    assert_eq!(answers, expected);
+    until("places are given back", async || {
+        let mut again = halves(&stage, 0..4).await;
+        finish(&mut again).await == vec![received(); 4]
+    })
+    .await;
+    assert_eq!(stage.events().await, 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_over_the_budget_are_told_to_come_again() {
     let (stage, poster) = (Stage::new("embedded").await, Poster::new());
-    let (go, may_go) = watch::channel(false);
-    let refusals = Arc::new(AtomicUsize::new(0));
-    let ask = |number| {
-        let (signed, port) = (poster.resend_event(number).1, stage.gateway.port());
-        let (mut may_go, refusals) = (may_go.clone(), Arc::clone(&refusals));
-        tokio::spawn(async move {
-            let mut wire = Wire::connect(port).await.unwrap();
-            wire.say(&wire::head("/in/resend", &signed, signed.body.len())).await.unwrap();
-            tokio::select! {
-                reply = wire.reply() => {
-                    refusals.fetch_add(1, Ordering::SeqCst);
-                    return reply.unwrap();
-                }
-                _ = may_go.wait_for(|may_go| *may_go) => {}
-            }
-            wire.say(&signed.body).await.unwrap();
-            wire.reply().await.unwrap()
-        })
-    };
-    // One that has a place waits for its body; one that has none is answered at once.
-    let asked: Vec<_> = (0..7).map(ask).collect();
-    until("three are refused", async || refusals.load(Ordering::SeqCst) == 3).await;
-    assert_eq!(stage.gateway.get("/readyz").await.unwrap().status, 200);
-    go.send(true).unwrap();
-    let mut statuses = Vec::new();
-    for one in asked {
-        let reply = one.await.unwrap();
-        assert_eq!(reply.header("retry-after").is_some(), reply.status == 503, "{reply:?}");
-        let expected = if reply.status == 503 { refused(503, "overloaded") } else { received() };
-        assert_eq!((reply.status, reply.body), expected);
-        statuses.push(reply.status);
+    let event = poster.resend_event(1).1;
+    let mut large = Vec::new();
+    for _ in 0..2 {
+        let mut wire = Wire::connect(stage.gateway.port()).await.unwrap();
+        wire.say(&wire::head("/in/resend", &event, BODY_BYTES_MAX)).await.unwrap();
+        large.push(wire);
     }
-    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 4, "{statuses:?}");
-    assert_eq!(stage.post("/in/resend", &poster.resend_event(9).1).await, received());
-    assert_eq!(stage.events().await, 5);
+    // A length that is told takes nothing.
+    assert_eq!(stage.post("/in/resend", &event).await, received());
+    for wire in &mut large {
+        wire.say(&[b' '; BODY_BYTES_MAX - 1]).await.unwrap();
+    }
+    until("the budget is spent", async || stage.post("/in/resend", &event).await == refused(503, "overloaded")).await;
+    drop(large);
+    until("it is given back", async || stage.post("/in/resend", &event).await == received()).await;
 }
