@@ -1,5 +1,6 @@
 //! The callback of the providers: verify, read, plan, commit, answer.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix_web::http::header::{CONTENT_LENGTH, HeaderMap};
@@ -21,6 +22,8 @@ const DEFAULT_SOURCE: &str = "default";
 const MAIL_SUFFIX: &str = "-inbound";
 /// A provider is answered within a second, whatever the store does.
 const STORE_WITHIN: Duration = Duration::from_millis(900);
+/// The most characters of a provider's own word that are logged.
+const KIND_LEN_MAX: usize = 64;
 /// How often an ingest is planned before it is given up; each time the endpoint set has just changed.
 const PLANS_MAX: usize = 5;
 
@@ -28,7 +31,7 @@ const PLANS_MAX: usize = 5;
 ///
 /// | status | when |
 /// | --- | --- |
-/// | `200` `{"received":true}` | stored, or stored before; also what is unknown or unreadable, which is kept raw |
+/// | `200` `{"received":true}` | stored, or stored before; also what is unknown or unreadable, kept raw and logged |
 /// | `400` | the body broke off or is malformed HTTP |
 /// | `401` | the signature is wrong, missing or stale; worth another try |
 /// | `404` | there is no such source (`503` where its name ends in `-inbound`) |
@@ -70,7 +73,29 @@ async fn accept(request: &HttpRequest, payload: Payload, gateway: &Gateway, name
         Problem::NotProven { error, refusal }
     })?;
     let parsed = provider.parse(&verified);
-    tokio::time::timeout(STORE_WITHIN, store(gateway, &verified, &parsed)).await.map_err(|_| Problem::StoreSlow)?
+    let stored = tokio::time::timeout(STORE_WITHIN, store(gateway, &verified, &parsed)).await;
+    stored.map_err(|_| Problem::StoreSlow)??;
+    tell_kept(name, &parsed);
+    Ok(())
+}
+
+/// Logs what is kept raw and is no event: one line for each word or reason, however large the batch.
+fn tell_kept(source: &str, parsed: &[Parsed]) {
+    let mut unmapped = BTreeMap::<String, usize>::new();
+    let mut unreadable = BTreeMap::<&str, usize>::new();
+    for part in parsed {
+        match part {
+            Parsed::Event(_) => {}
+            Parsed::Unmapped { kind } => *unmapped.entry(kind.chars().take(KIND_LEN_MAX).collect()).or_default() += 1,
+            Parsed::Unreadable { reason } => *unreadable.entry(reason).or_default() += 1,
+        }
+    }
+    for (kind, count) in unmapped {
+        tracing::info!(source.name = source, provider.kind = kind, count, "kept raw: none of the event types");
+    }
+    for (reason, count) in unreadable {
+        tracing::warn!(source.name = source, reason, count, "kept raw: unreadable");
+    }
 }
 
 /// Commits what was read, against the endpoint set as it is.

@@ -122,6 +122,15 @@ async fn garbage_is_kept(on: &str) {
     let [event] = &events["data"].as_array().unwrap()[..] else { panic!("{events}") };
     let raw = stage.gateway.read(&format!("/v1/events/{}/raw", event["id"].as_str().unwrap())).await;
     assert_eq!((&raw["unreadable"], &raw["unmapped"]), (&1.into(), &0.into()), "{raw}");
+    let told = |message: &str, field: &str| {
+        let lines = stage.gateway.logged(message).into_iter();
+        lines.map(|line| format!("{} {} {}", line["source.name"], line[field], line["count"])).collect::<Vec<_>>()
+    };
+    assert_eq!(told("kept raw: none of the event types", "provider.kind"), [r#""resend" "email.juggled" 1"#]);
+    let unreadable = told("kept raw: unreadable", "reason");
+    assert_eq!(unreadable.len(), 2, "{unreadable:?}");
+    assert!(unreadable[0].starts_with(r#""resend""#) && unreadable[1].starts_with(r#""sendgrid""#), "{unreadable:?}");
+    assert!(!unreadable.concat().contains("null"), "{unreadable:?}");
 
     assert!(stage.gateway.terminate(Duration::from_secs(5)).await);
     let store: Box<dyn Store> = match &stage.server {
