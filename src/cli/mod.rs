@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use tokio::runtime::Runtime;
 
 use crate::telemetry;
 
@@ -59,6 +61,9 @@ enum Command {
     },
 }
 
+/// How long threads that are still at work get when the command has ended.
+const THREADS_WITHIN: Duration = Duration::from_secs(1);
+
 /// What ends a command badly, in words for the person who called it.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -70,7 +75,7 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
-    let result = runtime.block_on(async {
+    let result = run_to_end(runtime, async {
         match command {
             Command::Serve { config } => serve::run(config.as_deref()).await,
             Command::Demo { exit } => demo::run(exit).await,
@@ -83,6 +88,14 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(error.as_ref()),
     }
+}
+
+/// Runs the command, and leaves behind what does not end with it. A name lookup in libc cannot be called off, and to
+/// drop the runtime would wait for it, for as long as the name servers are silent.
+fn run_to_end<T>(runtime: Runtime, command: impl Future<Output = T>) -> T {
+    let result = runtime.block_on(command);
+    runtime.shutdown_timeout(THREADS_WITHIN);
+    result
 }
 
 #[expect(clippy::print_stderr, reason = "the one place that tells a person why the program ends")]
@@ -106,4 +119,31 @@ fn nonce() -> Result<[u8; 16], Failure> {
     let mut bytes = [0; 16];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "the system gives no random bytes")?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::clock::{Clock, SystemClock};
+
+    #[test]
+    fn a_thread_that_hangs_does_not_keep_the_process() {
+        let (clock, hangs_max) = (SystemClock::new(), Duration::from_secs(30));
+        let (started, has_started) = channel();
+        let (_release, hangs) = channel::<()>();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let answer = run_to_end(runtime, async move {
+            tokio::task::spawn_blocking(move || {
+                started.send(()).unwrap();
+                hangs.recv_timeout(hangs_max)
+            });
+            has_started.recv().unwrap();
+            7
+        });
+        assert_eq!(answer, 7);
+        assert!(clock.elapsed() >= THREADS_WITHIN, "nothing hung");
+        assert!(clock.elapsed() < hangs_max / 2, "{:?}", clock.elapsed());
+    }
 }
