@@ -13,8 +13,8 @@ mod details;
 /// Their word, in lower case, and what it depends on, to ours.
 fn kind(word: &str, given: &Value) -> Option<Kind> {
     match word {
-        // Mail that a route forwards came in; it was not sent by the account.
-        "accepted" | "delivered" if is_routed(given) => None,
+        // Mail that a route forwards came in; it was not sent by the account, and is no bounce of its mail.
+        "accepted" | "delivered" | "failed" | "rejected" if is_routed(given) => None,
         "accepted" => Some(Kind::Sent),
         "delivered" => Some(Kind::Delivered),
         "failed" => match text(&given["severity"])?.to_ascii_lowercase().as_str() {

@@ -156,6 +156,10 @@ fn mailgun() {
         ("accepted", json!({ "routes": [{}] }), None, json!({})),
         ("delivered", json!({}), Some("email.delivered"), json!({ "delivery": {} })),
         ("delivered", json!({ "flags": { "is-routed": true } }), None, json!({})),
+        ("rejected", json!({ "flags": { "is-routed": true } }), None, json!({})),
+        ("failed", json!({ "severity": "permanent", "flags": { "is-routed": true } }), None, json!({})),
+        ("failed", json!({ "severity": "permanent", "reason": "suppress-bounce", "routes": [{}] }), None, json!({})),
+        ("failed", json!({ "severity": "temporary", "routes": [{}] }), None, json!({})),
         (
             "rejected",
             json!({ "recipient": null, "reject": { "reason": "no" }, "message": { "headers": { "to": "C <c@d.example>" } } }),
