@@ -6,9 +6,16 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::repair::repaired;
+
 /// A JSON body. Bytes that are no UTF-8 are replaced: quoting a foreign mail server may bring in anything.
 pub(crate) fn json(body: &[u8]) -> Option<Value> {
-    serde_json::from_str(&String::from_utf8_lossy(body)).ok()
+    value(&String::from_utf8_lossy(body))
+}
+
+/// A JSON value. What its reader refuses and senders write all the same costs what it stands in, and not the whole.
+pub(crate) fn value(json: &str) -> Option<Value> {
+    serde_json::from_str(json).or_else(|_| serde_json::from_str(&repaired(json))).ok()
 }
 
 /// A text that says something.

@@ -15,6 +15,7 @@ mod fields;
 mod identity;
 mod keys;
 mod mailgun;
+mod repair;
 mod request;
 mod resend;
 mod sendgrid;

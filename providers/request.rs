@@ -66,31 +66,32 @@ impl<N: AsRef<str>, V: Into<String>> FromIterator<(N, V)> for Headers {
 pub struct Verified {
     request: Request,
     signed_at: Option<Timestamp>,
-    guard: Option<ReplayGuard>,
+    guards: Vec<ReplayGuard>,
     decoded: Option<Value>,
 }
 
-/// A signature that does not cover the body (Mailgun): its token may be used again only with the same content.
+/// A signature that does not cover the body (Mailgun): its token may be used again only with the same content. A request
+/// with the signatures of several keys has one for each: any of them alone would prove another body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplayGuard {
     /// The token, hashed with the key that verified it: not with anything that the body or the URL says.
     pub token: [u8; 32],
-    /// SHA-256 of the decoded fields.
+    /// SHA-256 of the decoded fields, or of the body where it cannot be decoded.
     pub digest: [u8; 32],
 }
 
 impl Verified {
     pub(crate) fn new(request: Request, signed_at: Timestamp) -> Self {
-        Self { request, signed_at: Some(signed_at), guard: None, decoded: None }
+        Self { request, signed_at: Some(signed_at), guards: Vec::new(), decoded: None }
     }
 
-    pub(crate) fn guarded(self, guard: ReplayGuard, decoded: Value) -> Self {
-        Self { guard: Some(guard), decoded: Some(decoded), ..self }
+    pub(crate) fn guarded(self, guards: Vec<ReplayGuard>, decoded: Option<Value>) -> Self {
+        Self { guards, decoded, ..self }
     }
 
     /// A request that was verified when it was stored, read back to be parsed again. Its signature is long stale.
     pub fn restored(request: Request) -> Self {
-        Self { request, signed_at: None, guard: None, decoded: None }
+        Self { request, signed_at: None, guards: Vec::new(), decoded: None }
     }
 
     /// What was received.
@@ -109,11 +110,11 @@ impl Verified {
     }
 
     /// What must be remembered before anything is stored, where the signature does not cover the body.
-    pub fn guard(&self) -> Option<&ReplayGuard> {
-        self.guard.as_ref()
+    pub fn guards(&self) -> &[ReplayGuard] {
+        &self.guards
     }
 
-    /// The decoded body, where verifying had to decode it.
+    /// The decoded body, where verifying had to decode it, and could.
     pub(crate) fn decoded(&self) -> Option<&Value> {
         self.decoded.as_ref()
     }

@@ -54,7 +54,8 @@ pub(super) fn parse(verified: &Verified) -> Parsed {
     let body = match verified.decoded() {
         Some(body) => body,
         None => {
-            decoded_now = fields::json(&request.body).unwrap_or_default();
+            let Some(body) = fields::json(&request.body) else { return Parsed::unreadable("the body cannot be read") };
+            decoded_now = body;
             &decoded_now
         }
     };

@@ -1,8 +1,12 @@
 //! Mailgun's signature (Mailgun, "Securing webhooks"): HMAC-SHA256, in hex, of timestamp and token put together. It sits
-//! in the body, so the body is decoded before anything is proven: once, and no deeper than the JSON reader's 128 levels.
+//! in the body, so the body is decoded before anything is proven: once, and no deeper than the JSON reader's 128 levels. One that
+//! cannot be decoded is read for its signature alone.
+
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::verify::{check_fresh, unix_seconds};
@@ -19,12 +23,16 @@ const WINDOW: Window = Window { past: SignedDuration::from_hours(24), future: Si
 const TOKEN_LEN_MAX: usize = 256;
 
 pub(super) fn verify(request: Request, keys: &Keys, now: Timestamp) -> Result<Verified, VerifyError> {
-    let body = fields::json(&request.body).ok_or(VerifyError::Malformed("body"))?;
-    let proof = match &body["signature"] {
-        Value::Null => return Err(VerifyError::Missing("signature")),
-        proof @ Value::Object(_) => proof,
-        _ => return Err(VerifyError::Malformed("signature")),
+    let body = fields::json(&request.body);
+    let proof = match &body {
+        Some(body) => body["signature"].clone(),
+        None => proof_alone(&request.body).ok_or(VerifyError::Malformed("body"))?,
     };
+    match proof {
+        Value::Null => return Err(VerifyError::Missing("signature")),
+        Value::Object(_) => {}
+        _ => return Err(VerifyError::Malformed("signature")),
+    }
     // A string in every example; the documentation's table of types says integer.
     let timestamp = match &proof["timestamp"] {
         Value::Number(number) => number.to_string(),
@@ -35,33 +43,50 @@ pub(super) fn verify(request: Request, keys: &Keys, now: Timestamp) -> Result<Ve
     if token.len() > TOKEN_LEN_MAX || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(VerifyError::Malformed("signature.token"));
     }
-    let key = signer(proof, keys, &[timestamp.as_bytes(), token.as_bytes()])?;
+    let signers = signers(&proof, keys, &[timestamp.as_bytes(), token.as_bytes()])?;
     // Last, so that "stale" is said of Mailgun's own requests only.
     check_fresh(signed_at, now, WINDOW)?;
-    let token = Sha256::new().chain_update(key.id()).chain_update(token).finalize().into();
-    let guard = ReplayGuard { token, digest: identity::digest(&body) };
-    Ok(Verified::new(request, signed_at).guarded(guard, body))
+    let digest = match &body {
+        Some(body) => identity::digest(body),
+        None => Sha256::new().chain_update(b"raw").chain_update(&request.body).finalize().into(),
+    };
+    let token = |key: &Key| Sha256::new().chain_update(key.id()).chain_update(token).finalize().into();
+    let guards = signers.into_iter().map(|key| ReplayGuard { token: token(key), digest }).collect();
+    Ok(Verified::new(request, signed_at).guarded(guards, body))
 }
 
-/// The key that made either signature: the account's own, or for a subaccount the parent's.
-fn signer<'a>(proof: &Value, keys: &'a Keys, parts: &[&[u8]]) -> Result<&'a Key, VerifyError> {
-    let own = ("signature", "signature.signature", keys.of(SIGNING_KEYS));
-    let parent = ("parent-signature", "signature.parent-signature", keys.of(PARENT_SIGNING_KEYS));
-    let mut error = None;
-    for (field, path, keys) in [own, parent] {
-        if keys.is_empty() {
-            continue;
-        }
-        match signature(&proof[field], path) {
-            Ok(signature) => match keys.iter().find(|key| key.made(&signature, parts)) {
-                Some(key) => return Ok(key),
-                // One that could be checked decides what is said, for it alone may come right in a retry.
-                None => error = Some(VerifyError::Mismatch),
-            },
-            Err(bad) => error = error.or(Some(bad)),
+/// `signature` of a body that cannot be decoded as a whole: such a body is kept too, if it is Mailgun's.
+fn proof_alone(body: &[u8]) -> Option<Value> {
+    let body = String::from_utf8_lossy(body);
+    let body: BTreeMap<String, &RawValue> = serde_json::from_str(&body).ok()?;
+    body.get("signature").map_or(Some(Value::Null), |proof| fields::value(proof.get()))
+}
+
+/// The keys that made the signatures of this request, once it is proven by the account's own or, for a subaccount, by the
+/// parent's. All of them, whichever field it stands in: each signature could be sent again without the other, or in its
+/// place.
+fn signers<'a>(proof: &Value, keys: &'a Keys, parts: &[&[u8]]) -> Result<Vec<&'a Key>, VerifyError> {
+    let own = (signature(&proof["signature"], "signature.signature"), keys.of(SIGNING_KEYS));
+    let parent_signature = signature(&proof["parent-signature"], "signature.parent-signature");
+    let parent = (parent_signature, keys.of(PARENT_SIGNING_KEYS));
+    let (mut is_proven, mut error) = (false, None);
+    for (signature, keys) in [&own, &parent] {
+        match signature {
+            _ if keys.is_empty() => {}
+            Ok(signature) if keys.iter().any(|key| key.made(signature, parts)) => is_proven = true,
+            // One that could be checked decides what is said, for it alone may come right in a retry.
+            Ok(_) => error = Some(VerifyError::Mismatch),
+            Err(bad) => error = error.or_else(|| Some(bad.clone())),
         }
     }
-    Err(error.unwrap_or(VerifyError::Mismatch))
+    if !is_proven {
+        return Err(error.unwrap_or(VerifyError::Mismatch));
+    }
+    let made_any = |key: &&Key| [&own.0, &parent.0].into_iter().flatten().any(|made| key.made(made, parts));
+    let mut signers: Vec<_> = own.1.iter().chain(parent.1).filter(made_any).collect();
+    signers.sort_unstable_by_key(|key| *key.id());
+    signers.dedup_by_key(|key| *key.id());
+    Ok(signers)
 }
 
 fn signature(value: &Value, path: &'static str) -> Result<[u8; 32], VerifyError> {

@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::event::{Campaign, Data, Kind, Origin};
-use crate::fields::{epoch, message_id, text, text_or_number, texts};
+use crate::fields::{epoch, message_id, text, text_or_number, texts, value};
 use crate::identity::Read;
 use crate::{Parsed, Request};
 
@@ -43,9 +43,7 @@ pub(super) fn parse(request: &Request) -> Vec<Parsed> {
 }
 
 fn read(request: &Request, element: &RawValue) -> Parsed {
-    let Ok(given) = serde_json::from_str::<Value>(element.get()) else {
-        return Parsed::unreadable("the element cannot be read");
-    };
+    let Some(given) = value(element.get()) else { return Parsed::unreadable("the element cannot be read") };
     let Value::Object(fields) = &given else { return Parsed::unreadable("the element is not an object") };
     let Some(sent_word) = text(&given["event"]) else { return Parsed::unreadable("`event` is not a text") };
     // SendGrid's own documentation has both `processed` and `Processed`.

@@ -131,6 +131,7 @@ fn reasons_repeat_nothing_of_the_content() {
         "`event` is not a text",
         "`type` is not a text",
         "it names neither a mail nor a recipient",
+        "the body cannot be read",
         "the body is not JSON",
         "the body is not a JSON list",
         "the element cannot be read",

@@ -1,9 +1,12 @@
 //! What is accepted as a proof, and what is not.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use waypost_providers::{Draft, KeyError, PROVIDERS, ReplayGuard, VerifyError, by_name};
+use serde_json::value::RawValue;
+use waypost_providers::{Draft, KeyError, Keys, PROVIDERS, ReplayGuard, VerifyError, by_name};
 
 use crate::cases::{Case, Source, source, sources};
 
@@ -25,13 +28,16 @@ fn with_flipped_signature(source: &Source, case: &Case) -> Case {
 }
 
 fn with_flipped_mailgun_signatures(case: &Case) -> Case {
-    let mut body: Value = serde_json::from_slice(&case.body).unwrap();
+    // Some of the bodies cannot be read as a whole.
+    let mut body = str::from_utf8(&case.body).unwrap().to_owned();
+    let given: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&body).unwrap();
+    let proof: Value = serde_json::from_str(given["signature"].get()).unwrap();
     for field in ["signature", "parent-signature"] {
-        if let Some(signature) = body["signature"][field].as_str() {
-            body["signature"][field] = flip(signature, 30).into();
+        if let Some(signature) = proof[field].as_str() {
+            body = body.replace(signature, &flip(signature, 30));
         }
     }
-    case.with_body(serde_json::to_vec(&body).unwrap())
+    case.with_body(body.into_bytes())
 }
 
 #[test]
@@ -108,7 +114,11 @@ fn svix_headers_that_prove_nothing_are_refused() {
 #[test]
 fn a_mailgun_token_is_bound_to_what_was_said_with_it() {
     let source = source("mailgun");
-    let guard = |source: &Source, case: &Case| source.verify(case).unwrap().guard().unwrap().clone();
+    let guard = |source: &Source, case: &Case| {
+        let verified = source.verify(case).unwrap();
+        let [guard] = verified.guards() else { panic!("one signature, one guard: {:?}", verified.guards()) };
+        guard.clone()
+    };
     let case = source.cases.iter().find(|case| case.name() == "mailgun/delivered.http").unwrap();
     let ReplayGuard { token, digest } = guard(&source, case);
 
@@ -123,9 +133,46 @@ fn a_mailgun_token_is_bound_to_what_was_said_with_it() {
     let forged = guard(&source, &case.with_body(forged.to_string().into_bytes()));
     assert_eq!(forged.token, token);
     assert_ne!(forged.digest, digest);
-    assert!(
-        source.good().all(|(other, verified)| other.name() == case.name() || verified.guard().unwrap().token != token)
-    );
+    assert!(source.good().all(|(other, verified)| other.name() == case.name() || verified.guards()[0].token != token));
+}
+
+/// Each signature of a captured request proves it alone, so whoever sends it with one of them and another body has to
+/// meet a token that is remembered.
+#[test]
+fn a_mailgun_token_is_bound_under_each_key_that_signed_it() {
+    let mailgun = source("mailgun");
+    let (own_key, parent_key) = ("test-signing-key-not-a-secret", "test-parent-signing-key-not-a-secret");
+    let sign = |secret: &str| {
+        let draft = Draft { body: br#"{"event-data":{}}"#, secret, now: mailgun.now, nonce: [7; 16] };
+        serde_json::from_slice::<Value>(&mailgun.provider.sign(draft).unwrap().body).unwrap()
+    };
+    let mut captured = sign(own_key);
+    captured["signature"]["parent-signature"] = sign(parent_key)["signature"]["signature"].take();
+    let tokens = |own_keys: &[&str], parent_keys: &[&str], changed: &dyn Fn(&mut Value)| {
+        let mut said = captured.clone();
+        changed(&mut said["signature"]);
+        let fields = [("signing_keys", own_keys), ("parent_signing_keys", parent_keys)];
+        let texts = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>();
+        let fields = fields.into_iter().map(|(name, keys)| (name.to_owned(), texts(keys)));
+        let keys = Keys::read(mailgun.provider, &fields.collect()).unwrap();
+        let request = mailgun.cases[0].with_body(said.to_string().into_bytes()).request(mailgun.now);
+        let verified = mailgun.provider.verify(request, &keys, mailgun.now).unwrap();
+        verified.guards().iter().map(|guard| guard.token).collect::<BTreeSet<_>>()
+    };
+    let without = |name: &'static str| move |proof: &mut Value| drop(proof.as_object_mut().unwrap().remove(name));
+    let as_sent = |_: &mut Value| {};
+    let both = tokens(&[own_key], &[parent_key], &as_sent);
+    let own = tokens(&[own_key], &[parent_key], &without("parent-signature"));
+    let parent = tokens(&[own_key], &[parent_key], &without("signature"));
+    assert_eq!((both.len(), own.len(), parent.len()), (2, 1, 1));
+    assert_eq!(both, own.union(&parent).copied().collect());
+
+    // Both accounts send to one source: each key is an account's own, and a parent's signature can be told as one's own.
+    let as_own = |proof: &mut Value| proof["signature"] = proof["parent-signature"].take();
+    assert_eq!(tokens(&[own_key, parent_key], &[], &as_sent), both);
+    assert_eq!(tokens(&[own_key, parent_key], &[], &as_own), parent);
+    // One key under two names is one.
+    assert_eq!(tokens(&[own_key], &[own_key], &as_sent), own);
 }
 
 #[test]

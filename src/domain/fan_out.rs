@@ -27,7 +27,7 @@ pub fn plan(
     generation: Generation,
     endpoints: &[Endpoint],
 ) -> Result<Ingest, PlanError> {
-    let guard = verified.guard().cloned();
+    let guards = verified.guards().to_vec();
     let received = verified.request();
     let request = Request {
         source: Arc::clone(&received.source),
@@ -46,7 +46,7 @@ pub fn plan(
             Parsed::Unreadable { .. } => raw.unreadable += 1,
         }
     }
-    Ok(Ingest { guard, raw, generation, units })
+    Ok(Ingest { guards, raw, generation, units })
 }
 
 fn unit(found: &Found, raw: &RawRequest, endpoints: &[Endpoint]) -> Result<Unit, PlanError> {

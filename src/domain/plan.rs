@@ -17,8 +17,9 @@ pub struct Generation(pub u64);
 /// One verified request and all that follows from it.
 #[derive(Clone, Debug)]
 pub struct Ingest {
-    /// The token to remember first, where the signature does not cover the body (Mailgun).
-    pub guard: Option<ReplayGuard>,
+    /// What to remember first, where the signature does not cover the body (Mailgun): the token, with each key that it is
+    /// signed with.
+    pub guards: Vec<ReplayGuard>,
     /// What was received.
     pub raw: RawRequest,
     /// The endpoint set that the deliveries were planned with.

@@ -90,8 +90,8 @@ async fn a_token_is_forgotten_after_its_lifetime() {
     let (dir, clock) = (tempfile::tempdir().unwrap(), TestClock::new());
     let store = open(&dir, clock.clone());
     let plan = |digest| {
-        let guard = Some(ReplayGuard { token: [1; 32], digest: [digest; 32] });
-        waypost::domain::plan::Ingest { guard, ..ingest(Generation(0), vec![]) }
+        let guards = vec![ReplayGuard { token: [1; 32], digest: [digest; 32] }];
+        waypost::domain::plan::Ingest { guards, ..ingest(Generation(0), vec![]) }
     };
     store.ingest(plan(1)).await.unwrap();
     assert_eq!(store.ingest(plan(2)).await.unwrap(), Ingested::Forged);

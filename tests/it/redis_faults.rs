@@ -257,7 +257,7 @@ async fn everything_about_an_event_expires() {
     let server = Server::start().await;
     let store = server.store().await;
     let planned = Ingest {
-        guard: Some(ReplayGuard { token: [1; 32], digest: [1; 32] }),
+        guards: vec![ReplayGuard { token: [1; 32], digest: [1; 32] }],
         ..ingest_of(&b"x".repeat(90_000), vec![unit_of("a", "m", &[("wh_1", Class::High, true)])])
     };
     store.ingest(planned).await.unwrap();

@@ -29,7 +29,7 @@ async fn a_token_may_be_used_again_with_the_same_content_only() {
     let server = Server::start().await;
     let store = server.store().await;
     let guarded = |digest, name: &str| Ingest {
-        guard: Some(ReplayGuard { token: [1; 32], digest: [digest; 32] }),
+        guards: vec![ReplayGuard { token: [1; 32], digest: [digest; 32] }],
         ..ingest_of(name.as_bytes(), vec![unit(name, "m", "wh_1")])
     };
     assert_eq!(store.ingest(guarded(1, "a")).await.unwrap(), stored(1, 0));

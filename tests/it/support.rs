@@ -91,7 +91,7 @@ pub(crate) fn unit(source: &str, identity: &str, mail: &str, class: Class, endpo
 pub(crate) fn ingest(generation: Generation, units: Vec<Unit>) -> Ingest {
     let ids: Vec<&str> = units.iter().map(|unit| unit.id.as_str()).collect();
     let raw = request("resend", &ids.join(","));
-    Ingest { guard: None, raw, generation, units }
+    Ingest { guards: Vec::new(), raw, generation, units }
 }
 
 pub(crate) fn endpoint(id: &str) -> Endpoint {

@@ -56,23 +56,23 @@ impl Core {
     }
 
     pub(super) fn ingest(&mut self, txn: &mut Txn<'_>, ingest: Ingest, now: u64) -> Result<Ingested> {
-        let mut token = None;
-        if let Some(guard) = &ingest.guard {
-            let expires = after(now, self.lifetimes.tokens);
+        let mut new_guards = Vec::new();
+        for guard in &ingest.guards {
             match txn.get(Space::Tokens, &guard.token)? {
                 Some(known) if is_alive(&known, now)? => {
                     if known[8..] != guard.digest {
                         return Ok(Ingested::Forged);
                     }
                 }
-                _ => token = Some((guard, expires)),
+                _ => new_guards.push(guard),
             }
         }
         if ingest.generation != self.generation {
             return Ok(Ingested::Stale);
         }
         txn.synced = true;
-        if let Some((guard, expires)) = token {
+        let expires = after(now, self.lifetimes.tokens);
+        for guard in new_guards {
             txn.put(Space::Tokens, &guard.token, [&expires.to_be_bytes()[..], &guard.digest].concat());
             txn.put(Space::Expiry, &expiry_key(expires, Expiring::Token, &guard.token), Slice::default());
         }

@@ -143,7 +143,7 @@ fn many(events: u32) -> Ingest {
     let (source, received_at) = ("resend".into(), Timestamp::UNIX_EPOCH);
     let request = Request { source, received_at, headers: [("a", "b")].into_iter().collect(), body: "{}".into() };
     let raw = RawRequest { id: RequestId::of("resend", b"{}"), request, unmapped: 0, unreadable: 0 };
-    Ingest { guard: None, raw, generation: Generation(0), units: (0..events).map(unit).collect() }
+    Ingest { guards: Vec::new(), raw, generation: Generation(0), units: (0..events).map(unit).collect() }
 }
 
 /// Twelve steps' worth: at one step a second it would take longer than the test waits.

@@ -1,11 +1,11 @@
 //! From a plan to what is stored: the token, the raw request, then each event.
 
-use redis::Cmd;
+use redis::{Cmd, Pipeline};
 use waypost_providers::ReplayGuard;
 
 use super::gather::{Shape, run_gathered};
 use super::keys::{Partition, letter};
-use super::link::{Call, Link};
+use super::link::{Call, Link, read};
 use super::rows::seconds;
 use super::{RedisStore, raw, scripts};
 use crate::crash;
@@ -17,8 +17,8 @@ use crate::store::{Ingested, Result};
 pub(super) type Planned = (Generation, Unit);
 
 pub(super) async fn ingest(store: &RedisStore, ingest: Ingest) -> Result<Ingested> {
-    if let Some(guard) = &ingest.guard {
-        if !remember(store, guard).await? {
+    if !ingest.guards.is_empty() {
+        if !remember(store, &ingest.guards).await? {
             return Ok(Ingested::Forged);
         }
         crash::point("token.remembered");
@@ -46,14 +46,37 @@ pub(super) async fn ingest(store: &RedisStore, ingest: Ingest) -> Result<Ingeste
     }
 }
 
-/// Whether the token is new, or was used with the same content.
-async fn remember(store: &RedisStore, guard: &ReplayGuard) -> Result<bool> {
-    let partition = Partition::of_bytes(&guard.token);
-    let mut set = Cmd::new();
-    set.arg("SET").arg(partition.key(&format!("t:{}", hex::encode(guard.token)))).arg(&guard.digest[..]);
-    set.arg("NX").arg("GET").arg("EX").arg(seconds(store.lifetimes.tokens));
-    let known: Option<Vec<u8>> = store.link.send(set).await?;
-    Ok(known.is_none_or(|digest| digest == guard.digest))
+/// Whether the token is new, or was used with the same content, under each of its keys. They may live in several
+/// partitions, so of several all are looked at first: a forgery leaves none of them behind.
+async fn remember(store: &RedisStore, guards: &[ReplayGuard]) -> Result<bool> {
+    let get = |guard: &ReplayGuard| Cmd::new().arg("GET").arg(token_key(guard)).clone();
+    if guards.len() > 1 && !are_same(store, guards, get).await? {
+        return Ok(false);
+    }
+    let set = |guard: &ReplayGuard| {
+        let mut set = Cmd::new();
+        set.arg("SET").arg(token_key(guard)).arg(&guard.digest[..]);
+        set.arg("NX").arg("GET").arg("EX").arg(seconds(store.lifetimes.tokens)).clone()
+    };
+    are_same(store, guards, set).await
+}
+
+fn token_key(guard: &ReplayGuard) -> String {
+    Partition::of_bytes(&guard.token).key(&format!("t:{}", hex::encode(guard.token)))
+}
+
+/// Whether no command answers another digest than its guard's.
+async fn are_same(store: &RedisStore, guards: &[ReplayGuard], command: impl Fn(&ReplayGuard) -> Cmd) -> Result<bool> {
+    let mut pipe = Pipeline::new();
+    for guard in guards {
+        pipe.add_command(command(guard));
+    }
+    let mut is_same = true;
+    for (guard, answer) in guards.iter().zip(store.link.pipe(&pipe).await?) {
+        let known: Option<Vec<u8>> = read(answer?)?;
+        is_same &= known.is_none_or(|digest| digest == guard.digest);
+    }
+    Ok(is_same)
 }
 
 /// Commits what has gathered.

@@ -77,8 +77,8 @@ pub(crate) async fn a_stale_plan_changes_nothing(harness: &mut impl Harness) {
 pub(crate) async fn a_forged_token_stores_nothing(harness: &mut impl Harness) {
     let store = harness.store();
     let guarded = |identity, digest| {
-        let guard = Some(ReplayGuard { token: [7; 32], digest: [digest; 32] });
-        Ingest { guard, ..ingest(Generation(0), vec![one(identity)]) }
+        let guards = vec![ReplayGuard { token: [7; 32], digest: [digest; 32] }];
+        Ingest { guards, ..ingest(Generation(0), vec![one(identity)]) }
     };
     assert_eq!(store.ingest(guarded("a", 1)).await.unwrap(), NEW);
     let forged = guarded("b", 2);
@@ -87,6 +87,24 @@ pub(crate) async fn a_forged_token_stores_nothing(harness: &mut impl Harness) {
     assert!(store.event(&one("b").id).await.unwrap().is_none());
     assert!(store.request(&raw).await.unwrap().is_none());
     assert_eq!(store.ingest(guarded("a", 1)).await.unwrap(), REPEATED);
+}
+
+pub(crate) async fn a_token_is_remembered_under_each_key_that_signed_it(harness: &mut impl Harness) {
+    let store = harness.store();
+    let guarded = |identity, tokens: &[u8], digest| {
+        let guards = tokens.iter().map(|token| ReplayGuard { token: [*token; 32], digest: [digest; 32] }).collect();
+        Ingest { guards, ..ingest(Generation(0), vec![one(identity)]) }
+    };
+    assert_eq!(store.ingest(guarded("a", &[1, 2], 1)).await.unwrap(), NEW);
+    for tokens in [&[1][..], &[2], &[1, 2], &[2, 1], &[2, 3], &[3, 2], &[3, 4, 1]] {
+        assert_eq!(store.ingest(guarded("b", tokens, 2)).await.unwrap(), Ingested::Forged, "{tokens:?}");
+    }
+    for tokens in [&[1][..], &[2], &[1, 2]] {
+        assert_eq!(store.ingest(guarded("a", tokens, 1)).await.unwrap(), REPEATED, "{tokens:?}");
+    }
+    // What a forgery brought along is not remembered of it.
+    assert_eq!(store.ingest(guarded("c", &[3, 4], 3)).await.unwrap(), NEW);
+    assert_eq!(count(&*store).await, 2);
 }
 
 pub(crate) async fn the_generation_grows(harness: &mut impl Harness) {
