@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest;
 use aws_lc_rs::signature::ParsedPublicKey;
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::{SignedDuration, Timestamp};
@@ -91,23 +92,33 @@ impl Key {
         &self.id
     }
 
-    /// Whether this key made one of `signatures` over `parts` put together. However many a header lists, the body is
-    /// hashed once.
+    /// Whether this shared secret made one of `signatures` over `parts` put together, compared in constant time. However
+    /// many a header lists, the body is hashed once.
     pub(crate) fn made_any(&self, signatures: &[Vec<u8>], parts: &[&[u8]]) -> bool {
-        match &self.material {
-            Material::Hmac(secret) => mac(secret, parts)
-                .is_some_and(|mac| signatures.iter().any(|signature| mac.clone().verify_slice(signature).is_ok())),
-            Material::Ecdsa(_) => signatures.iter().any(|signature| self.made(signature, parts)),
-        }
+        let Material::Hmac(secret) = &self.material else { return false };
+        let Some(mac) = mac(secret, parts) else { return false };
+        signatures.iter().any(|signature| mac.clone().verify_slice(signature).is_ok())
     }
 
-    /// Whether this key made `signature` over `parts` put together, compared in constant time.
+    /// Whether this shared secret made `signature` over `parts` put together, compared in constant time.
     pub(crate) fn made(&self, signature: &[u8], parts: &[&[u8]]) -> bool {
-        match &self.material {
-            Material::Hmac(secret) => mac(secret, parts).is_some_and(|mac| mac.verify_slice(signature).is_ok()),
-            Material::Ecdsa(key) => key.verify_sig(&parts.concat(), signature).is_ok(),
-        }
+        let Material::Hmac(secret) = &self.material else { return false };
+        mac(secret, parts).is_some_and(|mac| mac.verify_slice(signature).is_ok())
     }
+
+    /// Whether the private half of this public key signed what has this digest. However many keys a source has, the
+    /// body is hashed once.
+    pub(crate) fn signed(&self, signature: &[u8], digest: &digest::Digest) -> bool {
+        let Material::Ecdsa(key) = &self.material else { return false };
+        key.verify_digest_sig(digest, signature).is_ok()
+    }
+}
+
+/// SHA-256 of `parts` put together, for [`Key::signed`].
+pub(crate) fn sha256(parts: &[&[u8]]) -> digest::Digest {
+    let mut context = digest::Context::new(&digest::SHA256);
+    parts.iter().for_each(|part| context.update(part));
+    context.finish()
 }
 
 impl fmt::Debug for Key {

@@ -4,7 +4,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::verify::{check_fresh, unix_seconds};
+use crate::verify::{check_fresh, sha256, unix_seconds};
 use crate::{Headers, Key, KeyError, Keys, Request, Verified, VerifyError, Window};
 
 pub(super) const PUBLIC_KEYS: &str = "public_keys";
@@ -20,8 +20,8 @@ pub(super) fn verify(request: Request, keys: &Keys, now: Timestamp) -> Result<Ve
     let timestamp = header(&request.headers, TIMESTAMP)?;
     let signature = STANDARD.decode(signature).map_err(|_| VerifyError::Malformed(SIGNATURE))?;
     let signed_at = unix_seconds(timestamp, TIMESTAMP)?;
-    let parts = [timestamp.as_bytes(), &request.body];
-    if !keys.of(PUBLIC_KEYS).iter().any(|key| key.made(&signature, &parts)) {
+    let digest = sha256(&[timestamp.as_bytes(), &request.body]);
+    if !keys.of(PUBLIC_KEYS).iter().any(|key| key.signed(&signature, &digest)) {
         return Err(VerifyError::Mismatch);
     }
     // Last, so that "stale" is said of SendGrid's own requests only.
