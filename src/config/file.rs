@@ -50,7 +50,7 @@ pub(super) struct Api {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table of `name`, `key` and `scopes`")]
 pub(super) struct ApiKey {
     pub(super) name: String,
     pub(super) key: SecretSource,

@@ -39,7 +39,7 @@ pub(super) fn read(path: Option<&Path>, env: &BTreeMap<String, String>) -> Resul
     serde_path_to_error::deserialize(sum).map_err(|error| {
         let place = error.path().to_string();
         let place = if place == "." { "config".to_owned() } else { place };
-        ConfigError::new(place, error.inner().to_string(), "config/default.toml shows every key with its default")
+        ConfigError::new(place, without_value(error.inner()), "config/default.toml shows every key with its default")
     })
 }
 
@@ -68,6 +68,19 @@ fn typed(text: &str) -> config::Value {
 
 fn unreadable(place: &str, error: &config::ConfigError) -> ConfigError {
     ConfigError::new(place, told(error), "config/default.toml shows every key with its default")
+}
+
+/// What serde says of a value of the wrong shape, without the value: a secret may stand in the wrong place.
+pub(super) fn without_value(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    // What is expected comes last, and is never the operator's text.
+    match text.rsplit_once(", expected ") {
+        Some((given, expected)) if !given.starts_with("unknown field ") => {
+            let kind = given.split(['"', '`']).next().unwrap_or_default().trim_end();
+            format!("{kind}, expected {expected}")
+        }
+        _ => text,
+    }
 }
 
 /// An error of the TOML reader without the lines that it quotes, for those may hold a secret.

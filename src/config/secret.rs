@@ -88,7 +88,7 @@ impl<'de> Visitor<'de> for SecretVisitor {
         };
         match map.next_key::<String>()? {
             None => Ok(source),
-            Some(_) => Err(A::Error::custom("more than one of `env` and `file`, expected one")),
+            Some(_) => Err(A::Error::custom("there are both `env` and `file`, or more; keep one of the two")),
         }
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use waypost_providers::{Keys, PROVIDERS, Provider};
 
 use super::ConfigError;
+use super::layers::without_value;
 use super::secret::SecretSource;
 use crate::domain::source::Source;
 
@@ -86,7 +87,7 @@ fn texts(
         let secrets: Vec<SecretSource> = serde_path_to_error::deserialize(value).map_err(|error| {
             let at = error.path().to_string();
             let place = if at == "." { place.clone() } else { format!("{place}{at}") };
-            ConfigError::new(place, error.inner().to_string(), "write a list of secrets")
+            ConfigError::new(place, without_value(error.inner()), r#"write a list, such as `[{ env = "NAME" }]`"#)
         })?;
         let resolve = |(index, secret): (usize, &SecretSource)| {
             secret.resolve(&format!("{place}[{index}]"), env).map(|secret| secret.expose().to_owned())

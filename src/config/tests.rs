@@ -86,12 +86,12 @@ fn what_is_wrong_is_named_with_its_remedy() {
     let cases = [
         ("[server]\nlisen = 1", "server.lisen: unknown field `lisen`, expected one of `listen`"),
         ("[server]\nlisten = 'here'", "server.listen: invalid socket address syntax"),
-        ("[server]\nbody_timeout_s = 'ten'", "server.body_timeout_s: invalid type: string \"ten\", expected u64"),
+        ("[server]\nbody_timeout_s = 'ten'", "server.body_timeout_s: invalid type: string, expected u64"),
         ("[server]\nbody_bytes_max = 0", "server.body_bytes_max: 0 is out of range; use 1 to 67108864"),
         ("[server\n", "waypost.toml: TOML parse error at line 1"),
         ("[server]\nbody_budget_bytes = 4194303", "server.body_budget_bytes: 4194303 is out of range; use 4194304 to"),
         ("[store]\nurl = 'mysql://x'", "store.url: names no store; write `embedded:DIRECTORY` or `redis://"),
-        ("[store]\naccept_risk = ['all']", "store.accept_risk[0]: unknown variant `all`, expected one of `eviction`"),
+        ("[store]\naccept_risk = ['all']", "store.accept_risk[0]: unknown variant, expected one of `eviction`"),
         ("[retention]\nrequests_days = 31", "retention.events_days: 30 is less than retention.requests_days"),
         ("[retention]\ntokens_hours = 24", "retention.tokens_hours: 24 is out of range; use 25 to"),
         ("[delivery]\nallow_networks = ['::1/129']", "delivery.allow_networks[0]: `::1/129` is no network; write"),
@@ -103,7 +103,10 @@ fn what_is_wrong_is_named_with_its_remedy() {
         ("[api]\nkeys = [{name='a', key={env='K'}, scopes=['read']}]", "`K` is not set; set it"),
         ("[api]\nkeys = [{name='a', key=12, scopes=['read']}]", "api.keys[0].key: a number, expected text, { env"),
         ("[api]\nkeys = [{name='a', key={file='/no/such'}, scopes=['read']}]", "`/no/such` cannot be read"),
-        ("[api]\nkeys = [{name='a', key='x', scopes=['all']}]", "api.keys[0].scopes[0]: unknown variant `all`"),
+        (
+            "[api]\nkeys = [{name='a', key='x', scopes=['all']}]",
+            "api.keys[0].scopes[0]: unknown variant, expected one of `read`",
+        ),
         ("[sources.a]", "sources.a.provider: is missing; use one of `resend`, `sendgrid`, `mailgun`"),
         ("[sources.a]\nprovider = 'ses'", "sources.a.provider: there is no provider `ses`; use one of `resend`"),
         ("[sources.a]\nprovider = 'resend'\nverify = 'none'", "sources.a.verify: there is no way \"none\"; use `sign"),
@@ -129,7 +132,7 @@ fn what_is_wrong_is_named_with_its_remedy() {
         ("headers = { 'a b' = 'b' }", "endpoints[0].headers.a b: is no header name"),
         ("headers = { a = \"b\\nc\" }", "endpoints[0].headers.a: holds a character that no header may hold"),
         ("signatures = []", "endpoints[0].signatures: is empty; name `drin`"),
-        ("signatures = ['hex']", "endpoints[0].signatures[0]: unknown variant `hex`, expected `drin` or `standard`"),
+        ("signatures = ['hex']", "endpoints[0].signatures[0]: unknown variant, expected `drin` or `standard`"),
         ("[[endpoints]]\nid='wh_a'\nurl='https://b'\nsecret='0123456789abcdef'", "endpoints[1].id: `wh_a` is there tw"),
         ("[[endpoints]]\nid='a/b'\nurl='https://b'", "endpoints[1].id: \"a/b\" is no id; use 1 to 64 letters"),
         ("[[endpoints]]\nid='b'\nurl='https://b'\nsecret='short'", "endpoints[1].secret: is too short; use 16"),
@@ -187,6 +190,60 @@ fn no_message_and_no_printed_settings_repeat_a_secret() {
     let settings = endpoint("[store]\nurl = 'redis://:hunter2@localhost'").unwrap();
     let printed = format!("{settings:?}");
     assert!(!printed.contains("hunter2") && !printed.contains(WHSEC), "{printed}");
+}
+
+#[test]
+fn a_secret_in_the_wrong_place_is_not_repeated() {
+    const SECRET: &str = "whsec_hunter2, expected \"`hunter2`";
+    let source = |provider: &str, key: &str| format!("[sources.a]\nprovider = '{provider}'\n{key}");
+    let text = format!("'{SECRET}'");
+    let shapes = [
+        (
+            source("resend", &format!("signing_secrets = {text}")),
+            "sources.a.signing_secrets: invalid type: string, exp",
+        ),
+        (
+            source("sendgrid", &format!("public_keys = {{ env = {text}, file = 'x' }}")),
+            "sources.a.public_keys: invalid",
+        ),
+        (source("mailgun", &format!("signing_keys = [[{text}]]")), "sources.a.signing_keys[0]: invalid type: sequence"),
+        (
+            source("mailgun", "signing_keys = 12345678901"),
+            "sources.a.signing_keys: invalid type: integer, expected a seq",
+        ),
+        (source("mailgun", "signing_keys = [1.5]"), "sources.a.signing_keys[0]: a number, expected text, { env"),
+        (format!("[api]\nkeys = [{text}]"), "api.keys[0]: invalid type: string, expected a table of `name`, `key`"),
+        (format!("[api]\nkeys = {text}"), "api.keys: invalid type: string, expected a sequence; config/default.toml"),
+        (
+            format!("[api]\nkeys = [{{name='a', key='x', scopes={text}}}]"),
+            "api.keys[0].scopes: invalid type: string, exp",
+        ),
+        (
+            format!("[api]\nkeys = [{{name='a', key='x', scopes=[{text}]}}]"),
+            "api.keys[0].scopes[0]: unknown variant, exp",
+        ),
+        (
+            format!("[api]\nkeys = [{{name='a', key={{env={text}, file=''}}, scopes=[]}}]"),
+            "api.keys[0].key: there are both",
+        ),
+        (format!("{ENDPOINT}secrets = {text}"), "endpoints[0].secrets: invalid type: string, expected a sequence"),
+        (format!("{ENDPOINT}secret = [{text}]"), "endpoints[0].secret: invalid type: sequence, expected text, { env"),
+        (format!("{ENDPOINT}headers = {text}"), "endpoints[0].headers: invalid type: string, expected a map"),
+        (format!("{ENDPOINT}signatures = [{text}]"), "endpoints[0].signatures[0]: unknown variant, expected `drin` or"),
+        (format!("endpoints = [{text}]"), "endpoints[0]: invalid type: string, expected struct Endpoint"),
+    ];
+    for (toml, expected) in shapes {
+        let told = load(&toml, &[]).unwrap_err().to_string();
+        let told_nothing = !["hunter2", "12345678901", "1.5"].iter().any(|secret| told.contains(secret));
+        assert!(told_nothing && told.contains(expected), "{toml}\nis told as {told}\nexpected {expected}");
+    }
+    // A list without its last bracket is a text.
+    let list = format!("[{{name = 'a', key = {text}, scopes = ['read']}}");
+    let told = load("", &[("WAYPOST__API__KEYS", &list)]).unwrap_err().to_string();
+    assert!(
+        told.contains("api.keys: invalid type: string, expected a sequence") && !told.contains("hunter2"),
+        "{told}"
+    );
 }
 
 #[test]
