@@ -8,7 +8,7 @@ use crate::config::Settings;
 /// Reads the config as `serve` would, secrets included, and lists what it sets up. Changes nothing.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(super) fn run(config: &Path) -> Result<(), Failure> {
-    let settings = Settings::load(Some(config), std::env::vars())?;
+    let settings = Settings::load_here(Some(config))?;
     println!("{}: right", config.display());
     println!("  listens on {}", settings.server.listen);
     for (name, source) in &settings.sources {

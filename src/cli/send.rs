@@ -33,7 +33,7 @@ pub(super) struct Arguments {
 /// Posts one request and says what was answered. Anything but 200 is a failure.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let settings = Settings::load(Some(&arguments.config), std::env::vars())?;
+    let settings = Settings::load_here(Some(&arguments.config))?;
     let source = settings.sources.get(&arguments.source).ok_or_else(|| {
         let known: Vec<_> = settings.sources.keys().map(String::as_str).collect();
         format!("no source `{}` in {}; it has {}", arguments.source, arguments.config.display(), known.join(", "))

@@ -12,7 +12,7 @@ use crate::config::Settings;
 
 /// Runs until it is told to stop. SIGHUP reads the config again; one that does not check out changes nothing.
 pub(super) async fn run(config: Option<&Path>) -> Result<(), Failure> {
-    let settings = Settings::load(config, std::env::vars())?;
+    let settings = Settings::load_here(config)?;
     let app = App::build(&settings, Arc::new(SystemClock::new())).await?;
     tracing::info!(listen = %app.address(), sources = settings.sources.len(), "waypost serves");
     let reloader = app.reloader();
@@ -34,7 +34,7 @@ pub(super) async fn run(config: Option<&Path>) -> Result<(), Failure> {
 }
 
 async fn reload(config: Option<&Path>, reloader: &Reloader) {
-    match Settings::load(config, std::env::vars()) {
+    match Settings::load_here(config) {
         Ok(settings) => match reloader.apply(&settings).await {
             Ok(()) => tracing::info!("config reloaded"),
             Err(error) => tracing::warn!(%error, "config reloaded; its endpoints follow when the store is back"),

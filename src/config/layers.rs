@@ -1,6 +1,7 @@
 //! Puts the layers on top of one another and reads the sum.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 
 use config::builder::DefaultState;
@@ -41,6 +42,24 @@ pub(super) fn read(path: Option<&Path>, env: &BTreeMap<String, String>) -> Resul
         let place = if place == "." { "config".to_owned() } else { place };
         ConfigError::new(place, without_value(error.inner()), "config/default.toml shows every key with its default")
     })
+}
+
+/// The variables that a config can be made of. One that is not UTF-8 is somebody else's, unless its name says that it
+/// sets a key.
+pub(super) fn environment(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<BTreeMap<String, String>, ConfigError> {
+    let mut known = BTreeMap::new();
+    for (name, value) in variables {
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => drop(known.insert(name, value)),
+            (Ok(name), Err(_)) if name.starts_with(ENV_PREFIX) => {
+                return Err(ConfigError::new(name, "is not UTF-8", "set it to a text, or leave it out"));
+            }
+            _ => {}
+        }
+    }
+    Ok(known)
 }
 
 /// `WAYPOST__SECTION__KEY`: a number, `true` or `false`, a list or table in TOML, or else text.

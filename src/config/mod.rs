@@ -112,6 +112,14 @@ impl Settings {
         })
     }
 
+    /// The same with the environment of this process.
+    ///
+    /// # Errors
+    /// The first thing that is wrong; also a `WAYPOST__SECTION__KEY` that is not UTF-8.
+    pub fn load_here(path: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::load(path, layers::environment(std::env::vars_os())?.into_iter())
+    }
+
     /// The endpoints as the store keeps them: without their signing secrets.
     pub fn endpoint_settings(&self) -> BTreeMap<EndpointId, EndpointSettings> {
         self.endpoints.iter().map(|(id, entry)| (id.clone(), entry.settings.clone())).collect()

@@ -1,3 +1,5 @@
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -46,6 +48,17 @@ fn the_environment_is_over_the_file_and_the_file_over_the_defaults() {
     assert_eq!(settings.server.body_timeout_s, 10);
     assert_eq!(settings.store.accept_risk, [Risk::NoAof]);
     assert_eq!(settings.lifetimes.events, Duration::from_secs(60 * 86_400));
+}
+
+#[test]
+fn a_variable_that_is_not_utf8_is_an_error_only_if_it_is_ours() {
+    let odd = || OsString::from_vec(b"hunter2\xff".to_vec());
+    let read = |name: OsString, value| layers::environment([(name, value), ("A".into(), "b".into())].into_iter());
+    for foreign in [OsString::from("LS_COLORS"), odd()] {
+        assert_eq!(read(foreign, odd()), Ok(BTreeMap::from([("A".into(), "b".into())])));
+    }
+    let told = read("WAYPOST__STORE__URL".into(), odd()).unwrap_err().to_string();
+    assert_eq!(told, "WAYPOST__STORE__URL: is not UTF-8; set it to a text, or leave it out");
 }
 
 #[test]
