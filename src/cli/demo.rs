@@ -84,7 +84,7 @@ impl Drop for Directory {
 /// Accepts everything but the first bounce, which it refuses twice.
 fn refusing_one(unlucky: Arc<Mutex<Option<(String, u32)>>>) -> receiver::Answer {
     Arc::new(move |received| {
-        if !received.body.windows(13).any(|window| window == b"email.bounced") {
+        if received.verdict.is_err() || !received.body.windows(13).any(|window| window == b"email.bounced") {
             return 200;
         }
         let mut unlucky = unlucky.lock().unwrap_or_else(PoisonError::into_inner);

@@ -19,12 +19,14 @@ pub(super) struct Arguments {
     secret: String,
 }
 
-/// Prints each delivery as it comes, until it is stopped. A delivery whose signature does not hold is answered 401.
+/// Prints each delivery as it comes, until it is stopped. One that is not proven is answered 401, and printed with the
+/// reason.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let secret = Secret::parse(&arguments.secret).map_err(|error| format!("--secret: {error}"))?;
     let print: receiver::Answer = Arc::new(|received| {
-        println!("{} attempt {} {}", received.id, received.attempt, String::from_utf8_lossy(&received.body));
+        let refused = received.verdict.map(|()| String::new()).unwrap_or_else(|why| format!("refused, {why}: "));
+        println!("{} attempt {} {refused}{}", received.id, received.attempt, String::from_utf8_lossy(&received.body));
         200
     });
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port));

@@ -3,6 +3,7 @@
 
 mod client;
 mod clocks;
+mod commands;
 mod contract;
 mod crash;
 mod crash_points;
