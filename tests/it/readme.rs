@@ -1,7 +1,14 @@
 //! The README's commands exist and do what it says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Output};
+
+use jiff::Timestamp;
+use serde_json::Value;
+use waypost::domain::fan_out;
+use waypost::domain::plan::{Generation, StoredEvent};
+use waypost::outbound::drin;
+use waypost_providers::{Draft, Keys, Request, by_name};
 
 use crate::tidy::root;
 
@@ -105,6 +112,28 @@ fn its_test_command_is_there() {
     for wanted in ["cargo run --release -- demo", "tests/all", "tests/all --whole"] {
         assert!(lines.iter().any(|line| line == wanted), "the README does not show `{wanted}`");
     }
+}
+
+/// The body that a recorded event becomes.
+#[test]
+fn the_event_it_shows_is_a_true_one() {
+    let recorded = std::fs::read(root().join("fixtures/mailgun/delivered.http")).unwrap();
+    let head_len = recorded.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+    let provider = by_name("mailgun").unwrap();
+    let (secret, now) = ("any key", Timestamp::UNIX_EPOCH);
+    let signed = provider.sign(Draft { body: &recorded[head_len..], secret, now, nonce: [0; 16] }).unwrap();
+    let keys = BTreeMap::from([("signing_keys".to_owned(), vec![secret.to_owned()])]);
+    let keys = Keys::read(provider, &keys).unwrap();
+    let request = Request { source: "mailgun".into(), received_at: now, headers: signed.headers, body: signed.body };
+    let verified = provider.verify(request, &keys, now).unwrap();
+    let plan = fan_out::plan(&verified, &provider.parse(&verified), Generation(0), &[]).unwrap();
+    let event: StoredEvent = serde_json::from_slice(&plan.units[0].json).unwrap();
+    let body: Value = serde_json::from_slice(&drin::render(&event).unwrap()).unwrap();
+
+    let text = readme();
+    let shown = text.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let shown: Value = serde_json::from_str(shown).unwrap();
+    assert_eq!(shown, body, "the README's event is not\n{body:#}");
 }
 
 #[test]
