@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ use waypost::domain::target::Networks;
 use waypost_providers::{Draft, Signed, by_name};
 
 use crate::signal::signal;
-use crate::wire;
+use crate::{port, wire};
 
 const SECRET: &str = "whsec_dGVzdCBrZXkgb2YgdGhlIGZpeHR1cmVzOiBub3QgYSBzZWNyZXQ=";
 const MAILGUN_KEY: &str = "test-signing-key-not-a-secret";
@@ -98,7 +98,7 @@ impl Gateway {
 
     fn unconfigured(store: &str) -> Self {
         let dir = TempDir::new().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = port::free();
         let data = format!("embedded:{}", dir.path().join("data").display());
         let store = if store == "embedded" { data } else { store.to_owned() };
         Self { dir, port, store, server: String::new(), process: None }

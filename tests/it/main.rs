@@ -15,6 +15,7 @@ mod inbound;
 mod interop;
 mod ledger;
 mod outage;
+mod port;
 mod readme;
 mod redis_contract;
 mod redis_faults;

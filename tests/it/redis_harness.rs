@@ -1,6 +1,5 @@
 //! A Redis server of the test's own, on a free port of the loopback, killed when dropped.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use waypost::domain::retention::Lifetimes;
 use waypost::domain::risk::Risk;
 use waypost::store::redis::RedisStore;
 
+use crate::port;
 use crate::signal::signal;
 
 /// One server.
@@ -34,7 +34,7 @@ impl Server {
 
     /// One that is yet to be started.
     pub(crate) fn stopped(policy: &'static str, aof: &'static str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = port::free();
         Self { process: None, port, dir: TempDir::new().unwrap(), policy, aof }
     }
 
