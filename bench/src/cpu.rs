@@ -1,0 +1,26 @@
+//! What a process has used: CPU, memory.
+
+use nix::sys::time::TimeValLike;
+use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
+
+use crate::Failure;
+
+/// CPU nanoseconds that a process has used so far, ended threads included.
+pub(crate) fn of(pid: u32) -> Result<u64, Failure> {
+    let clock = clock_getcpuclockid(Pid::from_raw(pid.cast_signed()))?;
+    Ok(clock_gettime(clock)?.num_nanoseconds().unsigned_abs())
+}
+
+/// CPU nanoseconds of this process.
+pub(crate) fn own() -> u64 {
+    crate::clock::nanos(ClockId::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+/// A figure of `/proc/PID/status`, in bytes: `VmHWM` is the peak, `VmRSS` what is held now.
+pub(crate) fn memory(pid: u32, field: &str) -> Result<u64, Failure> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let kib: u64 = line.and_then(|rest| rest.split_whitespace().next()).ok_or("no such figure")?.parse()?;
+    Ok(kib * 1024)
+}

@@ -1,0 +1,50 @@
+//! Measures the gateway: real processes, real signatures, real sockets, CPU by process.
+//!
+//! The program plays every part but the gateway's and Redis's: it starts itself again as the generator, the receiver and
+//! the floors, so that what each costs can be told apart.
+
+mod args;
+mod bed;
+mod clock;
+mod cpu;
+mod gateway;
+mod generator;
+mod load;
+mod process;
+mod receiver;
+mod redis;
+mod report;
+mod scenarios;
+mod table;
+
+use std::process::ExitCode;
+
+use args::{Arguments, Task};
+use clap::Parser;
+
+/// What ends a run badly, in words for the person who started it.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tell(&format!("bench: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<(), Failure> {
+    match task {
+        Task::Run { scenario, options } => scenarios::main(scenario, &options),
+        Task::Generate => generator::main(),
+        Task::Receive { endpoints } => receiver::main(endpoints),
+    }
+}
+
+/// Says how far it is, to the person who waits.
+#[expect(clippy::print_stderr, reason = "the one place that speaks to the person who waits")]
+fn tell(line: &str) {
+    eprintln!("{line}");
+}

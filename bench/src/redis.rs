@@ -1,0 +1,78 @@
+//! A Redis server of the run's own.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::Failure;
+use crate::gateway::free_address;
+use crate::process::Process;
+
+/// One server; it is gone when this is dropped.
+pub(crate) struct Redis {
+    pub(crate) process: Process,
+    address: SocketAddr,
+}
+
+impl Redis {
+    /// Starts one with an append-only file that is synced `always` or `everysec`.
+    pub(crate) fn start(dir: &Path, fsync: &str, cpus: &[usize]) -> Result<Self, Failure> {
+        let address = free_address()?;
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &address.port().to_string(), "--bind", "127.0.0.1", "--save", ""]);
+        command.args(["--appendonly", "yes", "--appendfsync", fsync, "--maxmemory-policy", "noeviction", "--dir"]);
+        command.arg(dir).stdin(Stdio::null()).stdout(Stdio::null());
+        let process = Process::start("redis-server", &mut command, cpus)?;
+        let redis = Self { process, address };
+        for _ in 0..500 {
+            if redis.ask("PING").is_ok() {
+                return Ok(redis);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Err("redis-server does not come up".into())
+    }
+
+    /// Its URL for the gateway.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://{}/", self.address)
+    }
+
+    /// Bytes that its data takes.
+    pub(crate) fn used_memory(&self) -> Result<u64, Failure> {
+        let info = self.ask("INFO memory")?;
+        let line = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
+        Ok(line.ok_or("Redis does not tell its memory")?.trim().parse()?)
+    }
+
+    /// One command whose answer is a number, a line or a text.
+    pub(crate) fn ask(&self, command: &str) -> Result<String, Failure> {
+        let mut stream = BufReader::new(TcpStream::connect(self.address)?);
+        stream.get_mut().write_all(format!("{command}\r\n").as_bytes())?;
+        read(&mut stream)
+    }
+}
+
+/// Reads an answer; a list as its parts, line by line.
+pub(crate) fn read(stream: &mut BufReader<TcpStream>) -> Result<String, Failure> {
+    let mut line = String::new();
+    stream.read_line(&mut line)?;
+    let rest = line.get(1..).unwrap_or_default().trim_end();
+    match line.as_bytes().first() {
+        Some(b'+' | b':') => Ok(rest.to_owned()),
+        Some(b'$') if rest == "-1" => Ok(String::new()),
+        Some(b'$') => {
+            let mut bytes = vec![0; rest.parse::<usize>()? + 2];
+            stream.read_exact(&mut bytes)?;
+            bytes.truncate(bytes.len() - 2);
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        }
+        Some(b'*') => {
+            let parts = (0..rest.parse::<usize>()?).map(|_| read(stream));
+            Ok(parts.collect::<Result<Vec<_>, _>>()?.join("\n"))
+        }
+        _ => Err(format!("Redis answers {rest:?}").into()),
+    }
+}
