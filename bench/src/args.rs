@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -27,6 +28,43 @@ pub(crate) enum Task {
         #[command(flatten)]
         options: Options,
     },
+    /// Measure what nothing can be faster than: a bare handler, a bare client, a bare commit.
+    Floors {
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Run the short set, and print it beside the committed figures and the targets.
+    Table {
+        /// Makes what is measured the committed figures.
+        #[arg(long)]
+        bless: bool,
+        /// Takes what `--json` has written instead of running; may be given several times, to add a peer's figures.
+        #[arg(long, value_name = "FILE")]
+        from: Vec<PathBuf>,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Drive another server with the same bytes, to have its figures beside ours. Only the accepting is measured.
+    Peer {
+        /// What it is called in the report.
+        name: String,
+        /// Where it listens, such as `127.0.0.1:8071`.
+        target: SocketAddr,
+        /// The path of the requests, before the name of the source.
+        #[arg(long, default_value = "/in")]
+        path: String,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Draw what `--json` has written, or the committed figures.
+    Chart {
+        /// The JSON.
+        #[arg(default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/baseline.json"))]
+        json: PathBuf,
+        /// The picture.
+        #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/performance.svg"))]
+        svg: PathBuf,
+    },
     /// The generator's part; the program starts it by itself.
     #[command(hide = true)]
     Generate,
@@ -36,6 +74,25 @@ pub(crate) enum Task {
         /// How many endpoints it stands for.
         endpoints: usize,
     },
+    /// The bare handler; the program starts it by itself.
+    #[command(hide = true)]
+    FloorServer,
+    /// The bare client; the program starts it by itself.
+    #[command(hide = true)]
+    FloorClient {
+        /// Where the receiver is.
+        port: u16,
+        /// For how long.
+        seconds: f64,
+    },
+    /// The bare commit; the program starts it by itself.
+    #[command(hide = true)]
+    FloorCommit {
+        /// Where.
+        dir: PathBuf,
+        /// For how long.
+        seconds: f64,
+    },
 }
 
 /// A run that is worth a name.
@@ -43,6 +100,24 @@ pub(crate) enum Task {
 pub(crate) enum Scenario {
     /// Everything answers at once. With `--endpoints 0`, only the accepting is measured.
     Healthy,
+    /// Every endpoint takes 200 ms to answer.
+    Slow,
+    /// One endpoint of ten is dead: it hangs, then it refuses connections.
+    Dead,
+    /// One answer of five is a 500.
+    Errors,
+    /// Endpoints answer nothing until `--count` events are in; then they do.
+    Backlog,
+    /// Twice what it can take.
+    Overload,
+    /// Ten thousand endpoints, and nothing to do.
+    Idle,
+    /// The cost of an event while the store grows.
+    Flat,
+    /// What an event and a pending delivery take in Redis.
+    Memory,
+    /// Half of what it can take.
+    Half,
 }
 
 /// A store to measure on.
@@ -74,12 +149,18 @@ pub(crate) struct Options {
     /// The store.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) store: StoreKind,
-    /// What is posted: resend, sendgrid-N (batches of N), mailgun or mixed.
-    #[arg(long, default_value = "resend", value_parser = load)]
-    pub(crate) load: Load,
+    /// What is posted: resend, sendgrid-N (batches of N), mailgun or mixed. By default what the scenario is meant for.
+    #[arg(long, value_parser = load)]
+    pub(crate) load: Option<Load>,
     /// How many endpoints get every event.
     #[arg(long, default_value_t = 1)]
     pub(crate) endpoints: usize,
+    /// How many events: the backlog, or what the memory is measured with.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub(crate) count: u64,
+    /// Measure up to 10 million events (2 million on Redis) where the store grows.
+    #[arg(long)]
+    pub(crate) whole: bool,
     /// Seconds that are measured.
     #[arg(long, default_value_t = 10.0)]
     pub(crate) duration: f64,
@@ -113,7 +194,8 @@ pub(crate) struct Options {
     /// Writes what was measured as JSON, too.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// Records the gateway with `perf record -g` while it is measured.
+    /// Records the gateway with `perf record -g` while it is measured. Callers are told right if the gateway (see
+    /// `--gateway`) was built with RUSTFLAGS="-C force-frame-pointers=yes".
     #[arg(long, value_name = "FILE")]
     pub(crate) perf: Option<PathBuf>,
 }

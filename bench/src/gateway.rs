@@ -1,6 +1,7 @@
 //! The gateway under test: built, configured, started, waited for.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{Read, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,9 @@ use crate::{Failure, clock};
 
 /// How long a gateway may take to be ready.
 const READY_WITHIN_NS: u64 = 60_000_000_000;
+
+/// Where it logs, in the directory of the run.
+pub(crate) const LOG: &str = "gateway.log";
 
 /// How a gateway is set up.
 pub(crate) struct Setup<'a> {
@@ -66,12 +70,13 @@ impl Gateway {
         std::fs::write(&config, text(setup, address)?)?;
         let mut command = Command::new(setup.program);
         command.arg("serve").arg("--config").arg(&config).env("RUST_LOG", setup.log);
-        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let log = setup.dir.join(LOG);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
         let mut process = Process::start("gateway", &mut command, setup.cpus)?;
         let began = clock::now();
         while !is_ready(address) {
             if process.has_ended() || clock::now() - began > READY_WITHIN_NS {
-                return Err("the gateway does not come up; what it says is above".into());
+                return Err(format!("the gateway does not come up:\n{}", std::fs::read_to_string(log)?).into());
             }
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -55,12 +55,12 @@ impl Load {
         }
     }
 
-    /// How many events a request has on average.
-    pub(crate) fn events_per_request(self) -> f64 {
+    /// How many requests hold at least so many events.
+    pub(crate) fn requests_for(self, events: u64) -> u64 {
         match self {
-            Self::SendGrid(events) => f64::from(events),
-            Self::Mixed => 5.9,
-            Self::Resend | Self::Mailgun => 1.0,
+            Self::SendGrid(batch) => events.div_ceil(u64::from(batch)),
+            Self::Mixed => events.div_ceil(59) * 10,
+            Self::Resend | Self::Mailgun => events,
         }
     }
 }

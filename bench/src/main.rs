@@ -5,8 +5,10 @@
 
 mod args;
 mod bed;
+mod chart;
 mod clock;
 mod cpu;
+mod floors;
 mod gateway;
 mod generator;
 mod load;
@@ -15,7 +17,9 @@ mod receiver;
 mod redis;
 mod report;
 mod scenarios;
+mod summary;
 mod table;
+mod targets;
 
 use std::process::ExitCode;
 
@@ -38,6 +42,13 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<(), Failure> {
     match task {
         Task::Run { scenario, options } => scenarios::main(scenario, &options),
+        Task::Floors { options } => summary::floors(&options),
+        Task::Table { bless, from, options } => summary::main(bless, &from, &options),
+        Task::Peer { name, target, path, options } => summary::peer(&name, target, &path, &options),
+        Task::Chart { json, svg } => chart::main(&json, &svg),
+        Task::FloorServer => floors::server_main(),
+        Task::FloorClient { port, seconds } => floors::client_main(port, seconds),
+        Task::FloorCommit { dir, seconds } => floors::commit_main(&dir, seconds),
         Task::Generate => generator::main(),
         Task::Receive { endpoints } => receiver::main(endpoints),
     }

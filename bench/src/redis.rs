@@ -47,16 +47,32 @@ impl Redis {
         Ok(line.ok_or("Redis does not tell its memory")?.trim().parse()?)
     }
 
-    /// One command whose answer is a number, a line or a text.
+    /// One command on a connection of its own.
     pub(crate) fn ask(&self, command: &str) -> Result<String, Failure> {
-        let mut stream = BufReader::new(TcpStream::connect(self.address)?);
-        stream.get_mut().write_all(format!("{command}\r\n").as_bytes())?;
-        read(&mut stream)
+        self.session()?.ask(command)
+    }
+
+    /// A connection for several commands.
+    pub(crate) fn session(&self) -> Result<Session, Failure> {
+        let stream = TcpStream::connect(self.address)?;
+        stream.set_nodelay(true)?;
+        Ok(Session(BufReader::new(stream)))
+    }
+}
+
+/// A connection.
+pub(crate) struct Session(BufReader<TcpStream>);
+
+impl Session {
+    /// One command, whose words hold no blanks; a list is answered line by line.
+    pub(crate) fn ask(&mut self, command: &str) -> Result<String, Failure> {
+        self.0.get_mut().write_all(format!("{command}\r\n").as_bytes())?;
+        read(&mut self.0)
     }
 }
 
 /// Reads an answer; a list as its parts, line by line.
-pub(crate) fn read(stream: &mut BufReader<TcpStream>) -> Result<String, Failure> {
+fn read(stream: &mut BufReader<TcpStream>) -> Result<String, Failure> {
     let mut line = String::new();
     stream.read_line(&mut line)?;
     let rest = line.get(1..).unwrap_or_default().trim_end();

@@ -1,12 +1,63 @@
 //! What was measured, as values that are written and read again.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::floors::Floor;
 use crate::generator::Sent;
 use crate::generator::record::{Record, UNANSWERED};
 use crate::receiver::ledger::Counts;
+use crate::{Failure, table};
+
+/// What one call of the program has measured.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// The machine, in a line.
+    pub(crate) machine: String,
+    /// What nothing can be faster than.
+    pub(crate) floors: Vec<Floor>,
+    /// The runs.
+    pub(crate) runs: Vec<Run>,
+}
+
+impl Report {
+    /// Reads one back.
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        let text = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(serde_json::from_slice(&text)?)
+    }
+
+    /// Prints it, writes it, and fails where something was lost.
+    #[expect(clippy::print_stdout, reason = "this is the command's answer")]
+    pub(crate) fn finish(mut self, json: Option<&Path>) -> Result<(), Failure> {
+        self.machine = machine();
+        self.floors.iter().for_each(|floor| println!("{}", table::floor(floor)));
+        self.runs.iter().for_each(|run| println!("{}", table::run(run)));
+        self.write(json)?;
+        let faults: Vec<_> = self.runs.iter().flat_map(Run::faults).collect();
+        if faults.is_empty() { Ok(()) } else { Err(faults.join("; ").into()) }
+    }
+
+    /// Writes it, if it is to be written.
+    pub(crate) fn write(&self, json: Option<&Path>) -> Result<(), Failure> {
+        match json {
+            Some(path) => Ok(std::fs::write(path, serde_json::to_string_pretty(self)? + "\n")?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Processor, how many of them, and the kernel.
+pub(crate) fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let processors = read("/proc/cpuinfo");
+    let model = processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!("{cores} x {}, Linux {}", model.map_or("unknown", |(_, model)| model), kernel.trim())
+}
 
 /// One measurement.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -57,6 +108,9 @@ pub(crate) struct Run {
     pub(crate) wrong: u64,
     /// Whether the generator ran out of requests: then the load ended early, and the rates still hold.
     pub(crate) ran_out: bool,
+    /// Figures of this scenario's own, by name and unit.
+    #[serde(default)]
+    pub(crate) figures: BTreeMap<String, f64>,
 }
 
 /// How long it took, in microseconds.
@@ -112,6 +166,23 @@ impl Run {
         }
     }
 
+    /// Requests a second that were accepted.
+    pub(crate) fn accepted_requests_per_s(&self) -> f64 {
+        let requests = self.statuses.get(&200).copied().unwrap_or(0);
+        self.accepted_per_s * requests as f64 / self.accepted.max(1) as f64
+    }
+
+    /// Events a second that were accepted and delivered to every endpoint: what goes through from end to end.
+    pub(crate) fn through_per_s(&self) -> f64 {
+        let endpoints = self.delivered as f64 / self.accepted.max(1) as f64;
+        self.accepted_per_s.min(self.delivered_per_s / endpoints.max(1.0))
+    }
+
+    /// The same in requests.
+    pub(crate) fn requests_per_s_through(&self) -> f64 {
+        self.through_per_s() * self.accepted_requests_per_s() / self.accepted_per_s.max(1.0)
+    }
+
     /// CPU microseconds of a process for each accepted event.
     pub(crate) fn cpu_us_per_event(&self, process: &str) -> f64 {
         let nanos = self.cpu_ns.get(process).copied().unwrap_or(0);
@@ -131,7 +202,7 @@ impl Run {
             (self.wrong, "deliveries that were forged or none of ours"),
             (unanswered, "requests without an answer"),
             (self.failed() - unanswered, "requests answered neither 200 nor 503"),
-            (u64::from(self.accepted == 0), "run in which nothing was accepted"),
+            (u64::from(self.accepted == 0 && self.requests > 0), "run in which nothing was accepted"),
         ];
         let faults = faults.into_iter().filter(|(count, _)| *count > 0);
         faults.map(|(count, what)| format!("{}: {count} {what}", self.name)).collect()

@@ -54,7 +54,7 @@ fn shown(path: &Path) -> String {
 }
 
 fn sources() -> Vec<(String, String)> {
-    ["src", "providers", "tests"].into_iter().flat_map(|folder| files(folder, &["rs", "lua"])).collect()
+    ["src", "providers", "tests", "bench"].into_iter().flat_map(|folder| files(folder, &["rs", "lua"])).collect()
 }
 
 pub(crate) fn hold(wrong: &[String]) {

@@ -12,6 +12,7 @@ use crate::generator::record::{self, Record};
 use crate::generator::{Sent, Spec};
 use crate::load::Load;
 use crate::process::Process;
+use crate::receiver::Behaviour;
 use crate::receiver::ledger::Counts;
 use crate::report::{Quantiles, Run};
 use crate::{Failure, clock, cpu, tell};
@@ -38,12 +39,18 @@ pub(crate) struct Plan {
     pub(crate) connections: usize,
     /// Requests a second, in an open loop.
     pub(crate) rate: Option<f64>,
-    /// Whether everything is to be delivered before the measurement ends.
-    pub(crate) drains: bool,
+    /// Whether endpoints answer nothing until all is posted; what follows is measured by itself, too.
+    pub(crate) holds: bool,
 }
 
 /// CPU nanoseconds by process, and when.
 struct Used(BTreeMap<&'static str, u64>);
+
+impl Used {
+    fn since(&self, before: &Self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.0.iter().map(|(process, nanos)| (*process, nanos - before.0.get(process).copied().unwrap_or(0)))
+    }
+}
 
 impl Bed {
     /// Posts and measures.
@@ -51,6 +58,10 @@ impl Bed {
         let spec = self.spec(plan);
         let mut generator = Process::own("generator", &["generate"], self.options.cpus("generator"))?;
         generator.ask(&serde_json::to_string(&spec)?)?;
+        if plan.holds {
+            self.behave(Behaviour { holds: true, ..Behaviour::default() })?;
+        }
+        let lines = self.log_lines()?;
         let (counts, bytes, used) = (self.counts()?, self.store_bytes()?, self.used()?);
         let perf = self.options.perf.as_deref().filter(|_| plan.name != "warmup");
         let perf = perf.map(|file| record_perf(self.gateway.process.id(), file)).transpose()?;
@@ -61,10 +72,11 @@ impl Bed {
         let accepted: u64 =
             records.iter().filter(|record| record.status == 200).map(|record| u64::from(record.events)).sum();
         let wanted = accepted * self.live() as u64;
-        let mut joined = Joined::default();
-        if plan.drains {
-            joined = self.drained(&plan.name, counts, wanted, &records)?;
+        let (released, used_filling, stored) = (clock::now(), self.used()?, self.store_bytes()?);
+        if plan.holds {
+            self.behave(Behaviour::default())?;
         }
+        let joined = self.drained(&plan.name, counts, wanted, &records)?;
         let used_after = self.used()?;
         if let Some(perf) = perf {
             stop_perf(perf)?;
@@ -74,16 +86,28 @@ impl Bed {
         run.store = self.options.store.name().into();
         run.load = plan.load.to_string();
         (run.endpoints, run.connections, run.rate) = (self.live.len(), plan.connections, plan.rate);
+        run.ran_out &= plan.requests.is_none();
         run.count(counts, self.counts()?);
         run.end_to_end = Quantiles::of(joined.latencies);
         run.losses = joined.losses;
         run.deliver_until(joined.last, &sent);
-        for (process, after) in used_after.0 {
-            run.cpu_ns.insert(process.into(), after - used.0.get(process).copied().unwrap_or(0));
+        for (process, after) in used_after.since(&used) {
+            run.cpu_ns.insert(process.into(), after);
+        }
+        if plan.holds && wanted > 0 {
+            run.figures.insert("drain: deliveries/s".into(), wanted as f64 / ((joined.last - released) as f64 / 1e9));
+            for (process, nanos) in used_after.since(&used_filling) {
+                run.figures
+                    .insert(format!("drain: CPU us a delivery, {process}"), nanos as f64 / 1000.0 / wanted as f64);
+            }
         }
         run.cpu_ns.insert("generator".into(), sent.cpu);
+        let lines = self.log_lines()? - lines;
+        if lines > 0 {
+            run.figures.insert("lines logged".into(), lines as f64);
+        }
         run.peak_memory = cpu::memory(self.gateway.process.id(), "VmHWM")?;
-        run.store_bytes = self.store_bytes()?.saturating_sub(bytes);
+        run.store_bytes = stored.saturating_sub(bytes);
         Ok(run)
     }
 
@@ -195,7 +219,7 @@ impl Joined {
 
 fn record_perf(pid: u32, file: &std::path::Path) -> Result<Child, Failure> {
     let mut command = Command::new("perf");
-    command.args(["record", "--quiet", "-g", "-F", "997", "-p", &pid.to_string(), "-o"]).arg(file);
+    command.args(["record", "--quiet", "--call-graph", "fp", "-F", "997", "-p", &pid.to_string(), "-o"]).arg(file);
     let perf = command.stdin(Stdio::null()).spawn().map_err(|error| format!("perf: {error}"))?;
     // It has to find the threads before they work.
     std::thread::sleep(Duration::from_millis(500));

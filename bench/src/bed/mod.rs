@@ -6,7 +6,7 @@ mod measure;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use directory::Directory;
+pub(crate) use directory::Directory;
 pub(crate) use measure::Plan;
 
 use crate::Failure;
@@ -22,7 +22,7 @@ pub(crate) struct Bed {
     pub(crate) gateway: Gateway,
     pub(crate) redis: Option<Redis>,
     receiver: Process,
-    options: Options,
+    pub(crate) options: Options,
     /// Which endpoints are expected to get everything.
     live: Vec<bool>,
     /// The number of the next event.
@@ -87,6 +87,16 @@ impl Bed {
             Some(redis) => redis.used_memory(),
             None => directory::bytes(&self.dir.path().join("data")),
         }
+    }
+
+    /// Lines that the gateway has logged.
+    fn log_lines(&self) -> Result<usize, Failure> {
+        Ok(std::fs::read(self.file(gateway::LOG))?.iter().filter(|byte| **byte == b'\n').count())
+    }
+
+    /// Whether the endpoints are expected to get what is posted from now on.
+    pub(crate) fn expects(&mut self, everything: bool) {
+        self.live.iter_mut().take(self.options.endpoints).for_each(|live| *live = everything);
     }
 
     fn live(&self) -> usize {

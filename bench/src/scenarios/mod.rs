@@ -1,23 +1,59 @@
-//! The scenarios; one file for each.
+//! The scenarios; one file for each that needs more than a few lines.
 
-mod healthy;
+mod flat;
+mod idle;
+mod memory;
+mod sick;
+mod steady;
+
+pub(crate) use steady::half;
 
 use crate::Failure;
 use crate::args::{Options, Scenario};
-use crate::report::Run;
+use crate::bed::{Bed, Plan};
+use crate::load::Load;
+use crate::report::{Report, Run};
 
 /// `bench run`: runs one, prints and writes what was measured, and fails where something was lost.
-#[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(crate) fn main(scenario: Scenario, options: &Options) -> Result<(), Failure> {
-    let runs = match scenario {
-        Scenario::Healthy => healthy::run(options)?,
-    };
-    for run in &runs {
-        println!("{}", crate::table::run(run));
+    let report = Report { runs: run(scenario, options)?, ..Report::default() };
+    report.finish(options.json.as_deref())
+}
+
+/// Runs one.
+pub(crate) fn run(scenario: Scenario, options: &Options) -> Result<Vec<Run>, Failure> {
+    match scenario {
+        Scenario::Healthy => steady::healthy(options).map(|run| vec![run]),
+        Scenario::Half => half(options, None).map(|run| vec![run]),
+        Scenario::Overload => steady::overload(options),
+        Scenario::Backlog => steady::backlog(options).map(|run| vec![run]),
+        Scenario::Slow => sick::slow(options).map(|run| vec![run]),
+        Scenario::Dead => sick::dead(options),
+        Scenario::Errors => sick::errors(options).map(|run| vec![run]),
+        Scenario::Idle => idle::run(options).map(|run| vec![run]),
+        Scenario::Flat => flat::run(options),
+        Scenario::Memory => memory::run(options).map(|run| vec![run]),
     }
-    if let Some(path) = &options.json {
-        std::fs::write(path, serde_json::to_string_pretty(&runs)?)?;
+}
+
+/// What `options` ask for.
+fn plan(name: &str, options: &Options) -> Plan {
+    Plan {
+        name: name.into(),
+        load: options.load.unwrap_or(Load::Resend),
+        seconds: options.duration,
+        requests: None,
+        connections: options.connections,
+        rate: options.rate,
+        holds: false,
     }
-    let faults: Vec<_> = runs.iter().flat_map(Run::faults).collect();
-    if faults.is_empty() { Ok(()) } else { Err(faults.join("; ").into()) }
+}
+
+/// Warms up, then measures.
+fn measure(bed: &mut Bed, plan: &Plan) -> Result<Run, Failure> {
+    let seconds = bed.options.warmup;
+    if seconds > 0.0 {
+        bed.measure(&Plan { name: "warmup".into(), seconds, ..plan.clone() })?;
+    }
+    bed.measure(plan)
 }

@@ -1,0 +1,51 @@
+//! Endpoints that are slow, dead or out of order.
+
+use std::net::TcpListener;
+
+use super::{measure, plan};
+use crate::Failure;
+use crate::args::Options;
+use crate::bed::{Bed, Plan};
+use crate::gateway::free_address;
+use crate::receiver::Behaviour;
+use crate::report::Run;
+
+/// How slow.
+const DELAY_MS: u64 = 200;
+/// Requests a second, if none are asked for: what an endpoint loses is to be seen, not what the gateway can take.
+const RATE: f64 = 500.0;
+
+/// Every endpoint takes 200 ms. As many attempts may be under way as the rate needs.
+pub(super) fn slow(options: &Options) -> Result<Run, Failure> {
+    let mut options = at_a_rate(options);
+    let in_flight = (options.rate.unwrap_or(RATE) * DELAY_MS as f64 / 1000.0 * 2.0).ceil().max(32.0);
+    options.endpoint_lines.push(format!("max_in_flight = {in_flight}"));
+    options.lines.push(format!("delivery.in_flight_max = {}", in_flight * options.endpoints.max(1) as f64));
+    let mut bed = Bed::start(&options)?;
+    bed.behave(Behaviour { delay_ms: DELAY_MS, ..Behaviour::default() })?;
+    measure(&mut bed, &plan("slow: 200 ms", &options))
+}
+
+/// Nine of ten, with the tenth hanging, then with the tenth refusing connections.
+pub(super) fn dead(options: &Options) -> Result<Vec<Run>, Failure> {
+    let options = Options { endpoints: 9, ..at_a_rate(options) };
+    // The system takes connections for it, and nobody reads them.
+    let hanging = TcpListener::bind("127.0.0.1:0")?;
+    let hangs = measure(&mut Bed::start_with(&options, &[hanging.local_addr()?])?, &plan("dead: one hangs", &options))?;
+    let refusing = free_address()?;
+    let refuses = measure(&mut Bed::start_with(&options, &[refusing])?, &plan("dead: one refuses", &options))?;
+    Ok(vec![hangs, refuses])
+}
+
+/// One answer of five is a 500, and each is tried again after a second.
+pub(super) fn errors(options: &Options) -> Result<Run, Failure> {
+    let mut options = at_a_rate(options);
+    options.endpoint_lines.push(format!("retry = {:?}", [1; 20]));
+    let mut bed = Bed::start(&options)?;
+    bed.behave(Behaviour { errors_percent: 20, ..Behaviour::default() })?;
+    bed.measure(&Plan { ..plan("errors: one of five", &options) })
+}
+
+fn at_a_rate(options: &Options) -> Options {
+    Options { rate: options.rate.or(Some(RATE)), ..options.clone() }
+}
