@@ -39,8 +39,19 @@ pub(crate) struct Plan {
     pub(crate) connections: usize,
     /// Requests a second, in an open loop.
     pub(crate) rate: Option<f64>,
-    /// Whether endpoints answer nothing until all is posted; what follows is measured by itself, too.
-    pub(crate) holds: bool,
+    /// What the endpoints do.
+    pub(crate) endpoints: Answering,
+}
+
+/// When endpoints answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answering {
+    /// As they do anyway; the measurement ends when everything is delivered.
+    AsTheyDo,
+    /// Only when everything is posted; what follows is measured by itself, too.
+    Afterwards,
+    /// Never; everything stays pending.
+    Never,
 }
 
 /// CPU nanoseconds by process, and when.
@@ -58,7 +69,7 @@ impl Bed {
         let spec = self.spec(plan);
         let mut generator = Process::own("generator", &["generate"], self.options.cpus("generator"))?;
         generator.ask(&serde_json::to_string(&spec)?)?;
-        if plan.holds {
+        if plan.endpoints != Answering::AsTheyDo {
             self.behave(Behaviour { holds: true, ..Behaviour::default() })?;
         }
         let lines = self.log_lines()?;
@@ -73,10 +84,13 @@ impl Bed {
             records.iter().filter(|record| record.status == 200).map(|record| u64::from(record.events)).sum();
         let wanted = accepted * self.live() as u64;
         let (released, used_filling, stored) = (clock::now(), self.used()?, self.store_bytes()?);
-        if plan.holds {
+        if plan.endpoints == Answering::Afterwards {
             self.behave(Behaviour::default())?;
         }
-        let joined = self.drained(&plan.name, counts, wanted, &records)?;
+        let joined = match plan.endpoints {
+            Answering::Never => Joined::default(),
+            _ => self.drained(&plan.name, counts, wanted, &records)?,
+        };
         let used_after = self.used()?;
         if let Some(perf) = perf {
             stop_perf(perf)?;
@@ -94,7 +108,7 @@ impl Bed {
         for (process, after) in used_after.since(&used) {
             run.cpu_ns.insert(process.into(), after);
         }
-        if plan.holds && wanted > 0 {
+        if plan.endpoints == Answering::Afterwards && wanted > 0 {
             run.figures.insert("drain: deliveries/s".into(), wanted as f64 / ((joined.last - released) as f64 / 1e9));
             for (process, nanos) in used_after.since(&used_filling) {
                 run.figures

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 pub(crate) use directory::Directory;
-pub(crate) use measure::Plan;
+pub(crate) use measure::{Answering, Plan};
 
 use crate::Failure;
 use crate::args::{Options, StoreKind};

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use super::plan;
 use crate::Failure;
 use crate::args::{Options, StoreKind};
-use crate::bed::{Bed, Plan};
+use crate::bed::{Answering, Bed, Plan};
 use crate::load::Load;
-use crate::redis::Redis;
 use crate::report::Run;
 
 /// Endpoints that wait, where pending deliveries are measured.
 const ENDPOINTS: usize = 10;
+/// The kind of key that holds raw requests.
+const RAW: &str = "r";
 /// Events, at most: each key is asked for its size.
 const EVENTS_MAX: u64 = 20_000;
 
@@ -27,29 +28,33 @@ pub(super) fn run(options: &Options) -> Result<Run, Failure> {
     let mut bed = Bed::start(&Options { endpoints: 0, ..options.clone() })?;
     let mut run = bed.measure(&plan)?;
     let events = run.accepted.max(1) as f64;
-    let redis = bed.redis.as_ref().ok_or("Redis is what is measured")?;
-    let (by_kind, json) = sizes(redis)?;
-    let raw = by_kind.get("r").copied().unwrap_or(0);
-    for (kind, bytes) in &by_kind {
-        run.figures.insert(format!("bytes an event in `{kind}`"), *bytes as f64 / events);
-    }
-    let without_raw = run.store_bytes.saturating_sub(raw) as f64 / events;
+    let (plain, json) = sizes(&bed)?;
+    // Buffers are no data, so keys are counted one by one.
+    let bytes: u64 = plain.iter().filter(|(kind, _)| *kind != RAW).map(|(_, bytes)| bytes).sum();
     run.figures.insert("stored JSON bytes".into(), json);
-    run.figures.insert("bytes an event".into(), without_raw);
-    run.figures.insert("times its JSON".into(), without_raw / json.max(1.0));
+    run.figures.insert("bytes an event".into(), bytes as f64 / events);
+    run.figures.insert("times its JSON".into(), bytes as f64 / events / json.max(1.0));
+    run.figures
+        .extend(plain.iter().map(|(kind, bytes)| (format!("bytes an event in `{kind}`"), *bytes as f64 / events)));
     drop(bed);
 
-    let patient = ["timeout_s = 60".to_owned()];
-    let endpoint_lines = options.endpoint_lines.iter().cloned().chain(patient).collect();
-    let mut bed = Bed::start(&Options { endpoints: ENDPOINTS, endpoint_lines, ..options })?;
-    let pending = bed.measure(&Plan { holds: true, ..plan })?;
-    let more = pending.store_bytes.saturating_sub(run.store_bytes) as f64;
-    run.figures.insert("bytes a pending delivery".into(), more / (pending.accepted.max(1) as f64 * ENDPOINTS as f64));
+    let mut bed = Bed::start(&Options { endpoints: ENDPOINTS, ..options })?;
+    let pending = bed.measure(&Plan { endpoints: Answering::Never, ..plan })?;
+    let deliveries = pending.accepted.max(1) as f64 * ENDPOINTS as f64;
+    let (held, _) = sizes(&bed)?;
+    let mut sum = 0.0;
+    for (kind, bytes) in held {
+        let more = bytes as f64 - plain.get(&kind).copied().unwrap_or(0) as f64;
+        sum += more / deliveries;
+        run.figures.insert(format!("bytes a pending delivery in `{kind}`"), more / deliveries);
+    }
+    run.figures.insert("bytes a pending delivery".into(), sum);
     Ok(run)
 }
 
 /// Bytes by kind of key, and the mean length of a stored event.
-fn sizes(redis: &Redis) -> Result<(BTreeMap<String, u64>, f64), Failure> {
+fn sizes(bed: &Bed) -> Result<(BTreeMap<String, u64>, f64), Failure> {
+    let redis = bed.redis.as_ref().ok_or("Redis is what is measured")?;
     let mut session = redis.session()?;
     let (mut by_kind, mut cursor) = (BTreeMap::<String, u64>::new(), "0".to_owned());
     let (mut lengths, mut events) = (0, 0_u64);

@@ -10,7 +10,7 @@ pub(crate) use steady::half;
 
 use crate::Failure;
 use crate::args::{Options, Scenario};
-use crate::bed::{Bed, Plan};
+use crate::bed::{Answering, Bed, Plan};
 use crate::load::Load;
 use crate::report::{Report, Run};
 
@@ -45,7 +45,7 @@ fn plan(name: &str, options: &Options) -> Plan {
         requests: None,
         connections: options.connections,
         rate: options.rate,
-        holds: false,
+        endpoints: Answering::AsTheyDo,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{measure, plan};
 use crate::Failure;
 use crate::args::Options;
-use crate::bed::{Bed, Plan};
+use crate::bed::{Answering, Bed, Plan};
 use crate::load::Load;
 use crate::report::Run;
 
@@ -51,5 +51,6 @@ pub(super) fn backlog(options: &Options) -> Result<Run, Failure> {
     let requests = Some(load.requests_for(options.count));
     let posting = plan("backlog", options);
     let connections = options.connections.min(16);
-    Bed::start(&patient)?.measure(&Plan { load, requests, connections, seconds: 3600.0, holds: true, ..posting })
+    let endpoints = Answering::Afterwards;
+    Bed::start(&patient)?.measure(&Plan { load, requests, connections, endpoints, seconds: 3600.0, ..posting })
 }
