@@ -24,3 +24,13 @@ pub(crate) fn memory(pid: u32, field: &str) -> Result<u64, Failure> {
     let kib: u64 = line.and_then(|rest| rest.split_whitespace().next()).ok_or("no such figure")?.parse()?;
     Ok(kib * 1024)
 }
+
+/// CPU nanoseconds that all processes have used or that the host has kept for itself, to some 10 ms.
+pub(crate) fn machine() -> Result<u64, Failure> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let ticks = stat.lines().next().unwrap_or_default().split_whitespace().skip(1);
+    let ticks: Vec<u64> = ticks.map(str::parse).collect::<Result<_, _>>()?;
+    // user, nice, system; then idle, iowait, irq, softirq; then steal. Interrupts serve everybody.
+    let busy = [0, 1, 2, 7].iter().filter_map(|place| ticks.get(*place)).sum::<u64>();
+    Ok(busy * 10_000_000)
+}

@@ -92,6 +92,9 @@ pub(crate) struct Run {
     pub(crate) end_to_end: Option<Quantiles>,
     /// CPU nanoseconds by process, until the last delivery.
     pub(crate) cpu_ns: BTreeMap<String, u64>,
+    /// How much of the machine went to what is no part of the run, in percent. Much of it spoils the figures.
+    #[serde(default)]
+    pub(crate) others_percent: f64,
     /// The gateway's peak, in bytes.
     pub(crate) peak_memory: u64,
     /// Bytes that the store grew by.
@@ -157,6 +160,13 @@ impl Run {
         self.refused = after.refused - before.refused;
         self.verified = after.verified - before.verified;
         self.wrong = after.forged + after.strangers - before.forged - before.strangers;
+    }
+
+    /// What the machine did meanwhile, in CPU nanoseconds.
+    pub(crate) fn count_others(&mut self, machine: u64, seconds: f64) {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+        let others = machine.saturating_sub(self.cpu_ns.values().sum()) as f64 / 1e9;
+        self.others_percent = others / (seconds * cores) * 100.0;
     }
 
     /// The rate of the deliveries, the last of which was then.

@@ -34,6 +34,7 @@ pub(crate) fn run(run: &Run) -> String {
         ("lost, twice, refused".into(), format!("{}, {}, {}", run.losses, run.duplicates, run.refused)),
         ("signatures checked, wrong".into(), format!("{}, {}", run.verified, run.wrong)),
     ]);
+    lines.push(("machine".into(), format!("{:.0} % of it went to others", run.others_percent)));
     let figures = run.figures.iter().map(|(name, value)| (name.clone(), format!("{value:.2}")));
     lines.extend(figures);
     if run.requests == 0 {
@@ -97,7 +98,7 @@ pub(crate) fn all(report: &Report, committed: &Report) -> String {
     text + &format!("\n{}\n{}\n", aligned(&runs(report, committed)), report.machine)
 }
 
-fn runs(report: &Report, committed: &Report) -> Vec<[String; 11]> {
+fn runs(report: &Report, committed: &Report) -> Vec<[String; 12]> {
     let head = [
         "run",
         "accepted/s",
@@ -110,6 +111,7 @@ fn runs(report: &Report, committed: &Report) -> Vec<[String; 11]> {
         "CPU us",
         "redis us",
         "MiB",
+        "others %",
     ];
     let mut rows = vec![head.map(str::to_owned)];
     for run in report.runs.iter().filter(|run| run.requests > 0) {
@@ -132,6 +134,7 @@ fn runs(report: &Report, committed: &Report) -> Vec<[String; 11]> {
             format!("{:.1}", run.cpu_us_per_event("gateway")),
             format!("{:.1}", run.cpu_us_per_event("redis")),
             format!("{:.0}", run.peak_memory as f64 / 1_048_576.0),
+            format!("{:.0}", run.others_percent),
         ]);
     }
     rows

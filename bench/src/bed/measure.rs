@@ -76,6 +76,7 @@ impl Bed {
         let (counts, bytes, used) = (self.counts()?, self.store_bytes()?, self.used()?);
         let perf = self.options.perf.as_deref().filter(|_| plan.name != "warmup");
         let perf = perf.map(|file| record_perf(self.gateway.process.id(), file)).transpose()?;
+        let (began, machine) = (clock::now(), cpu::machine()?);
         generator.say("go")?;
         let sent: Sent = serde_json::from_str(&self.wait(&mut generator, &plan.name)?)?;
         let records = record::read(&spec.records)?;
@@ -92,6 +93,7 @@ impl Bed {
             _ => self.drained(&plan.name, counts, wanted, &records)?,
         };
         let used_after = self.used()?;
+        let (seconds, machine) = ((clock::now() - began) as f64 / 1e9, cpu::machine()? - machine);
         if let Some(perf) = perf {
             stop_perf(perf)?;
         }
@@ -116,6 +118,7 @@ impl Bed {
             }
         }
         run.cpu_ns.insert("generator".into(), sent.cpu);
+        run.count_others(machine, seconds);
         let lines = self.log_lines()? - lines;
         if lines > 0 {
             run.figures.insert("lines logged".into(), lines as f64);
