@@ -173,6 +173,9 @@ pub(crate) struct Options {
     /// Requests a second, whatever is answered (open loop); without it, a connection posts when it is answered.
     #[arg(long)]
     pub(crate) rate: Option<f64>,
+    /// Before each measurement, wait so many seconds at most until nobody else uses the machine.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub(crate) quiet_within: u64,
     /// Where the stores and configs go; on a disk, for syncs count. By default below the target directory.
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,

@@ -1,5 +1,7 @@
 //! What a process has used: CPU, memory.
 
+use std::time::Duration;
+
 use nix::sys::time::TimeValLike;
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
@@ -10,6 +12,21 @@ use crate::Failure;
 pub(crate) fn of(pid: u32) -> Result<u64, Failure> {
     let clock = clock_getcpuclockid(Pid::from_raw(pid.cast_signed()))?;
     Ok(clock_gettime(clock)?.num_nanoseconds().unsigned_abs())
+}
+
+/// What others may use of one CPU in the second before a measurement.
+const QUIET_NS: u64 = 100_000_000;
+
+/// Waits until nobody uses the machine, but no longer than this.
+pub(crate) fn quiet(within_seconds: u64) -> Result<(), Failure> {
+    for _ in 0..within_seconds {
+        let before = machine()?;
+        std::thread::sleep(Duration::from_secs(1));
+        if machine()? - before < QUIET_NS {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// CPU nanoseconds of this process.

@@ -233,3 +233,63 @@ fn write_mailgun(body: &mut String, number: u64, seconds: i64) -> fmt::Result {
         seconds = seconds
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bytes::Bytes;
+    use memchr::memmem;
+    use waypost_providers::{Headers, Keys, Parsed, Request};
+
+    use super::*;
+
+    /// The events of a stock's request, after its signature was verified.
+    fn events(request: &[u8], source: &str) -> Vec<Parsed> {
+        let end = memmem::find(request, b"\r\n\r\n").unwrap();
+        let head = std::str::from_utf8(&request[..end]).unwrap();
+        assert!(head.starts_with(&format!("POST /in/{source} HTTP/1.1\r\n")), "{head}");
+        let headers: Headers = head.lines().skip(1).map(|line| line.split_once(": ").unwrap()).collect();
+        let body = Bytes::copy_from_slice(&request[end + 4..]);
+        let text: toml::Table = SOURCES.iter().find(|(name, _)| *name == source).unwrap().1.parse().unwrap();
+        let list = |value: &toml::Value| value.clone().try_into::<Vec<String>>().unwrap();
+        let lists = text.iter().filter(|(_, value)| value.is_array());
+        let keys: BTreeMap<_, _> = lists.map(|(name, value)| (name.clone(), list(value))).collect();
+        let provider = by_name(source).unwrap();
+        let now = crate::clock::time_of_day();
+        let request = Request { source: source.into(), received_at: now, headers, body };
+        provider.parse(&provider.verify(request, &Keys::read(provider, &keys).unwrap(), now).unwrap())
+    }
+
+    #[test]
+    fn what_is_posted_is_signed_and_each_event_is_unlike_any_other() {
+        for (load, source, batch) in [("resend", "resend", 1), ("sendgrid-3", "sendgrid", 3), ("mailgun", "mailgun", 1)]
+        {
+            let stock = Stock::make(load.parse().unwrap(), 5, 4, ("localhost", "/in")).unwrap();
+            let mut seen = Vec::new();
+            for place in 0..stock.len() {
+                let (slot, request) = stock.get(place);
+                assert_eq!((slot.first, slot.events), (5 + place as u64 * batch, batch as u32));
+                for parsed in events(request, source) {
+                    let Parsed::Event(found) = parsed else { panic!("{parsed:?}") };
+                    let number = 5 + seen.len() as u64 / 2;
+                    let told = serde_json::to_string(&found.event).unwrap();
+                    assert!(told.contains(&format!("\"to\":\"wpb-{number:016x}@customer.example\"")), "{told}");
+                    seen.extend([found.identity, found.event.data.id.unwrap()]);
+                }
+            }
+            assert_eq!(seen.len() as u64, 8 * batch);
+            seen.sort();
+            seen.dedup();
+            assert_eq!(seen.len() as u64, 8 * batch);
+        }
+    }
+
+    #[test]
+    fn loads_have_names() {
+        for name in ["resend", "sendgrid-1", "sendgrid-1000", "mailgun", "mixed"] {
+            assert_eq!(name.parse::<Load>().unwrap().to_string(), name);
+        }
+        assert!("sendgrid-0".parse::<Load>().is_err());
+    }
+}

@@ -222,3 +222,26 @@ impl Run {
 fn seconds(from: u64, to: u64) -> f64 {
     to.saturating_sub(from).max(1) as f64 / 1e9
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_of_what_was_measured() {
+        let Quantiles { p50, p90, p99, max } =
+            Quantiles::of((0..=100).rev().map(|micros| micros * 1000).collect()).unwrap();
+        assert_eq!([p50, p90, p99, max], [50.0, 90.0, 99.0, 100.0]);
+        assert!(Quantiles::of(Vec::new()).is_none());
+    }
+
+    #[test]
+    fn a_loss_is_a_fault_and_a_refusal_is_none() {
+        let statuses = BTreeMap::from([(200, 5), (503, 9)]);
+        let run = Run { requests: 14, accepted: 5, statuses, ..Run::default() };
+        assert!(run.faults().is_empty());
+        assert_eq!(Run { losses: 1, ..run.clone() }.faults().len(), 1);
+        let statuses = BTreeMap::from([(200, 5), (0, 1), (401, 2)]);
+        assert_eq!(Run { statuses, ..run }.faults().len(), 2);
+    }
+}

@@ -72,6 +72,9 @@ impl Bed {
         if plan.endpoints != Answering::AsTheyDo {
             self.behave(Behaviour { holds: true, ..Behaviour::default() })?;
         }
+        if plan.name != "warmup" {
+            cpu::quiet(self.options.quiet_within)?;
+        }
         let lines = self.log_lines()?;
         let (counts, bytes, used) = (self.counts()?, self.store_bytes()?, self.used()?);
         let perf = self.options.perf.as_deref().filter(|_| plan.name != "warmup");

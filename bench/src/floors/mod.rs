@@ -19,7 +19,7 @@ use crate::generator::{Sent, Spec};
 use crate::load::Load;
 use crate::process::Process;
 use crate::report::Run;
-use crate::{Failure, tell};
+use crate::{Failure, cpu, tell};
 
 /// Requests that are made for a floor, and used again and again.
 const STOCK: u64 = 20_000;
@@ -83,6 +83,7 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Floor>, Failure> {
 
 /// A floor that measures itself.
 fn alone(options: &Options, arguments: &[&str]) -> Result<Done, Failure> {
+    cpu::quiet(options.quiet_within)?;
     let mut process = Process::own("a floor", arguments, options.cpus("gateway"))?;
     Ok(serde_json::from_str(&process.hear()?)?)
 }
@@ -113,6 +114,7 @@ pub(crate) fn drive(
     };
     let mut generator = Process::own("generator", &["generate"], options.cpus("generator"))?;
     generator.ask(&serde_json::to_string(&spec)?)?;
+    cpu::quiet(options.quiet_within)?;
     let before = process.map_or(Ok(0), Process::cpu)?;
     let sent: Sent = serde_json::from_str(&generator.ask("go")?)?;
     let cpu = process.map_or(Ok(0), Process::cpu)? - before;

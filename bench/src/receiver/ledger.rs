@@ -95,3 +95,32 @@ fn number(body: &[u8]) -> Option<u64> {
     let digits = std::str::from_utf8(body.get(start..start + MARK_DIGITS)?).ok()?;
     u64::from_str_radix(digits, 16).ok().filter(|number| *number < NUMBER_MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger(bodies: &[&str]) -> Ledger {
+        let mut ledger = Ledger::new(1);
+        bodies.iter().for_each(|body| ledger.note(0, b"", body.as_bytes(), 7));
+        ledger
+    }
+
+    #[test]
+    fn what_comes_twice_and_what_is_not_ours_is_told_apart() {
+        let ledger = ledger(&["..wpb-000000000000000a@", "..wpb-000000000000000b@", "..wpb-000000000000000a@", "{}"]);
+        let Counts { delivered, duplicates, strangers, .. } = ledger.counts;
+        assert_eq!((delivered, duplicates, strangers), (2, 1, 1));
+        assert_eq!(ledger.times[0][9..13], [0, 7, 7, 0]);
+    }
+
+    #[test]
+    fn a_wrong_signature_is_seen() {
+        let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes()), b"12.{}");
+        let head = format!("POST / HTTP/1.1\r\nDrin-Signature: t=12,v1={}\r\n", hex::encode(mac));
+        let ledger = ledger(&[]);
+        assert_eq!(ledger.is_signed(head.as_bytes(), b"{}"), Some(true));
+        assert_eq!(ledger.is_signed(head.as_bytes(), b"[]"), Some(false));
+        assert_eq!(ledger.is_signed(b"POST / HTTP/1.1\r\n", b"{}"), None);
+    }
+}
