@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Events are many small allocations that one thread makes and another frees.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     waypost::cli::main()
 }

@@ -56,6 +56,13 @@ pub(crate) enum Task {
         #[command(flatten)]
         options: Options,
     },
+    /// Count the instructions of each pure step, beside the committed counts; fails where one is 10 % over. Needs
+    /// valgrind.
+    Counts {
+        /// Commit to the counts of this run.
+        #[arg(long)]
+        bless: bool,
+    },
     /// Draw what `--json` has written, or the committed figures.
     Chart {
         /// The JSON.
@@ -74,6 +81,9 @@ pub(crate) enum Task {
         /// How many endpoints it stands for.
         endpoints: usize,
     },
+    /// One step, to be counted; the program starts it by itself.
+    #[command(hide = true)]
+    Step { name: String, times: u32 },
     /// The bare handler; the program starts it by itself.
     #[command(hide = true)]
     FloorServer,

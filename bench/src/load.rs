@@ -1,5 +1,6 @@
 //! What is posted: requests as the providers send them, signed, each event unlike any other.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
@@ -110,7 +111,7 @@ pub(crate) struct Slot {
 impl Stock {
     /// Makes `requests` of them, with events numbered from `first`, to a host and below a path.
     pub(crate) fn make(load: Load, first: u64, requests: u64, to: (&str, &str)) -> Result<Self, Failure> {
-        let secrets = SOURCES.map(|(name, text)| secret(text).map(|secret| (name, secret)));
+        let secrets = SOURCES.map(|(name, _)| secret(name).map(|secret| (name, secret)));
         let secrets: Vec<_> = secrets.into_iter().collect::<Result<_, _>>()?;
         let now = crate::clock::time_of_day();
         let (mut stock, mut number, mut body) = (Self::default(), first, String::new());
@@ -161,9 +162,27 @@ impl Stock {
     }
 }
 
-fn secret(source: &str) -> Result<String, Failure> {
-    let source: toml::Table = source.parse()?;
-    Ok(source.get("secret").and_then(toml::Value::as_str).ok_or("no secret")?.to_owned())
+/// What signs as this source's provider.
+pub(crate) fn secret(source: &str) -> Result<String, Failure> {
+    Ok(table(source)?.get("secret").and_then(toml::Value::as_str).ok_or("no secret")?.to_owned())
+}
+
+/// The keys of this source, by their names in the config file.
+pub(crate) fn keys(source: &str) -> Result<BTreeMap<String, Vec<String>>, Failure> {
+    let lists = table(source)?.into_iter().filter(|(_, value)| value.is_array());
+    lists.map(|(name, value)| Ok((name, value.try_into()?))).collect()
+}
+
+fn table(source: &str) -> Result<toml::Table, Failure> {
+    let (_, text) = SOURCES.into_iter().find(|(name, _)| *name == source).ok_or("no such source")?;
+    Ok(text.parse()?)
+}
+
+/// One body, and whose it is.
+pub(crate) fn body(load: Load, number: u64, now: Timestamp) -> Result<(&'static str, String), Failure> {
+    let mut body = String::new();
+    let source = write_body(&mut body, load, number, now)?;
+    Ok((source, body))
 }
 
 /// Writes a body like those of `fixtures/`, with ids of its own; answers whose it is.
@@ -236,8 +255,6 @@ fn write_mailgun(body: &mut String, number: u64, seconds: i64) -> fmt::Result {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use bytes::Bytes;
     use memchr::memmem;
     use waypost_providers::{Headers, Keys, Parsed, Request};
@@ -251,10 +268,7 @@ mod tests {
         assert!(head.starts_with(&format!("POST /in/{source} HTTP/1.1\r\n")), "{head}");
         let headers: Headers = head.lines().skip(1).map(|line| line.split_once(": ").unwrap()).collect();
         let body = Bytes::copy_from_slice(&request[end + 4..]);
-        let text: toml::Table = SOURCES.iter().find(|(name, _)| *name == source).unwrap().1.parse().unwrap();
-        let list = |value: &toml::Value| value.clone().try_into::<Vec<String>>().unwrap();
-        let lists = text.iter().filter(|(_, value)| value.is_array());
-        let keys: BTreeMap<_, _> = lists.map(|(name, value)| (name.clone(), list(value))).collect();
+        let keys = keys(source).unwrap();
         let provider = by_name(source).unwrap();
         let now = crate::clock::time_of_day();
         let request = Request { source: source.into(), received_at: now, headers, body };

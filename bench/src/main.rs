@@ -7,6 +7,7 @@ mod args;
 mod bed;
 mod chart;
 mod clock;
+mod counts;
 mod cpu;
 mod floors;
 mod gateway;
@@ -17,6 +18,7 @@ mod receiver;
 mod redis;
 mod report;
 mod scenarios;
+mod steps;
 mod summary;
 mod table;
 mod targets;
@@ -45,6 +47,8 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Floors { options } => summary::floors(&options),
         Task::Table { bless, from, options } => summary::main(bless, &from, &options),
         Task::Peer { name, target, path, options } => summary::peer(&name, target, &path, &options),
+        Task::Counts { bless } => counts::main(bless),
+        Task::Step { name, times } => counts::step_main(&name, times),
         Task::Chart { json, svg } => chart::main(&json, &svg),
         Task::FloorServer => floors::server_main(),
         Task::FloorClient { port, seconds } => floors::client_main(port, seconds),
