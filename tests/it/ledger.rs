@@ -130,7 +130,6 @@ async fn embedded_loses_nothing_when_the_gateway_is_killed() {
 async fn redis_loses_nothing_when_gateway_and_server_are_killed() {
     let (target, seen) = receiver();
     let mut server = Server::start().await;
-    server.command(&["CONFIG", "SET", "appendfsync", "always"]).await;
     let mut gateway = Gateway::new(&server.url(), target);
     let Balance { lost, invented } = balance("redis, always", &mut gateway, &seen, Some(&mut server)).await;
     assert_eq!((lost, invented), (0, 0));
@@ -141,7 +140,7 @@ async fn redis_loses_nothing_when_gateway_and_server_are_killed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_that_syncs_every_second_invents_nothing() {
     let (target, seen) = receiver();
-    let mut server = Server::start().await;
+    let mut server = Server::start_syncing("everysec").await;
     let mut gateway = Gateway::new(&server.url(), target);
     let Balance { invented, .. } = balance("redis, everysec", &mut gateway, &seen, Some(&mut server)).await;
     assert_eq!(invented, 0);

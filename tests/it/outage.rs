@@ -85,7 +85,6 @@ async fn check_recovery(gateway: &Gateway, seen: &Seen, mut accepted: HashSet<St
 async fn goes_and_comes_back(outage: Outage) {
     let mut server = Server::start().await;
     // What is not synced when the server is killed is another matter.
-    server.command(&["CONFIG", "SET", "appendfsync", "always"]).await;
     let (gate, is_open) = watch::channel(false);
     let (target, seen) = gated_receiver(is_open);
     let mut gateway = Gateway::with(&server.url(), target, "", "timeout_s = 5");

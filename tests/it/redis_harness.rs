@@ -18,12 +18,22 @@ pub(crate) struct Server {
     dir: TempDir,
     policy: &'static str,
     aof: &'static str,
+    /// Its `appendfsync`. With `everysec` a sync that stalls keeps writes in the server, which its kill then loses.
+    sync: &'static str,
 }
 
 impl Server {
     /// Starts one that keeps what it is given.
     pub(crate) async fn start() -> Self {
         Self::start_with("noeviction", "yes").await
+    }
+
+    /// One that syncs as this says: `always`, as the others do, `everysec` or `no`.
+    pub(crate) async fn start_syncing(sync: &'static str) -> Self {
+        let mut server = Self::stopped("noeviction", "yes");
+        server.sync = sync;
+        server.up().await;
+        server
     }
 
     pub(crate) async fn start_with(policy: &'static str, aof: &'static str) -> Self {
@@ -35,7 +45,7 @@ impl Server {
     /// One that is yet to be started.
     pub(crate) fn stopped(policy: &'static str, aof: &'static str) -> Self {
         let port = port::free();
-        Self { process: None, port, dir: TempDir::new().unwrap(), policy, aof }
+        Self { process: None, port, dir: TempDir::new().unwrap(), policy, aof, sync: "always" }
     }
 
     /// Starts it (again), on the same port and data.
@@ -43,7 +53,7 @@ impl Server {
         let port = self.port.to_string();
         let mut command = Command::new("redis-server");
         command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", self.aof]);
-        command.args(["--appendfsync", "everysec", "--maxmemory-policy", self.policy, "--dir"]);
+        command.args(["--appendfsync", self.sync, "--maxmemory-policy", self.policy, "--dir"]);
         command.arg(self.dir.path()).stdout(Stdio::null()).stderr(Stdio::null());
         self.process = Some(command.spawn().expect("redis-server is installed"));
         for _ in 0..500 {

@@ -89,7 +89,6 @@ impl OnRedis {
     /// Each write goes to the operating system at once, where it outlives the server, and no sync of a busy disk is
     /// waited for.
     async fn connect(server: &Server) -> RedisStore {
-        server.command(&["CONFIG", "SET", "appendfsync", "no"]).await;
         server.connect(&[Risk::NoAof]).await.unwrap()
     }
 }
@@ -99,7 +98,7 @@ impl Stage for OnRedis {
     const EXACT: bool = false;
 
     async fn start() -> Self {
-        let server = Server::start().await;
+        let server = Server::start_syncing("no").await;
         let store = Self::connect(&server).await;
         Self { server, clock: SystemClock::new(), store }
     }
