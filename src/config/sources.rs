@@ -41,7 +41,7 @@ fn source(name: &str, mut keys: Map<String, Value>, env: &Env) -> Result<Source,
         let place = if field.is_empty() { place } else { format!("{place}.{field}") };
         ConfigError::new(place, error.to_string(), help(provider))
     })?;
-    Ok(Source { provider, keys })
+    Ok(Source { provider, keys: keys.into() })
 }
 
 fn provider(place: &str, value: Option<Value>) -> Result<&'static dyn Provider, ConfigError> {

@@ -1,6 +1,7 @@
 //! Sources: who may call in, and how they prove it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use waypost_providers::{Keys, Provider};
 
@@ -10,7 +11,7 @@ pub struct Source {
     /// Its provider.
     pub provider: &'static dyn Provider,
     /// The keys that its requests are verified with.
-    pub keys: Keys,
+    pub keys: Arc<Keys>,
 }
 
 impl fmt::Debug for Source {

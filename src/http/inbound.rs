@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_LENGTH, HeaderMap};
 use actix_web::web::{Data, Path, Payload};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use waypost_providers::{Headers, Parsed, Request, Verified};
 
 use super::body;
@@ -48,12 +49,12 @@ pub(super) async fn receive(
     gateway: Data<Gateway>,
     source: Path<String>,
 ) -> HttpResponse {
-    answer(&source, accept(&request, payload, &gateway, &source).await)
+    answer(&gateway, &source, accept(&request, payload, &gateway, &source).await)
 }
 
 /// `POST /api/webhooks`: the same for the source named `default`, with the same answers.
 pub(super) async fn receive_default(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) -> HttpResponse {
-    answer(DEFAULT_SOURCE, accept(&request, payload, &gateway, DEFAULT_SOURCE).await)
+    answer(&gateway, DEFAULT_SOURCE, accept(&request, payload, &gateway, DEFAULT_SOURCE).await)
 }
 
 async fn accept(request: &HttpRequest, payload: Payload, gateway: &Gateway, name: &str) -> Result<(), Problem> {
@@ -121,21 +122,34 @@ fn unknown(name: &str) -> Problem {
     if name.ends_with(MAIL_SUFFIX) { Problem::UnknownMailSource } else { Problem::UnknownSource }
 }
 
-fn answer(source: &str, result: Result<(), Problem>) -> HttpResponse {
+fn answer(gateway: &Gateway, source: &str, result: Result<(), Problem>) -> HttpResponse {
     match result {
-        Ok(()) => HttpResponse::Ok().content_type("application/json").body(r#"{"received":true}"#),
+        Ok(()) => received(),
         Err(problem) => {
-            let answer = problem.plain();
-            // A name that is no source's was chosen by the caller, so it is not repeated.
-            let source = match problem {
-                Problem::UnknownSource | Problem::UnknownMailSource => "",
-                _ => source,
-            };
-            let status = answer.status().as_u16();
-            tracing::warn!(source.name = source, http.status = status, error = %problem, "webhook refused");
-            answer
+            tell_refused(gateway, source, &problem);
+            problem.plain()
         }
     }
+}
+
+fn received() -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(r#"{"received":true}"#)
+}
+
+fn tell_refused(gateway: &Gateway, source: &str, problem: &Problem) {
+    let status = problem.status_code();
+    let more = match status {
+        // There are as many as the providers send while it lasts.
+        StatusCode::SERVICE_UNAVAILABLE => gateway.refusals.pass(gateway.clock.elapsed()),
+        _ => Some(0),
+    };
+    let Some(more) = more else { return };
+    // A name that is no source's was chosen by the caller, so it is not repeated.
+    let source = match problem {
+        Problem::UnknownSource | Problem::UnknownMailSource => "",
+        _ => source,
+    };
+    tracing::warn!(source.name = source, http.status = status.as_u16(), error = %problem, more, "webhook refused");
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {
@@ -155,15 +169,15 @@ mod tests {
 
     #[actix_web::test]
     async fn success_is_answered_to_the_letter() {
-        let answer = answer("resend", Ok(()));
+        let answer = received();
         assert_eq!(answer.status().as_u16(), 200);
         assert_eq!(to_bytes(answer.into_body()).await.unwrap(), r#"{"received":true}"#);
     }
 
     #[test]
     fn an_unknown_name_of_inbound_mail_does_not_lose_the_mail() {
-        assert_eq!(answer("x", Err(unknown("x"))).status().as_u16(), 404);
-        assert_eq!(answer("x", Err(unknown("sendgrid-inbound"))).status().as_u16(), 503);
+        assert_eq!(unknown("x").status_code(), 404);
+        assert_eq!(unknown("sendgrid-inbound").status_code(), 503);
     }
 
     #[test]

@@ -11,3 +11,4 @@ mod lists;
 pub mod problem;
 pub mod routes;
 pub mod state;
+mod throttle;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::problem::Problem;
+use super::throttle::Throttle;
 use crate::clock::Clock;
 use crate::domain::access::AccessKey;
 use crate::domain::source::Source;
@@ -41,6 +42,8 @@ pub struct Gateway {
     pub(super) limits: Limits,
     /// Bytes of bodies that may yet be held.
     pub(super) body_budget: Semaphore,
+    /// Of lines about requests that are to come again.
+    pub(super) refusals: Throttle,
     in_flight: Semaphore,
     draining: AtomicBool,
 }
@@ -56,6 +59,7 @@ impl Gateway {
             endpoints,
             limits,
             body_budget: Semaphore::new(limits.body_budget_bytes.min(Semaphore::MAX_PERMITS)),
+            refusals: Throttle::default(),
             in_flight: Semaphore::new(limits.requests_in_flight_max.min(Semaphore::MAX_PERMITS)),
             draining: AtomicBool::new(false),
         }
