@@ -96,6 +96,11 @@ pub enum EndReason {
     Deleted,
 }
 
+impl EndReason {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Exhausted, Self::Expired, Self::Gone, Self::Disabled, Self::Deleted];
+}
+
 /// Why an attempt got no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

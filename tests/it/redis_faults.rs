@@ -9,6 +9,7 @@ use waypost::config::Settings;
 use waypost::domain::delivery::{Class, EndReason, Status};
 use waypost::domain::id::{EventId, MailKey};
 use waypost::domain::plan::{Generation, Ingest};
+use waypost::domain::retention::Lifetimes;
 use waypost::domain::risk::Risk;
 use waypost::store::redis::RedisStore;
 use waypost::store::{Store, StoreError, Then};
@@ -61,17 +62,18 @@ async fn an_expired_event_is_leased_without_its_content_and_can_be_ended() {
 #[tokio::test]
 async fn an_identity_that_is_new_again_is_delivered_again_and_holds_back_nobody() {
     let server = Server::start().await;
-    let store = server.store().await;
-    let partition = MailKey::of("mail", "m").partition(16);
-    let forget = async || {
-        server.command(&["DEL", &format!("{{wp:{partition}}}:e:{}", EventId::of("main", "a"))]).await;
-        assert_eq!(put(&store, vec![unit("a", "m", "wh_1")]).await, stored(1, 0));
-    };
-    put(&store, vec![unit("a", "m", "wh_1"), unit("b", "m", "wh_1")]).await;
-    // While it is pending, and when it has ended.
-    for expected in [&["a", "b"][..], &["a"]] {
-        forget().await;
-        for name in expected {
+    let short = Duration::from_secs(2);
+    let lifetimes = Lifetimes { events: short, requests: short, tokens: short };
+    let store = server.connect_for(lifetimes, &[]).await.unwrap();
+    let both = || vec![unit("a", "m", "wh_1"), unit("b", "m", "wh_1")];
+    put(&store, both()).await;
+    // While both are pending, and when they have ended.
+    for _ in 0..2 {
+        while store.event(&EventId::of("main", "b")).await.unwrap().is_some() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(put(&store, both()).await, stored(2, 0));
+        for name in ["a", "b"] {
             let leases = take(&store, "wh_1", 10, LONG).await;
             assert!(matches!(&leases[..], [lease] if lease.event_id == EventId::of("main", name)), "{leases:?}");
             assert_eq!((leases[0].number, leases[0].event.is_some()), (1, true));
@@ -225,13 +227,13 @@ async fn what_is_broken_fails_alone() {
     put(&store, vec![unit_of("a", "m", &to)]).await;
     let [one, two] = [take(&store, "wh_1", 1, LONG).await.remove(0), take(&store, "wh_2", 1, LONG).await.remove(0)];
     let partition = one.mail.partition(16);
-    server.command(&["HSET", &format!("{{wp:{partition}}}:p:{}", one.event_id), "wh_1", "nonsense"]).await;
+    server.command(&["HSET", &format!("{{wp:{partition}}}:p:wh_1"), one.event_id.as_str(), "nonsense"]).await;
     let failed = store.finish(vec![finished(&two, true, LANDED), finished(&one, true, LANDED)]).await;
     assert!(matches!(failed, Err(StoreError::Corrupt(_))), "{failed:?}");
     let landed = store.deliveries(Status::Delivered, &page(10, None)).await.unwrap().items;
     assert_eq!((landed.len(), landed[0].attempts.len()), (1, 1));
 
-    server.command(&["SET", &format!("{{wp:{partition}}}:q:n:wh_9"), "nonsense"]).await;
+    server.command(&["SET", &format!("{{wp:{partition}}}:f:n:wh_9"), "nonsense"]).await;
     let units = vec![unit("b", "m", "wh_3"), unit("c", "m", "wh_9"), unit("d", "m", "wh_3")];
     let failed = store.ingest(ingest_of(b"{}", units)).await;
     assert!(matches!(failed, Err(StoreError::Corrupt(_))), "{failed:?}");
@@ -245,8 +247,8 @@ async fn an_unreadable_row_does_not_block_its_lane() {
     let store = server.store().await;
     put(&store, vec![unit("a", "m", "wh_1")]).await;
     let lease = take(&store, "wh_1", 1, Duration::ZERO).await.remove(0);
-    let rows = format!("{{wp:{}}}:p:{}", lease.mail.partition(16), lease.event_id);
-    server.command(&["HSET", &rows, "wh_1", "nonsense"]).await;
+    let rows = format!("{{wp:{}}}:p:wh_1", lease.mail.partition(16));
+    server.command(&["HSET", &rows, lease.event_id.as_str(), "nonsense"]).await;
     let again = take(&store, "wh_1", 1, LONG).await.remove(0);
     assert!(again.token > lease.token);
     assert_eq!(finish(&store, &again, LANDED).await, 0);

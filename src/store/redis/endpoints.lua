@@ -1,11 +1,11 @@
 -- Changes the endpoint set if nobody else has. KEYS: endpoints, generation. Answers the new generation or 0.
 local base, count = arg(), tonumber(arg())
-local known = redis.call('GET', KEYS[2]) or '0'
+local known = call('GET', KEYS[2]) or '0'
 if known ~= base then return '0' end
 for _ = 1, count do
   local id, json = arg(), arg()
-  redis.call('HSET', KEYS[1], id, json)
+  call('HSET', KEYS[1], id, json)
 end
 local raised = text(math.max(tonumber(known) + 1, now))
-redis.call('SET', KEYS[2], raised)
+call('SET', KEYS[2], raised)
 return raised

@@ -56,7 +56,7 @@ async fn raise(link: &Link, generation: u64) -> Result<()> {
     for partition in all() {
         add(partition, "gen");
     }
-    link.run_all::<i64>(&calls).await?;
+    link.run_all::<i64>(calls).await?;
     Ok(())
 }
 

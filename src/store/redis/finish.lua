@@ -1,62 +1,137 @@
--- Records attempts and what follows. KEYS: lanes, rest, ls, announce, st:pending, st:delivered, st:failed, st:skipped,
--- st:canceled. Answers for each 1, or 0 when its lease was lost.
+-- Records attempts and what follows. KEYS: lanes, ls, announce. ARGV: the lifetime in seconds; how many, of each event,
+-- class, mail, endpoint, token, attempt or nothing, status, reason, delay until the next attempt, and what the lane
+-- remembers or nothing, and after that since when. Answers for each 1, 0 when its lease was lost, or -1 when what is kept
+-- of it is unreadable.
 local lifetime_s, count = tonumber(arg()), tonumber(arg())
-local finished, rows, touched, statuses, answers = {}, {}, {}, {}, {}
+local finished, rows, lanes, ended, unindexed, answers = {}, {}, {}, {}, {}, {}
+local function lane_named(class, endpoint)
+  local lane = lanes[class .. endpoint]
+  if not lane then
+    lane = lane_of(class, endpoint)
+    lane.all, lane.events, lane.mails, lane.gone, lane.moved, lane.set = {}, {}, {}, {}, {}, {}
+    call('ZCARD', lane.due)
+    lanes[class .. endpoint] = lane
+  end
+  return lane
+end
 for i = 1, count do
-  local one = {}
-  one.event, one.class, one.mail, one.endpoint, one.token = arg(), arg(), arg(), arg(), arg()
-  one.attempt, one.status, one.reason, one.after = arg(), arg(), arg(), tonumber(arg())
-  one.lane_at, one.lane = tonumber(arg()), arg()
-  one.key = one.event .. '|' .. one.endpoint
-  rows[one.key] = rows[one.key] or row_of(one.event, one.endpoint)
-  check_rows(one.event)
-  check_delivery(one.class, one.mail, one.endpoint)
+  local one = {event = arg(), class = arg(), mail = arg(), endpoint = arg(), token = arg(), attempt = arg()}
+  one.status, one.reason, one.after, one.memory = arg(), arg(), tonumber(arg()), arg()
+  if one.memory ~= '' then
+    one.since = tonumber(arg())
+    call('HLEN', KEYS[2])
+  end
+  if one.status ~= 'pending' and not ended[one.status] then
+    ended[one.status] = {}
+    call('ZCARD', prefix .. 'st:' .. one.status)
+  end
+  one.lane, one.key = lane_named(one.class, one.endpoint), one.event .. '|' .. one.endpoint
+  table.insert(one.lane.all, one)
+  table.insert(one.lane.events, one.event)
+  table.insert(one.lane.mails, one.mail)
   finished[i] = one
 end
-check_sets('lanes', 'st:pending', 'st:delivered', 'st:failed', 'st:skipped', 'st:canceled')
-redis.call('HLEN', KEYS[2])
-redis.call('HLEN', KEYS[3])
-redis.call('XLEN', KEYS[4])
+call('ZCARD', KEYS[1])
+call('ZCARD', prefix .. 'st:pending')
+for _, lane in pairs(lanes) do
+  lane.turns, lane.changed = {}, {}
+  for from = 1, #lane.all, MANY do
+    local to = math.min(from + MANY - 1, #lane.all)
+    local known = call('HMGET', lane.rows, unpack(lane.events, from, to))
+    local turns = call('HMGET', lane.busy, unpack(lane.mails, from, to))
+    for i = from, to do
+      rows[lane.all[i].key] = known[i - from + 1] or ''
+      lane.turns[lane.mails[i]] = turns[i - from + 1]
+    end
+  end
+end
 local stamp, announced = now, false
 
 local function remember(one)
-  if one.lane == '' then return end
-  local known = redis.call('HGET', prefix .. 'ls', one.endpoint)
-  if known and tonumber(string.match(known, '^%-?%d+')) > one.lane_at then return end
-  redis.call('HSET', prefix .. 'ls', one.endpoint, text(one.lane_at) .. '|' .. one.lane)
+  if one.memory == '' then return end
+  local known = call('HGET', KEYS[2], one.endpoint)
+  if known and tonumber(string.match(known, '^%-?%d+')) > one.since then return end
+  call('HSET', KEYS[2], one.endpoint, text(one.since) .. '|' .. one.memory)
+end
+
+-- The next of a mail may go once the one before it has been tried or has ended.
+local function advance(one)
+  local lane, mail = one.lane, one.mail
+  local holder, follower = lane.turns[mail], nil
+  if holder ~= one.event and holder ~= one.event .. '+' then return end
+  lane.turns[mail], lane.changed[mail] = false, true
+  if holder == one.event then return end
+  local key = chain(lane, mail)
+  follower = call('LPOP', key)
+  if not follower then return end
+  local event = string.sub(follower, 33)
+  lane.turns[mail] = call('EXISTS', key) == 1 and waited_for(event) or event
+  table.insert(lane.moved, text(now))
+  table.insert(lane.moved, follower)
+  announced = true
 end
 
 local function record(one)
-  local row, member = rows[one.key], one.mail .. ':' .. one.event
-  if not row or row.s ~= 'pending' or row.t ~= one.token then return 0 end
-  row.t = nil
-  if one.attempt ~= '' then
-    row.at = row.at or {}
-    table.insert(row.at, one.attempt)
-  end
+  local row, lane = rows[one.key], one.lane
+  if row == '' then return 0 end
+  local made, begun, begun_at, _, token, attempts = string.match(row, ROW)
+  if not made then return -1 end
+  if token ~= one.token then return 0 end
+  if one.attempt ~= '' then attempts = attempts == '' and one.attempt or attempts .. ',' .. one.attempt end
+  local entry = made .. one.mail .. one.event
   if one.status == 'pending' then
-    redis.call('ZADD', lane(one.class, one.endpoint), text(now + one.after), member)
+    local due = text(now + one.after)
+    rows[one.key] = row_of(made, begun, begun_at, due, '', attempts)
+    table.insert(lane.set, one.event)
+    table.insert(lane.set, rows[one.key])
+    table.insert(lane.moved, due)
+    table.insert(lane.moved, entry)
     announced = true
   else
-    row.s, row.ea = one.status, text(stamp)
-    if one.reason ~= '' then row.r = one.reason end
-    local index = entry(one.class, one.mail, one.event, one.endpoint)
-    redis.call('ZREM', lane(one.class, one.endpoint), member)
-    redis.call('ZREM', prefix .. 'st:pending', index)
-    redis.call('ZADD', prefix .. 'st:' .. one.status, text(stamp), index)
-    statuses[one.status] = true
+    local at, of = text(stamp), ended[one.status]
+    local kept = {one.status, one.reason, begun, begun_at, at, attempts}
+    if not keep(one.event, one.endpoint, kept, made, lifetime_s) then return -1 end
+    rows[one.key] = ''
+    table.insert(lane.gone, entry)
+    table.insert(unindexed, made)
+    table.insert(unindexed, one.key)
+    table.insert(of, at)
+    table.insert(of, one.key)
     stamp = stamp + 1
   end
-  keep_row(one.event, one.endpoint, row, lifetime_s)
-  if (one.attempt ~= '' or one.status ~= 'pending') and advance(one) then announced = true end
+  if one.attempt ~= '' or one.status ~= 'pending' then advance(one) end
   remember(one)
-  touched[one.endpoint] = true
   return 1
 end
 
+local function write(lane)
+  local removed, taken, given = {}, {}, {}
+  for i, entry in ipairs(lane.gone) do removed[i] = string.sub(entry, 33) end
+  for mail in pairs(lane.changed) do
+    local holder = lane.turns[mail]
+    if holder then table.insert(taken, mail) end
+    table.insert(holder and taken or given, holder or mail)
+  end
+  each('ZADD', lane.due, lane.moved)
+  each('ZREM', lane.due, lane.gone)
+  each('HSET', lane.rows, lane.set)
+  each('HDEL', lane.rows, removed)
+  each('HSET', lane.busy, taken)
+  each('HDEL', lane.busy, given)
+end
+
 for i, one in ipairs(finished) do answers[i] = record(one) end
-for endpoint in pairs(touched) do refresh(endpoint) end
-for status in pairs(statuses) do trim(status, lifetime_s) end
+local endpoints = {}
+for _, lane in pairs(lanes) do
+  write(lane)
+  endpoints[lane.endpoint] = true
+end
+for endpoint in pairs(endpoints) do refresh(endpoint) end
+unindex(unindexed)
+for status, added in pairs(ended) do
+  each('ZADD', prefix .. 'st:' .. status, added)
+  if #added > 0 then trim(status, lifetime_s) end
+end
 -- Whoever owns these lanes by now may have to wake earlier than it thought.
-if announced then redis.call('XADD', KEYS[4], 'MAXLEN', '~', 100, '*', 'n', '1') end
+if announced then call('XADD', KEYS[3], 'MAXLEN', '~', 100, '*', 'n', '1') end
 return answers

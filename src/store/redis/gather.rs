@@ -125,7 +125,7 @@ async fn run_batches<I>(
             call(*partition, &chosen)
         })
         .collect();
-    let results = match link.run(&calls).await {
+    let results = match link.run(calls).await {
         Ok(results) => results,
         Err(error) => {
             for place in batches.iter().flat_map(|(_, places)| places) {

@@ -1,5 +1,5 @@
 -- Keeps a gateway among the living, and tells who is. KEYS: gateways.
 local gateway, ttl = arg(), tonumber(arg())
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', text(now))
-redis.call('ZADD', KEYS[1], text(now + ttl), gateway)
-return redis.call('ZRANGE', KEYS[1], 0, -1)
+call('ZREMRANGEBYSCORE', KEYS[1], '-inf', text(now))
+call('ZADD', KEYS[1], text(now + ttl), gateway)
+return call('ZRANGE', KEYS[1], 0, -1)

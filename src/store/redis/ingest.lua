@@ -1,77 +1,146 @@
--- Commits units. KEYS: gen, feed, lanes, rest, st:pending, st:skipped, then the event of each unit.
--- Answers for each unit 0 (condition did not hold), 1 (new), 2 (repeated) or 3 (stale).
-local lifetime_s, count = tonumber(arg()), tonumber(arg())
-local units = {}
-for i = 1, count do
-  local unit = {key = KEYS[6 + i], rows = {}}
-  unit.id, unit.kind, unit.mail, unit.json, unit.generation = arg(), arg(), arg(), arg(), arg()
-  unit.entity, unit.value, unit.at, unit.first = arg(), arg(), tonumber(arg()), arg() == '1'
-  for j = 1, tonumber(arg()) do
-    unit.rows[j] = {}
-    unit.rows[j].endpoint, unit.rows[j].class, unit.rows[j].skipped = arg(), arg(), arg() == '1'
-    check_delivery(unit.rows[j].class, unit.mail, unit.rows[j].endpoint)
+-- Commits units. KEYS: gen, feed, lanes, st:pending, st:skipped. ARGV: the lifetime in seconds; how many plans, of each
+-- how many deliveries, of each endpoint, class, 1 if it is skipped; how many units, of each id, kind, mail, JSON,
+-- generation, plan, and the entity whose state it tells or nothing; after an entity its state, since when, and 1 if the
+-- first sight counts. Answers for each unit 0 (condition did not hold), 1 (new), 2 (repeated) or 3 (stale).
+local lifetime_s = tonumber(arg())
+local plans, lanes, units, skips = {}, {}, {}, false
+local function known_lane(class, endpoint)
+  local lane = lanes[class .. endpoint]
+  if not lane then
+    lane = lane_of(class, endpoint)
+    lane.len, lane.entries = call('LLEN', lane.fresh), {}
+    if lane.len == 0 then lane.is_busy = call('HLEN', lane.busy) > 0 end
+    lanes[class .. endpoint] = lane
   end
-  check_rows(unit.id)
-  if unit.entity ~= '' then redis.call('HLEN', prefix .. 's:' .. unit.entity) end
+  return lane
+end
+for i = 1, tonumber(arg()) do
+  plans[i] = {}
+  for j = 1, tonumber(arg()) do
+    local endpoint, class, skipped = arg(), arg(), arg() == '1'
+    plans[i][j] = {endpoint = endpoint, lane = not skipped and known_lane(class, endpoint)}
+    skips = skips or skipped
+  end
+end
+for i = 1, tonumber(arg()) do
+  local unit = {id = arg(), kind = arg(), mail = arg(), json = arg(), generation = arg(), plan = plans[tonumber(arg())]}
+  unit.entity = arg()
+  if unit.entity ~= '' then
+    unit.value, unit.at, unit.first = arg(), tonumber(arg()), arg() == '1'
+    call('HLEN', prefix .. 's:' .. unit.entity)
+  end
   units[i] = unit
 end
-check_sets('lanes', 'st:pending', 'st:skipped')
-redis.call('HLEN', KEYS[4])
-local generation = redis.call('GET', KEYS[1]) or '0'
--- Each event has a stamp of its own, later than that of any before it, so that the feed tells the order of commits.
+call('ZCARD', KEYS[3])
+if skips then call('ZCARD', KEYS[5]) end
+local generation = call('GET', KEYS[1]) or '0'
+-- Each delivery has a stamp of its own, later than that of any before it, and each event the last of its deliveries', so
+-- that the feed tells the order of commits.
 local stamp = now
-local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
+local last = call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
 if last then
   local ms, us = string.match(last[1], '^(%d+)%-(%d+)$')
   stamp = math.max(stamp, tonumber(ms) * 1000 + tonumber(us) + 1)
 end
-local touched, skipped = {}, false
+local expired = now - lifetime_s * 1000000
+-- When the oldest pending delivery was made, if its event may have expired: stamps run a little ahead of the clock.
+local oldest = call('ZRANGE', KEYS[4], 0, 0)[1]
+if oldest and tonumber(oldest) <= expired + 1000000 then
+  oldest = call('ZRANGE', prefix .. 'i:' .. oldest, 0, 0, 'WITHSCORES')[2]
+end
+local outlived = oldest and tonumber(oldest) <= expired + 1000000
+local indexed, skipped = {}, {}
 
 local function changed(unit)
-  if unit.entity == '' then return true end
   local key = prefix .. 's:' .. unit.entity
-  local known = redis.call('HMGET', key, 'at', 'value')
+  local known = call('HMGET', key, 'at', 'value')
   if known[1] and unit.at < tonumber(known[1]) then return false end
-  redis.call('HSET', key, 'at', text(unit.at), 'value', unit.value)
+  call('HSET', key, 'at', text(unit.at), 'value', unit.value)
   if not known[1] then return unit.first end
   return known[2] ~= unit.value
 end
 
-local function add(unit, row)
-  local member = entry(row.class, unit.mail, unit.id, row.endpoint)
-  if row.skipped then
-    local ended = {s = 'skipped', b = 0, r = 'disabled', ea = text(stamp)}
-    keep_row(unit.id, row.endpoint, ended, lifetime_s)
-    redis.call('ZADD', KEYS[6], text(stamp), member)
-    skipped = true
-    return
+-- Whether a delivery is pending since the same identity was new before: it is in its lane or its chain already, and begins
+-- anew there.
+local function is_pending(lane, unit, member)
+  if not outlived then return false end
+  local row = call('HGET', lane.rows, unit.id)
+  if row then
+    local made, _, _, due = string.match(row, ROW)
+    if made then call('HSET', lane.rows, unit.id, row_of(made, 0, '', due, '', '')) end
+    return true
   end
-  -- One that is still pending since the same identity was new before: it is in its lane or its chain already.
-  if redis.call('ZADD', KEYS[5], text(stamp), member) == 0 then return end
-  if redis.call('RPUSH', chain(row.class, unit.mail, row.endpoint), unit.id) == 1 then
-    redis.call('ZADD', lane(row.class, row.endpoint), text(now), unit.mail .. ':' .. unit.id)
-    touched[row.endpoint] = true
+  local last = text(expired + 1000000)
+  for _, page in ipairs(call('ZRANGEBYSCORE', KEYS[4], '-inf', last, 'LIMIT', 0, PAGE_LEN)) do
+    if call('ZSCORE', prefix .. 'i:' .. page, member) then return true end
+  end
+  return false
+end
+
+local function add(unit, row, made)
+  local member = unit.id .. '|' .. row.endpoint
+  if not row.lane then
+    keep(unit.id, row.endpoint, {'skipped', 'disabled', 0, '', made, ''}, made, lifetime_s)
+    table.insert(skipped, made)
+    table.insert(skipped, member)
+  elseif not is_pending(row.lane, unit, member) then
+    table.insert(indexed, made)
+    table.insert(indexed, member)
+    table.insert(row.lane.entries, entry_of(made, unit.mail, unit.id))
   end
 end
 
 local function commit(unit)
   if unit.generation ~= generation then return 3 end
-  if redis.call('EXISTS', unit.key) == 1 then return 2 end
-  if not changed(unit) then return 0 end
-  redis.call('SET', unit.key, unit.json, 'EX', lifetime_s)
-  -- What became of the same identity when it was new before; what is pending of it begins anew where it is planned again.
-  redis.call('DEL', prefix .. 'd:' .. unit.id)
-  for _, row in ipairs(unit.rows) do redis.call('HDEL', prefix .. 'p:' .. unit.id, row.endpoint) end
-  local oldest = text(math.max(0, math.floor(now / 1000) - lifetime_s * 1000))
-  local id = text(math.floor(stamp / 1000)) .. '-' .. text(stamp % 1000)
-  redis.call('XADD', KEYS[2], 'MINID', '~', oldest, id, 'id', unit.id, 'type', unit.kind)
-  for _, row in ipairs(unit.rows) do add(unit, row) end
+  local key = prefix .. 'e:' .. unit.id
+  if unit.entity ~= '' then
+    if call('EXISTS', key) == 1 then return 2 end
+    if not changed(unit) then return 0 end
+  end
+  if not call('SET', key, text(stamp) .. unit.json, 'NX', 'EX', lifetime_s) then return 2 end
+  -- What became of the same identity when it was new before.
+  call('DEL', prefix .. 'd:' .. unit.id)
+  for _, row in ipairs(unit.plan) do
+    add(unit, row, text(stamp))
+    stamp = stamp + 1
+  end
+  if #unit.plan > 0 then stamp = stamp - 1 end
+  local ms = math.floor(stamp / 1000)
+  local id = text(ms) .. '-' .. text(stamp - ms * 1000)
+  call('XADD', KEYS[2], 'MINID', '~', text(math.max(0, math.floor(expired / 1000))), id, 'id', unit.id, 'type', unit.kind)
   stamp = stamp + 1
   return 1
 end
 
+-- The head of a lane is always one that may go; nothing before it can change that but a head that is new.
+local function show(lane)
+  local count = #lane.entries
+  if count == 0 then return end
+  each('RPUSH', lane.fresh, lane.entries)
+  if lane.len > 0 then return end
+  local head = 1
+  while lane.is_busy and head <= count do
+    local _, mail = parts(lane.entries[head])
+    local holder = call('HGET', lane.busy, mail)
+    if not holder then break end
+    call('RPUSH', chain(lane, mail), call('LPOP', lane.fresh))
+    call('HSET', lane.busy, mail, waited_for(holder))
+    head = head + 1
+  end
+  if head > count then return end
+  if call('ZSCORE', KEYS[3], ' ' .. lane.endpoint) then
+    refresh(lane.endpoint)
+  else
+    call('ZADD', KEYS[3], 'LT', string.sub(lane.entries[head], 1, 16), lane.endpoint)
+  end
+end
+
 local answers = {}
 for i, unit in ipairs(units) do answers[i] = commit(unit) end
-for endpoint in pairs(touched) do refresh(endpoint) end
-if skipped then trim('skipped', lifetime_s) end
+for _, lane in pairs(lanes) do show(lane) end
+if #indexed > 0 then index(indexed) end
+if #skipped > 0 then
+  each('ZADD', KEYS[5], skipped)
+  trim('skipped', lifetime_s)
+end
 return answers

@@ -9,7 +9,7 @@ use super::link::{Call, Link, read};
 use super::rows::seconds;
 use super::{RedisStore, raw, scripts};
 use crate::crash;
-use crate::domain::plan::{Generation, Ingest, Unit};
+use crate::domain::plan::{Generation, Ingest, PlannedDelivery, Unit};
 use crate::domain::retention::Lifetimes;
 use crate::store::{Ingested, Result};
 
@@ -91,25 +91,34 @@ pub(super) async fn commit(link: &Link, lifetimes: Lifetimes, planned: Vec<Plann
 }
 
 fn call(partition: Partition, lifetimes: Lifetimes, planned: &[&Planned]) -> Call {
-    let keys = ["gen", "feed", "lanes", "rest", "st:pending", "st:skipped"];
-    let mut call = Call::new(&scripts::INGEST, partition, &keys);
-    call.num(seconds(lifetimes.events)).num(planned.len());
-    for (generation, unit) in planned {
-        call.key(partition.event(&unit.id));
-        call.arg(unit.id.as_str()).arg(unit.kind.as_str()).num(unit.mail).arg(&unit.json).num(generation.0);
-        match &unit.condition {
-            Some(condition) => {
-                call.arg(hex::encode(condition.entity)).arg(&condition.value);
-                call.num(condition.at.as_microsecond()).num(u8::from(condition.first_sight_reports));
-            }
-            None => {
-                call.arg("").arg("").arg("0").arg("0");
-            }
-        }
-        call.num(unit.deliveries.len());
-        for delivery in &unit.deliveries {
+    let mut call = Call::new(&scripts::INGEST, partition, &["gen", "feed", "lanes", "st:pending", "st:skipped"]);
+    // Most units of a request go to the same endpoints, which are told once.
+    let mut plans: Vec<&[PlannedDelivery]> = Vec::new();
+    let mut chosen = Vec::with_capacity(planned.len());
+    for (_, unit) in planned {
+        let known = plans.iter().rposition(|plan| *plan == unit.deliveries.as_slice());
+        chosen.push(known.unwrap_or_else(|| {
+            plans.push(&unit.deliveries);
+            plans.len() - 1
+        }));
+    }
+    call.num(seconds(lifetimes.events)).num(plans.len());
+    for plan in plans {
+        call.num(plan.len());
+        for delivery in plan {
             call.arg(delivery.endpoint.as_str()).arg(letter(delivery.class)).num(u8::from(delivery.skipped));
         }
+    }
+    call.num(planned.len());
+    for ((generation, unit), plan) in planned.iter().zip(chosen) {
+        call.arg(unit.id.as_str()).arg(unit.kind.as_str()).arg(unit.mail.to_string()).arg(&unit.json);
+        call.num(generation.0).num(plan + 1);
+        let Some(condition) = &unit.condition else {
+            call.arg("");
+            continue;
+        };
+        call.arg(hex::encode(condition.entity)).arg(&condition.value);
+        call.num(condition.at.as_microsecond()).num(u8::from(condition.first_sight_reports));
     }
     call
 }

@@ -12,7 +12,7 @@ pub(super) fn all() -> impl Iterator<Item = Partition> {
 }
 
 /// One partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Partition(pub(super) u16);
 
 impl Partition {
@@ -25,6 +25,11 @@ impl Partition {
 
     pub(super) fn of_bytes(bytes: &[u8]) -> Self {
         Self::of_mail(MailKey(hash64(&[bytes])))
+    }
+
+    /// A bit of its own.
+    pub(super) const fn bit(self) -> u16 {
+        1 << self.0
     }
 
     pub(super) fn prefix(self) -> String {
@@ -44,7 +49,7 @@ impl Partition {
     }
 }
 
-/// What the scripts call the index entry of one delivery: `<class><mail>:<event>|<endpoint>`.
+/// A member of a status index: `<event>|<endpoint>`.
 pub(super) struct Entry {
     pub(super) event: EventId,
     pub(super) endpoint: EndpointId,
@@ -52,19 +57,31 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn parse(member: &str) -> Option<Self> {
-        let (head, endpoint) = member.split_once('|')?;
-        let (_, event) = head.split_once(':')?;
+        let (event, endpoint) = member.split_once('|')?;
         Some(Self { event: event.into(), endpoint: endpoint.into() })
     }
 }
 
-/// A member of a lane: `<mail>:<event>`.
-pub(super) fn lane_member(member: &str) -> Option<(MailKey, EventId)> {
-    let (mail, event) = member.split_once(':')?;
+/// The length of a stamp: microseconds, as scripts write them.
+pub(super) const STAMP_LEN: usize = 16;
+/// The length of a mail's key.
+const MAIL_LEN: usize = 16;
+
+/// The stamp that something begins with.
+pub(super) fn stamp(bytes: &[u8]) -> Option<u64> {
+    std::str::from_utf8(bytes.get(..STAMP_LEN)?).ok()?.parse().ok()
+}
+
+/// A place in a lane: `<stamp><mail><event>`.
+pub(super) fn lane_entry(entry: &str) -> Option<(MailKey, EventId)> {
+    let (mail, event) = entry.get(STAMP_LEN..)?.split_at_checked(MAIL_LEN)?;
     Some((MailKey(u64::from_str_radix(mail, 16).ok()?), event.into()))
 }
 
 /// A class as keys spell it.
-pub(super) fn letter(class: Class) -> String {
-    class.letter().to_string()
+pub(super) const fn letter(class: Class) -> &'static str {
+    match class {
+        Class::High => "h",
+        Class::Normal => "n",
+    }
 }

@@ -1,17 +1,17 @@
 //! Taking leases: look at what is due in all partitions, choose fairly, then take what is still due.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::sync::PoisonError;
 
-use redis::Cmd;
-
-use super::keys::{Partition, all, lane_member, letter};
-use super::link::{Call, corrupt};
-use super::rows::{micros, seconds};
+use super::keys::{Partition, lane_entry, letter};
+use super::link::{Call, corrupt, read};
+use super::look::{Candidate, Entry, Found, Places, look, peek};
+use super::read::parse;
+use super::rows::micros;
 use super::{RedisStore, scripts};
 use crate::crash;
 use crate::domain::delivery::Class;
-use crate::domain::id::{EndpointId, EventId, MailKey};
+use crate::domain::id::EndpointId;
 use crate::domain::plan::Generation;
 use crate::store::{Lease, Leased, Result, Want};
 
@@ -20,91 +20,77 @@ const KEPT_PART: usize = 4;
 /// The most leases of one lane in one call.
 const LEASES_MAX: usize = 1_000;
 
-/// What could be taken.
-#[derive(Clone)]
-struct Candidate {
-    due: u64,
-    partition: Partition,
-    endpoint: EndpointId,
-    class: Class,
-    mail: MailKey,
-    event: EventId,
-    hold: Duration,
-}
+/// The most rounds of one call: each finds at least one that may not go yet, and does not find it again.
+const ROUNDS_MAX: usize = 10;
 
 /// What each lane's less urgent class is owed, in places, while the urgent one would take all.
 pub(super) type Credits = HashMap<EndpointId, usize>;
 
 pub(super) async fn lease(store: &RedisStore, wants: &[Want]) -> Result<Leased> {
-    let mut picks = Vec::new();
-    if !wants.is_empty() {
-        let found = look(store, wants).await?;
-        let mut credits = store.credits.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for (want, (high, normal)) in wants.iter().zip(found) {
-            picks.extend(choose(want, high, normal, &mut credits));
+    let of = |want: &Want| Places { all: want.limit.min(LEASES_MAX), kept: None };
+    let mut places: Vec<Places> = wants.iter().map(of).collect();
+    let (looked, mut found) = look(store, wants, &places).await?;
+    let mut leased = Leased::default();
+    for round in 0..ROUNDS_MAX {
+        if round > 0 {
+            found = vec![Found::default(); wants.len()];
+            peek(store, wants, &places, &looked, &mut found).await?;
         }
-    }
-    let leases = if picks.is_empty() { Vec::new() } else { take(store, picks).await? };
-    if !leases.is_empty() {
-        crash::point("lease.committed");
-    }
-    // Read last, so that a sender hears of every change that was made before it was given its leases.
-    let mut get = Cmd::new();
-    get.arg("GET").arg(Partition::FIRST.key("generation"));
-    let generation: Option<u64> = store.link.send(get).await?;
-    Ok(Leased { leases, generation: Generation(generation.unwrap_or_default()) })
-}
-
-type Found = (Vec<Candidate>, Vec<Candidate>);
-/// The due members of each class of a lane, with their scores.
-type Peeked = Vec<Vec<(String, u64)>>;
-
-async fn look(store: &RedisStore, wants: &[Want]) -> Result<Vec<Found>> {
-    let calls: Vec<Call> = all().map(|partition| peek(partition, wants)).collect();
-    let answers: Vec<Vec<Peeked>> = store.link.run_all(&calls).await?;
-    let mut found: Vec<Found> = wants.iter().map(|_| Found::default()).collect();
-    for (partition, lanes) in all().zip(answers) {
-        for ((want, classes), (high, normal)) in wants.iter().zip(lanes).zip(&mut found) {
-            for (class, members) in Class::ALL.into_iter().zip(classes) {
-                let into = if class == Class::High { &mut *high } else { &mut *normal };
-                for (member, due) in members {
-                    let (mail, event) = lane_member(&member).ok_or_else(|| corrupt("a lane's member"))?;
-                    let (endpoint, hold) = (want.endpoint.clone(), want.hold);
-                    into.push(Candidate { due, partition, endpoint, class, mail, event, hold });
-                }
+        let mut picks = Vec::new();
+        {
+            let mut credits = store.credits.lock().unwrap_or_else(PoisonError::into_inner);
+            for ((want, places), (high, normal)) in wants.iter().zip(&mut places).zip(std::mem::take(&mut found)) {
+                picks.extend(choose(&want.endpoint, places, high, normal, &mut credits));
             }
         }
+        if picks.is_empty() && round > 0 {
+            break;
+        }
+        let (taken, generation) = take(store, wants, group(wants, &picks)).await?;
+        leased.generation = generation;
+        let is_all = taken.len() >= picks.len();
+        for (want, lease) in taken {
+            if let Some(places) = places.get_mut(want) {
+                places.all = places.all.saturating_sub(1);
+                let kept = usize::from(lease.class == Class::Normal);
+                places.kept = places.kept.map(|left| left.saturating_sub(kept));
+            }
+            leased.leases.push(lease);
+        }
+        if is_all {
+            break;
+        }
+        // Some that were chosen wait for others of their mail. They are out of the way now.
+        leased.leases.sort_by_key(|lease| lease.class);
     }
-    for (high, normal) in &mut found {
-        high.sort_by_key(|candidate| candidate.due);
-        normal.sort_by_key(|candidate| candidate.due);
+    if !leased.leases.is_empty() {
+        crash::point("lease.committed");
     }
-    Ok(found)
-}
-
-fn peek(partition: Partition, wants: &[Want]) -> Call {
-    let mut call = Call::new(&scripts::PEEK, partition, &["lanes", "rest"]);
-    call.num(wants.len());
-    for want in wants {
-        call.arg(want.endpoint.as_str()).num(want.limit.min(LEASES_MAX));
-        call.arg(want.rest.map_or(String::new(), |rest| micros(rest).to_string()));
-    }
-    call
+    Ok(leased)
 }
 
 /// The urgent first, but of every four places one is kept for the others; where fewer are asked for at a time, the
 /// places they are owed add up over the calls.
-fn choose(want: &Want, mut high: Vec<Candidate>, mut normal: Vec<Candidate>, credits: &mut Credits) -> Vec<Candidate> {
-    let limit = want.limit.min(LEASES_MAX);
-    let mut owed = 0;
-    if !normal.is_empty() && high.len() + normal.len() > limit {
-        let credit = credits.entry(want.endpoint.clone()).or_default();
+fn choose(
+    lane: &EndpointId,
+    places: &mut Places,
+    mut high: Vec<Candidate>,
+    mut normal: Vec<Candidate>,
+    credits: &mut Credits,
+) -> Vec<Candidate> {
+    let limit = places.all;
+    let owed = places.kept.unwrap_or_else(|| {
+        if normal.is_empty() || high.len() + normal.len() <= limit {
+            credits.remove(lane);
+            return 0;
+        }
+        let credit = credits.entry(lane.clone()).or_default();
         *credit += limit;
-        owed = *credit / KEPT_PART;
+        let owed = *credit / KEPT_PART;
         *credit %= KEPT_PART;
-    } else {
-        credits.remove(&want.endpoint);
-    }
+        owed
+    });
+    places.kept = Some(owed);
     let kept = owed.min(normal.len()).min(limit);
     high.truncate(limit - kept);
     normal.truncate(limit - high.len());
@@ -112,70 +98,85 @@ fn choose(want: &Want, mut high: Vec<Candidate>, mut normal: Vec<Candidate>, cre
     high
 }
 
-async fn take(store: &RedisStore, picks: Vec<Candidate>) -> Result<Vec<Lease>> {
-    let mut by_partition: BTreeMap<Partition, Vec<usize>> = BTreeMap::new();
-    for (place, pick) in picks.iter().enumerate() {
-        by_partition.entry(pick.partition).or_default().push(place);
-    }
-    let mut calls = Vec::new();
-    for (partition, places) in &by_partition {
-        let mut call = Call::new(&scripts::TAKE, *partition, &["lanes", "rest", "st:pending"]);
-        call.num(seconds(store.lifetimes.events)).num(places.len());
-        for pick in places.iter().filter_map(|place| picks.get(*place)) {
-            call.arg(pick.endpoint.as_str()).arg(letter(pick.class)).num(pick.mail);
-            call.arg(pick.event.as_str()).num(micros(pick.hold));
+/// One partition's part of what is to be taken: lanes by their number and class, each with how many at its head to take
+/// from, and others.
+type Part<'a> = BTreeMap<(usize, Class), (usize, Vec<&'a str>)>;
+/// A call, and the lanes it asks.
+type Taking = (Call, Vec<(usize, Class)>);
+
+fn group(wants: &[Want], picks: &[Candidate]) -> Vec<Taking> {
+    let mut parts: BTreeMap<Partition, Part<'_>> = BTreeMap::new();
+    for pick in picks {
+        let lane = parts.entry(pick.partition).or_default().entry((pick.want, pick.class)).or_default();
+        match &pick.entry {
+            Entry::Again(entry) => lane.1.push(entry),
+            Entry::Fresh(place) => lane.0 = lane.0.max(place + 1),
         }
-        calls.push(call);
     }
-    let mut answers: Vec<Option<Vec<Vec<u8>>>> = picks.iter().map(|_| None).collect();
-    let mut failed = None;
-    for (places, result) in by_partition.values().zip(store.link.run(&calls).await?) {
-        match result.and_then(super::link::read::<Vec<Vec<Vec<u8>>>>) {
-            Ok(taken) => {
-                for (place, one) in places.iter().zip(taken) {
-                    if let Some(slot) = answers.get_mut(*place) {
-                        *slot = Some(one);
+    let mut calls = Vec::with_capacity(parts.len());
+    for (partition, part) in parts {
+        let mut call = Call::new(&scripts::TAKE, partition, &["lanes"]);
+        call.num(part.len());
+        for ((number, class), (fresh, again)) in &part {
+            let Some(want) = wants.get(*number) else { continue };
+            call.arg(want.endpoint.as_str()).arg(letter(*class)).num(micros(want.hold));
+            call.num(*fresh).num(again.len());
+            for entry in again {
+                call.arg(entry);
+            }
+        }
+        calls.push((call, part.into_keys().collect()));
+    }
+    calls
+}
+
+/// What was taken, as its script answers it: entry, when it was due, token, number, event.
+type Taken = (String, u64, u64, u32, Vec<u8>);
+
+/// What is leased, with the number of its lane.
+type Numbered = Vec<(usize, Lease)>;
+
+async fn take(store: &RedisStore, wants: &[Want], takings: Vec<Taking>) -> Result<(Numbered, Generation)> {
+    let (mut calls, lanes): (Vec<Call>, Vec<_>) = takings.into_iter().unzip();
+    // Read last, so that a sender hears of every change that was made before it was given its leases.
+    calls.push(Call::plain(&["GET", &Partition::FIRST.key("generation")]));
+    let mut answers = store.link.run(calls).await?;
+    let generation = answers.pop().ok_or_else(|| corrupt("no generation"))?;
+    let generation: u64 = read::<Option<u64>>(generation?)?.unwrap_or_default();
+    let (mut leases, mut failed) = (Vec::new(), None);
+    for (lanes, answer) in lanes.into_iter().zip(answers) {
+        match answer.and_then(read::<Vec<Vec<Taken>>>) {
+            Ok(answer) => {
+                for ((number, class), taken) in lanes.into_iter().zip(answer) {
+                    let Some(want) = wants.get(number) else { continue };
+                    for one in taken {
+                        let due = one.1;
+                        leases.push(((number, class, due), leased(want, class, one)?));
                     }
                 }
             }
             Err(error) => failed = Some(error),
         }
     }
-    let mut leases = Vec::new();
-    for (pick, answer) in picks.into_iter().zip(answers) {
-        leases.extend(answer.map(|answer| leased(pick, &answer)).transpose()?.flatten());
-    }
+    leases.sort_by_key(|(place, _)| *place);
     match failed {
         // What was taken is sent all the same; what failed is still due.
-        Some(error) if leases.is_empty() => Err(error),
-        Some(error) => {
-            tracing::warn!(%error, "could not lease from every partition");
-            Ok(leases)
-        }
-        None => Ok(leases),
+        Some(error) if leases.is_empty() => return Err(error),
+        Some(error) => tracing::warn!(%error, "could not lease from every partition"),
+        None => {}
     }
+    Ok((leases.into_iter().map(|((number, ..), lease)| (number, lease)).collect(), Generation(generation)))
 }
 
-fn leased(pick: Candidate, answer: &[Vec<u8>]) -> Result<Option<Lease>> {
-    let [token, number, json] = answer else { return Ok(None) };
-    let Candidate { endpoint, class, mail, event, hold, .. } = pick;
-    let number_of = |bytes: &[u8]| std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<u64>().ok());
-    let unreadable = || corrupt("a lease that cannot be read");
-    let stored = if json.is_empty() { None } else { Some(serde_json::from_slice(json)) };
+fn leased(want: &Want, class: Class, (entry, _, token, number, kept): Taken) -> Result<Lease> {
+    let (mail, event_id) = lane_entry(&entry).ok_or_else(|| corrupt("a lane's entry"))?;
+    let stored = if kept.is_empty() { None } else { Some(parse(&kept)) };
     // One unreadable event must not block its lane: it is as if it had expired.
-    let stored = stored.and_then(|read: serde_json::Result<_>| {
-        read.inspect_err(|error| tracing::error!(event = %event, %error, "a stored event cannot be read")).ok()
+    let stored = stored.and_then(|read| {
+        read.inspect_err(|error| tracing::error!(event = %event_id, %error, "a stored event cannot be read")).ok()
     });
-    Ok(Some(Lease {
-        event_id: event,
-        endpoint,
-        class,
-        mail,
-        number: number_of(number).and_then(|number| u32::try_from(number).ok()).ok_or_else(unreadable)?,
-        token: number_of(token).ok_or_else(unreadable)?,
-        hold,
-        event: stored,
-    }))
+    let (endpoint, hold, event) = (want.endpoint.clone(), want.hold, stored.map(|(_, event)| event));
+    Ok(Lease { event_id, endpoint, class, mail, number, token, hold, event })
 }
 
 #[cfg(test)]
@@ -183,22 +184,14 @@ mod tests {
     use super::*;
 
     fn candidates(class: Class, count: usize) -> Vec<Candidate> {
-        let one = Candidate {
-            due: 0,
-            partition: Partition::FIRST,
-            endpoint: "wh_1".into(),
-            class,
-            mail: MailKey(1),
-            event: "evt_1".into(),
-            hold: Duration::ZERO,
-        };
+        let one = Candidate { due: 0, want: 0, class, partition: Partition::FIRST, entry: Entry::Fresh(0) };
         vec![one; count]
     }
 
     fn normals(limit: usize, high: usize, normal: usize, credits: &mut Credits) -> usize {
-        let want = Want { endpoint: "wh_1".into(), limit, hold: Duration::ZERO, rest: None };
         let (high, normal) = (candidates(Class::High, high), candidates(Class::Normal, normal));
-        let chosen = choose(&want, high, normal, credits);
+        let mut places = Places { all: limit, kept: None };
+        let chosen = choose(&"wh_1".into(), &mut places, high, normal, credits);
         chosen.iter().filter(|candidate| candidate.class == Class::Normal).count()
     }
 

@@ -1,96 +1,135 @@
 -- Shared by all scripts. ARGV[1] is the prefix of the partition, `{wp:N}:`. Keys that depend on an endpoint, an event
--- or a mail (q:, c:, p:, d:, s:) are derived from it: they share its hash tag, so they are in the slot of KEYS[1].
--- Times are the server's, in microseconds; a double holds them exactly.
+-- or a mail (e:, d:, f:, q:, b:, c:, p:, i:, s:) are derived from it: they share its hash tag, so they are in the slot
+-- of KEYS[1]. Times are the server's, in microseconds; a double holds them exactly.
 local prefix = ARGV[1]
 local place = 1
 local function arg()
   place = place + 1
   return ARGV[place]
 end
-local time = redis.call('TIME')
+local call = redis.call
+local time = call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+-- How many pending deliveries one page of their index holds: few enough for Redis to keep it in one piece of memory, and
+-- to look through it in no time.
+local PAGE_LEN = 32
+-- How many arguments one command is given at a time.
+local MANY = 1000
 local function text(number)
   return string.format('%.0f', number)
 end
-local function lane(class, endpoint)
-  return prefix .. 'q:' .. class .. ':' .. endpoint
+-- A command over any number of arguments, a part at a time.
+local function each(name, key, args)
+  for from = 1, #args, MANY do call(name, key, unpack(args, from, math.min(from + MANY - 1, #args))) end
 end
-local function chain(class, mail, endpoint)
-  return prefix .. 'c:' .. class .. ':' .. mail .. ':' .. endpoint
+-- A place in a lane: when the delivery was made (16 digits), its mail (16 digits), its event.
+local function entry_of(stamp, mail, event)
+  return stamp .. mail .. event
 end
--- The member of a status index.
-local function entry(class, mail, event, endpoint)
-  return class .. mail .. ':' .. event .. '|' .. endpoint
+local function parts(entry)
+  return string.sub(entry, 1, 16), string.sub(entry, 17, 32), string.sub(entry, 33)
 end
--- A delivery's row as it is kept: with those under way, or with those ended. False when it has none.
-local function text_of(event, endpoint)
-  return redis.call('HGET', prefix .. 'p:' .. event, endpoint) or redis.call('HGET', prefix .. 'd:' .. event, endpoint)
+-- The keys of a lane: what was never tried, what falls due at a time of its own, whose turn it is, chains.
+local function lane_of(class, endpoint)
+  local tail = class .. ':' .. endpoint
+  return {
+    class = class, endpoint = endpoint, fresh = prefix .. 'f:' .. tail, due = prefix .. 'q:' .. tail,
+    busy = prefix .. 'b:' .. tail, rows = prefix .. 'p:' .. endpoint,
+  }
 end
-local function row_of(event, endpoint)
-  local row = text_of(event, endpoint)
-  return row and cjson.decode(row)
+local function chain(lane, mail)
+  return prefix .. 'c:' .. lane.class .. ':' .. mail .. ':' .. lane.endpoint
 end
--- Writes a row. One that is pending stays until it ends, like its place in its lane; those that have ended live as long
--- as their event, or a whole lifetime from now where that has gone.
-local function keep_row(event, endpoint, row, lifetime_s)
-  if row.s == 'pending' then
-    redis.call('HSET', prefix .. 'p:' .. event, endpoint, cjson.encode(row))
-    return
-  end
-  local key = prefix .. 'd:' .. event
-  redis.call('HDEL', prefix .. 'p:' .. event, endpoint)
-  redis.call('HSET', key, endpoint, cjson.encode(row))
-  local left = redis.call('TTL', prefix .. 'e:' .. event)
-  if left <= 0 then
-    redis.call('EXPIRE', key, lifetime_s)
-  elseif redis.call('TTL', key) < 0 then
-    redis.call('EXPIRE', key, left)
-  end
+-- Whose turn it is in a mail is told by the event, with a plus where others wait in its chain.
+local function waited_for(holder)
+  return string.sub(holder, -1) == '+' and holder or holder .. '+'
 end
--- The next of a chain may go once its head has been tried or has ended. Answers whether there is one.
-local function advance(one)
-  local key = chain(one.class, one.mail, one.endpoint)
-  if redis.call('LINDEX', key, 0) ~= one.event then return false end
-  redis.call('LPOP', key)
-  local follower = redis.call('LINDEX', key, 0)
-  if not follower then return false end
-  redis.call('ZADD', lane(one.class, one.endpoint), text(now), one.mail .. ':' .. follower)
-  return true
+-- A row of what was begun and is pending: when it was made, how often it was begun and when last, when it falls due, the
+-- token while it is leased, the attempts.
+local function row_of(stamp, begun, begun_at, due, token, attempts)
+  return table.concat({stamp, begun, begun_at, due, token, attempts}, '|')
 end
--- Brings the index of lanes up to date: the earliest due time of a lane, or the end of its rest if that is later.
+local ROW = '^(%d+)|(%d+)|(%d*)|(%d+)|(%d*)|(.*)$'
+-- Brings the index of lanes up to date: the earliest due time of a lane, or the end of its rest if that is later. The end
+-- of a rest is kept there too, below zero, under the endpoint's name with a space before it.
 local function refresh(endpoint)
   local earliest
   for _, class in ipairs({'h', 'n'}) do
-    local head = redis.call('ZRANGE', lane(class, endpoint), 0, 0, 'WITHSCORES')
-    local due = head[2] and tonumber(head[2])
+    local tail = class .. ':' .. endpoint
+    local head = call('LINDEX', prefix .. 'f:' .. tail, 0)
+    local first = head and tonumber(string.sub(head, 1, 16))
+    if first and (not earliest or first < earliest) then earliest = first end
+    local due = tonumber(call('ZRANGE', prefix .. 'q:' .. tail, 0, 0, 'WITHSCORES')[2])
     if due and (not earliest or due < earliest) then earliest = due end
   end
+  local lanes = prefix .. 'lanes'
   if not earliest then
-    redis.call('ZREM', prefix .. 'lanes', endpoint)
+    call('ZREM', lanes, endpoint)
     return
   end
-  local rest = tonumber(redis.call('HGET', prefix .. 'rest', endpoint))
-  if rest and rest <= now then
-    redis.call('HDEL', prefix .. 'rest', endpoint)
-    rest = nil
+  local rest = call('ZSCORE', lanes, ' ' .. endpoint)
+  rest = rest and -tonumber(rest) or 0
+  if rest ~= 0 and rest <= now then call('ZREM', lanes, ' ' .. endpoint) end
+  call('ZADD', lanes, text(math.max(earliest, rest)), endpoint)
+end
+-- The index of pending deliveries is a list of pages (`st:pending`, by the stamp each begins with), for a page of few is
+-- far smaller than its part of one large index. Stamps only grow, so new ones go to the last page.
+local function index(added)
+  local pages = prefix .. 'st:pending'
+  local page = call('ZREVRANGE', pages, 0, 0)[1]
+  local room = page and PAGE_LEN - call('ZCARD', prefix .. 'i:' .. page) or 0
+  local from = 1
+  while from <= #added do
+    if room <= 0 then
+      page, room = added[from], PAGE_LEN
+      call('ZADD', pages, page, page)
+    end
+    local to = math.min(from + 2 * room - 1, #added)
+    call('ZADD', prefix .. 'i:' .. page, unpack(added, from, to))
+    from, room = to + 1, 0
   end
-  redis.call('ZADD', prefix .. 'lanes', text(math.max(earliest, rest or 0)), endpoint)
+end
+-- Removes ended deliveries from it: stamp, member, stamp, member. A page goes when it is empty, unless new ones are to go
+-- there.
+local function unindex(gone)
+  if #gone == 0 then return end
+  local pages = prefix .. 'st:pending'
+  local newest, by_page = call('ZREVRANGE', pages, 0, 0)[1], {}
+  for i = 1, #gone, 2 do
+    local stamp, page = gone[i], newest
+    if newest and stamp < newest then page = call('ZREVRANGEBYSCORE', pages, stamp, '-inf', 'LIMIT', 0, 1)[1] end
+    if page then
+      by_page[page] = by_page[page] or {}
+      table.insert(by_page[page], gone[i + 1])
+    end
+  end
+  for page, members in pairs(by_page) do
+    local key = prefix .. 'i:' .. page
+    each('ZREM', key, members)
+    if page ~= newest and call('EXISTS', key) == 0 then call('ZREM', pages, page) end
+  end
 end
 -- Removes some of what is past its lifetime from a status index; more than one call adds.
 local function trim(status, lifetime_s)
   local key = prefix .. 'st:' .. status
-  local old = redis.call('ZRANGEBYSCORE', key, '-inf', text(now - lifetime_s * 1000000), 'LIMIT', 0, 1000)
-  if #old > 0 then redis.call('ZREM', key, unpack(old)) end
+  local old = call('ZRANGEBYSCORE', key, '-inf', text(now - lifetime_s * 1000000), 'LIMIT', 0, MANY)
+  if #old > 0 then call('ZREM', key, unpack(old)) end
 end
--- Fails, before anything is written, if a key is not of the type that the script will write.
-local function check_sets(...)
-  for _, name in ipairs({...}) do redis.call('ZCARD', prefix .. name) end
+-- A row of what has ended: status, reason, how often it was begun and when last, when it ended, the attempts. It lives as
+-- long as its event, or a whole lifetime from now where that has gone. Answers false if it cannot be written.
+local function keep(event, endpoint, row, stamp, lifetime_s)
+  local key = prefix .. 'd:' .. event
+  local kept = redis.pcall('HSET', key, endpoint, table.concat(row, '|'))
+  if type(kept) == 'table' and kept.err then return false end
+  local lived = math.floor((now - tonumber(stamp)) / 1000000)
+  call('EXPIRE', key, lived < lifetime_s and text(lifetime_s - math.max(lived, 0)) or text(lifetime_s))
+  return true
 end
-local function check_delivery(class, mail, endpoint)
-  redis.call('ZCARD', lane(class, endpoint))
-  redis.call('LLEN', chain(class, mail, endpoint))
-end
-local function check_rows(event)
-  redis.call('HLEN', prefix .. 'p:' .. event)
-  redis.call('HLEN', prefix .. 'd:' .. event)
+-- Whether one text sorts before another as Redis sorts members: by bytes.
+local function is_less(a, b)
+  for i = 1, math.min(#a, #b) do
+    local x, y = string.byte(a, i), string.byte(b, i)
+    if x ~= y then return x < y end
+  end
+  return #a < #b
 end

@@ -1,11 +1,10 @@
 //! The connection: shared by all calls, made again when it breaks, and never waited for longer than a second. Whoever is
 //! connected to is asked for its settings before anything else.
 
-use std::fmt::Display;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError, Value};
+use redis::{Arg, AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError, ToRedisArgs, Value};
 use tokio::sync::Mutex;
 
 use super::check;
@@ -17,47 +16,54 @@ use crate::store::{Result, StoreError};
 const CONNECT_MAX: Duration = Duration::from_millis(500);
 const RESPONSE_MAX: Duration = Duration::from_secs(1);
 
-/// One call of a script.
+/// One call of a script, or a plain command among such.
 pub(super) struct Call {
-    script: &'static Script,
-    keys: Vec<String>,
-    args: Vec<Vec<u8>>,
+    script: Option<&'static Script>,
+    cmd: Cmd,
 }
 
 impl Call {
     /// A call in one partition, whose prefix is the first argument.
     pub(super) fn new(script: &'static Script, partition: Partition, keys: &[&str]) -> Self {
-        let keys = keys.iter().map(|name| partition.key(name)).collect();
-        Self { script, keys, args: vec![partition.prefix().into_bytes()] }
+        let mut cmd = Cmd::new();
+        cmd.arg("EVALSHA").arg(script.hash()).arg(keys.len());
+        for name in keys {
+            cmd.arg(partition.key(name));
+        }
+        cmd.arg(partition.prefix());
+        Self { script: Some(script), cmd }
     }
 
-    pub(super) fn key(&mut self, key: String) {
-        self.keys.push(key);
+    /// A plain command.
+    pub(super) fn plain(words: &[&str]) -> Self {
+        let mut cmd = Cmd::new();
+        for word in words {
+            cmd.arg(*word);
+        }
+        Self { script: None, cmd }
     }
 
     pub(super) fn arg(&mut self, arg: impl AsRef<[u8]>) -> &mut Self {
-        self.args.push(arg.as_ref().to_vec());
+        self.cmd.arg(arg.as_ref());
         self
     }
 
-    pub(super) fn num(&mut self, arg: impl Display + Copy) -> &mut Self {
-        self.args.push(arg.to_string().into_bytes());
+    pub(super) fn num(&mut self, arg: impl ToRedisArgs) -> &mut Self {
+        self.cmd.arg(arg);
         self
     }
+}
 
-    fn command(&self, known: bool) -> Cmd {
-        let mut cmd = Cmd::new();
-        if known {
-            cmd.arg("EVALSHA").arg(self.script.hash());
-        } else {
-            cmd.arg("EVAL").arg(self.script.code());
+/// The same call with the script's text instead of its hash.
+fn in_full(script: &Script, known: &Cmd) -> Cmd {
+    let mut cmd = Cmd::new();
+    cmd.arg("EVAL").arg(script.code());
+    for arg in known.args_iter().skip(2) {
+        if let Arg::Simple(bytes) = arg {
+            cmd.arg(bytes);
         }
-        cmd.arg(self.keys.len()).arg(&self.keys);
-        for arg in &self.args {
-            cmd.arg(arg.as_slice());
-        }
-        cmd
     }
+    cmd
 }
 
 /// A server, and the connection to it while there is one.
@@ -161,22 +167,22 @@ impl Link {
         read(answer.unwrap_or_else(|| Err(StoreError::Unavailable("Redis answered nothing".into())))?)
     }
 
-    /// Runs scripts in one pipeline. Scripts that the server has forgotten are sent again.
-    pub(super) async fn run(&self, calls: &[Call]) -> Result<Vec<Result<Value>>> {
-        let mut first = Pipeline::new();
+    /// Runs calls in one pipeline. Scripts that the server has forgotten are sent again.
+    pub(super) async fn run(&self, calls: Vec<Call>) -> Result<Vec<Result<Value>>> {
+        let (mut first, mut scripts) = (Pipeline::with_capacity(calls.len()), Vec::with_capacity(calls.len()));
         for call in calls {
-            first.add_command(call.command(true));
+            first.add_command(call.cmd);
+            scripts.push(call.script);
         }
         let mut answers = self.pipe(&first).await?;
-        let unknown: Vec<usize> = answers
-            .iter()
-            .enumerate()
-            .filter(|(_, answer)| matches!(answer, Err(StoreError::Unavailable(why)) if why.starts_with("NOSCRIPT")))
-            .map(|(place, _)| place)
-            .collect();
-        let mut second = Pipeline::new();
-        for call in unknown.iter().filter_map(|place| calls.get(*place)) {
-            second.add_command(call.command(false));
+        let (mut unknown, mut second) = (Vec::new(), Pipeline::new());
+        for (place, ((answer, cmd), script)) in answers.iter().zip(first.cmd_iter()).zip(scripts).enumerate() {
+            if let Some(script) = script
+                && matches!(answer, Err(StoreError::Unavailable(why)) if why.starts_with("NOSCRIPT"))
+            {
+                unknown.push(place);
+                second.add_command(in_full(script, cmd));
+            }
         }
         for (place, answer) in unknown.into_iter().zip(self.pipe(&second).await?) {
             if let Some(slot) = answers.get_mut(place) {
@@ -186,14 +192,14 @@ impl Link {
         Ok(answers)
     }
 
-    /// Runs scripts in one pipeline, all of which must succeed.
-    pub(super) async fn run_all<T: FromRedisValue>(&self, calls: &[Call]) -> Result<Vec<T>> {
+    /// Runs calls in one pipeline, all of which must succeed.
+    pub(super) async fn run_all<T: FromRedisValue>(&self, calls: Vec<Call>) -> Result<Vec<T>> {
         self.run(calls).await?.into_iter().map(|answer| read(answer?)).collect()
     }
 
     /// Runs one script.
     pub(super) async fn run_one<T: FromRedisValue>(&self, call: Call) -> Result<T> {
-        let answer = self.run_all(&[call]).await?.into_iter().next();
+        let answer = self.run_all(vec![call]).await?.into_iter().next();
         answer.ok_or_else(|| StoreError::Unavailable("Redis answered nothing".into()))
     }
 }
@@ -219,11 +225,11 @@ fn told(error: &RedisError) -> String {
     }
 }
 
-/// A server's error is the dataset's fault if a type or a row is not what it should be; else it is temporary.
+/// A server's error is the dataset's fault if a type is not what it should be; else it is temporary.
 pub(super) fn checked(value: Value) -> Result<Value> {
     let Value::ServerError(error) = value else { return Ok(value) };
     let (code, detail) = (error.code(), error.details().unwrap_or_default());
-    if code == "WRONGTYPE" || detail.contains("WRONGTYPE") || detail.contains("Expected value but found") {
+    if code == "WRONGTYPE" || detail.contains("WRONGTYPE") {
         return Err(StoreError::Corrupt(format!("{code} {detail}")));
     }
     Err(StoreError::Unavailable(format!("{code} {detail}")))

@@ -5,20 +5,25 @@
 //!
 //! | key | what |
 //! | --- | --- |
-//! | `e:<event>` | the event as JSON: identity, record and retention in one |
+//! | `e:<event>` | the event: its stamp, then its JSON; identity, record and retention in one |
 //! | `feed` | a stream of ids and types; its ids are the server's microseconds, so they tell the order of commits |
-//! | `q:<class>:<endpoint>` | a lane: `<mail>:<event>` by due time in microseconds |
-//! | `c:<class>:<mail>:<endpoint>` | a chain: the events whose first attempt is to come; only its head is in the lane |
-//! | `lanes` | endpoints by earliest due time, or the end of their rest |
-//! | `rest` | until when endpoints rest |
-//! | `p:<event>` | a row for each delivery that was begun and has not ended; it does not expire |
+//! | `f:<class>:<endpoint>` | a lane's deliveries that were never tried, in commit order: `<stamp><mail><event>` |
+//! | `q:<class>:<endpoint>` | its others, by due time in microseconds |
+//! | `b:<class>:<endpoint>` | mails of which one is in `q:` that was never tried: the event, `+` if others wait |
+//! | `c:<class>:<mail>:<endpoint>` | a chain: those of one mail that wait for the one in `b:` |
+//! | `lanes` | endpoints by earliest due time, or the end of their rest; ends of rests, below zero |
+//! | `p:<endpoint>` | a row for each delivery that was begun and has not ended; it does not expire |
 //! | `d:<event>` | a row for each delivery that has ended |
-//! | `st:<status>` | deliveries by when they were made (pending) or ended |
+//! | `st:pending`, `i:<stamp>` | pending deliveries by when they were made, in pages |
+//! | `st:<status>` | the others by when they ended |
 //! | `s:<entity>` | the state of a domain or contact |
 //! | `ls` | what lanes remember |
 //! | `gen` | the generation of the endpoint set |
 //! | `announce` | a short stream that says that something falls due earlier than others think |
 //! | `r:<request>`, `t:<token>` | raw requests and Mailgun tokens, each by its own hash |
+//!
+//! A delivery that nobody has tried costs its place in `f:` and one in `i:`, and is held back only when its turn comes while
+//! another of its mail is under way. A stamp is the time of a commit in microseconds, one for each delivery.
 //!
 //! `endpoints`, `generation` and `gateways` are in the first partition only.
 
@@ -49,6 +54,7 @@ mod ingest;
 mod keys;
 mod lease;
 mod link;
+mod look;
 mod queue;
 mod raw;
 mod read;
@@ -66,6 +72,7 @@ pub struct RedisStore {
     units: Gather<ingest::Planned, i64>,
     finishes: Gather<queue::Finishing, i64>,
     credits: Mutex<lease::Credits>,
+    seen: look::Seen,
     work: Arc<Notify>,
     watcher: JoinHandle<()>,
 }
@@ -96,7 +103,16 @@ impl RedisStore {
             async move { queue::record(&link, lifetimes, finished).await }
         });
         let watcher = watch::start(Arc::clone(&link), Arc::clone(&work));
-        Ok(Self { link, lifetimes, units, finishes, credits: Mutex::default(), work, watcher })
+        Ok(Self {
+            link,
+            lifetimes,
+            units,
+            finishes,
+            credits: Mutex::default(),
+            seen: look::Seen::default(),
+            work,
+            watcher,
+        })
     }
 }
 
@@ -117,7 +133,7 @@ impl Store for RedisStore {
     }
 
     async fn due(&self, shards: Shards) -> Result<Due> {
-        queue::due(&self.link, shards).await
+        queue::due(self, shards).await
     }
 
     async fn lease(&self, wants: &[Want]) -> Result<Leased> {

@@ -3,48 +3,61 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use redis::Value;
+
 use super::gather::{Shape, run_gathered};
 use super::keys::{Partition, all, letter};
-use super::link::{Call, Link, corrupt};
+use super::link::{Call, Link, corrupt, read};
 use super::rows::{micros, seconds, word};
 use super::{RedisStore, scripts};
 use crate::crash;
 use crate::domain::id::EndpointId;
 use crate::domain::ownership::Shards;
 use crate::domain::retention::Lifetimes;
-use crate::store::{DUE_LEN_MAX, Due, Finished, LeaseLost, Result, Then};
+use crate::store::{DUE_LEN_MAX, Due, Finished, Lease, LeaseLost, Result, Then};
 
 /// The most pages of the lanes index that one look reads.
 const PAGES_MAX: usize = 100;
+/// How long the first page is: what is due first is enough, but for a gateway that others share the lanes with.
+const FIRST_PAGE_LEN: usize = 128;
 
-/// Lanes with their scores.
-type Scored = Vec<(String, i64)>;
-
-pub(super) async fn due(link: &Link, shards: Shards) -> Result<Due> {
+pub(super) async fn due(store: &RedisStore, shards: Shards) -> Result<Due> {
+    let mut seen: HashMap<EndpointId, u16> = HashMap::new();
     // How long until each lane's earliest due time; what is due has none left.
     let mut lanes: HashMap<EndpointId, i64> = HashMap::new();
     let mut partitions: Vec<Partition> = all().collect();
-    for page in 0..PAGES_MAX {
-        let calls: Vec<Call> = partitions.iter().map(|partition| look(*partition, page)).collect();
+    let (mut offset, mut len) = (0, FIRST_PAGE_LEN);
+    for _ in 0..PAGES_MAX {
+        let mut calls = vec![Call::plain(&["TIME"])];
+        calls.extend(partitions.iter().map(|partition| look(*partition, offset, len)));
+        let mut answers = store.link.run(calls).await?.into_iter();
+        let now = time(answers.next())?;
         let mut unread = Vec::new();
-        for (partition, answer) in partitions.into_iter().zip(link.run_all(&calls).await?) {
-            let (now, due, later): (i64, Scored, Scored) = answer;
-            if due.len() >= DUE_LEN_MAX || (later.len() >= DUE_LEN_MAX && !mine(shards, &later)) {
-                unread.push(partition);
-            }
-            for (endpoint, score) in due.into_iter().chain(later) {
+        for (partition, answer) in partitions.into_iter().zip(answers) {
+            let found: Vec<(String, i64)> = read(answer?)?;
+            let (is_full, mut is_enough) = (found.len() >= len, false);
+            for (endpoint, score) in found {
                 let endpoint = EndpointId::from(endpoint.as_str());
                 if shards.contains(&endpoint) {
+                    is_enough |= score > now;
+                    if score <= now {
+                        *seen.entry(endpoint.clone()).or_default() |= partition.bit();
+                    }
                     let left = lanes.entry(endpoint).or_insert(i64::MAX);
                     *left = (*left).min(score - now);
                 }
+            }
+            if is_full && !is_enough {
+                unread.push(partition);
             }
         }
         partitions = unread;
         if partitions.is_empty() {
             break;
         }
+        (offset, len) = (offset + len, DUE_LEN_MAX);
     }
+    store.seen.replace(seen);
     let next = lanes.values().filter(|left| **left > 0).min().and_then(|left| u64::try_from(*left).ok());
     let mut due: Vec<(i64, EndpointId)> =
         lanes.into_iter().filter(|(_, left)| *left <= 0).map(|(endpoint, left)| (left, endpoint)).collect();
@@ -53,13 +66,16 @@ pub(super) async fn due(link: &Link, shards: Shards) -> Result<Due> {
     Ok(Due { lanes: due.into_iter().map(|(_, endpoint)| endpoint).collect(), next: next.map(Duration::from_micros) })
 }
 
-fn mine(shards: Shards, lanes: &[(String, i64)]) -> bool {
-    lanes.iter().any(|(endpoint, _)| shards.contains(&EndpointId::from(endpoint.as_str())))
+/// The server's time, as it answers it.
+pub(super) fn time(answer: Option<Result<Value>>) -> Result<i64> {
+    let (seconds, micros): (i64, i64) = read(answer.ok_or_else(|| corrupt("no time"))??)?;
+    Ok(seconds * 1_000_000 + micros)
 }
 
-fn look(partition: Partition, page: usize) -> Call {
-    let mut call = Call::new(&scripts::DUE, partition, &["lanes"]);
-    call.num(page * DUE_LEN_MAX).num(DUE_LEN_MAX);
+/// Ends of rests are below zero.
+fn look(partition: Partition, offset: usize, len: usize) -> Call {
+    let mut call = Call::plain(&["ZRANGEBYSCORE", &partition.key("lanes"), "0", "+inf", "WITHSCORES", "LIMIT"]);
+    call.num(offset).num(len);
     call
 }
 
@@ -84,52 +100,55 @@ pub(super) async fn finish(store: &RedisStore, finished: Vec<Finished>) -> Resul
     failed.map_or(Ok(lost), Err)
 }
 
-/// A [`Finished`] as its script takes it.
+/// A [`Finished`] with what its script keeps of it.
 pub(super) struct Finishing {
-    partition: Partition,
-    args: Vec<String>,
+    lease: Lease,
+    then: Then,
+    attempt: Vec<u8>,
+    lane: Option<(i64, Vec<u8>)>,
 }
 
 impl Finishing {
     fn of(finished: Finished) -> Result<Self> {
-        let lease = finished.lease;
-        let attempt = finished.attempt.map(|attempt| serde_json::to_string(&attempt)).transpose();
-        let lane = finished.lane.map(|lane| Ok((lane.at.as_microsecond(), serde_json::to_string(&lane)?))).transpose();
+        let Finished { lease, attempt, then, lane } = finished;
+        let attempt = attempt.map(|attempt| serde_json::to_vec(&attempt)).transpose();
+        let lane = lane.map(|lane| Ok((lane.at.as_microsecond(), serde_json::to_vec(&lane)?))).transpose();
         let unwritable = |_: serde_json::Error| corrupt("an attempt that cannot be written");
-        let (lane_at, lane) = lane.map_err(unwritable)?.unwrap_or_default();
-        let (status, reason, after) = match finished.then {
-            Then::Retry(after) => ("pending", "", micros(after)),
-            Then::End(status, reason) => (status.as_str(), reason.map_or("", word), 0),
+        Ok(Self {
+            lease,
+            then,
+            attempt: attempt.map_err(unwritable)?.unwrap_or_default(),
+            lane: lane.map_err(unwritable)?,
+        })
+    }
+
+    fn write(&self, call: &mut Call) {
+        let Lease { event_id, class, mail, endpoint, token, .. } = &self.lease;
+        call.arg(event_id.as_str()).arg(letter(*class)).arg(mail.to_string()).arg(endpoint.as_str());
+        call.num(*token).arg(&self.attempt);
+        match self.then {
+            Then::Retry(after) => call.arg("pending").arg("").num(micros(after)),
+            Then::End(status, reason) => call.arg(status.as_str()).arg(reason.map_or("", word)).arg("0"),
         };
-        let args = vec![
-            lease.event_id.to_string(),
-            letter(lease.class),
-            lease.mail.to_string(),
-            lease.endpoint.to_string(),
-            lease.token.to_string(),
-            attempt.map_err(unwritable)?.unwrap_or_default(),
-            status.to_owned(),
-            reason.to_owned(),
-            after.to_string(),
-            lane_at.to_string(),
-            lane,
-        ];
-        Ok(Self { partition: Partition::of_mail(lease.mail), args })
+        match &self.lane {
+            Some((at, lane)) => call.arg(lane).num(*at),
+            None => call.arg(""),
+        };
     }
 }
 
 /// Records what has gathered.
 pub(super) async fn record(link: &Link, lifetimes: Lifetimes, items: Vec<Finishing>) -> Vec<Result<i64>> {
-    let shape = Shape { partition: |one: &Finishing| one.partition, rows: |_: &Finishing| 1 };
-    run_gathered(link, &items, &shape, |partition, finished| {
-        let keys =
-            ["lanes", "rest", "ls", "announce", "st:pending", "st:delivered", "st:failed", "st:skipped", "st:canceled"];
-        let mut call = Call::new(&scripts::FINISH, partition, &keys);
+    let shape = Shape { partition: |one: &Finishing| Partition::of_mail(one.lease.mail), rows: |_: &Finishing| 1 };
+    let answers = run_gathered(link, &items, &shape, |partition, finished| {
+        let mut call = Call::new(&scripts::FINISH, partition, &["lanes", "ls", "announce"]);
         call.num(seconds(lifetimes.events)).num(finished.len());
-        for arg in finished.iter().flat_map(|one| &one.args) {
-            call.arg(arg);
+        for one in finished {
+            one.write(&mut call);
         }
         call
-    })
-    .await
+    });
+    let unreadable =
+        |answer| if answer < 0 { Err(corrupt("a delivery's row that cannot be read")) } else { Ok(answer) };
+    answers.await.into_iter().map(|answer| answer.and_then(unreadable)).collect()
 }

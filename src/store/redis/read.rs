@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use redis::streams::StreamRangeReply;
 use redis::{Cmd, Pipeline};
 
-use super::keys::{Entry, Partition, all};
+use super::keys::{Entry, Partition, STAMP_LEN, all, stamp};
 use super::link::{Call, Link, corrupt, read};
 use super::rows::Row;
 use super::scripts;
@@ -15,13 +15,18 @@ use crate::domain::plan::StoredEvent;
 use crate::store::{LaneState, Page, PageQuery, Result, StoreError};
 
 pub(super) async fn event(link: &Link, id: &EventId) -> Result<Option<StoredEvent>> {
+    Ok(made(link, id).await?.map(|(_, event)| event))
+}
+
+/// An event, and when it was committed.
+async fn made(link: &Link, id: &EventId) -> Result<Option<(u64, StoredEvent)>> {
     let mut pipe = Pipeline::new();
     for partition in all() {
         pipe.add_command(get(partition.event(id)));
     }
     for answer in link.pipe(&pipe).await? {
-        if let Some(json) = read::<Option<Vec<u8>>>(answer?)? {
-            return parse(&json).map(Some);
+        if let Some(kept) = read::<Option<Vec<u8>>>(answer?)? {
+            return parse(&kept).map(Some);
         }
     }
     Ok(None)
@@ -33,8 +38,12 @@ fn get(key: String) -> Cmd {
     cmd
 }
 
-fn parse(json: &[u8]) -> Result<StoredEvent> {
-    serde_json::from_slice(json).map_err(|_| corrupt("an event that cannot be read"))
+/// What is kept of an event: its stamp, then its JSON.
+pub(super) fn parse(kept: &[u8]) -> Result<(u64, StoredEvent)> {
+    let unreadable = || corrupt("an event that cannot be read");
+    let made = stamp(kept).ok_or_else(unreadable)?;
+    let event = serde_json::from_slice(kept.get(STAMP_LEN..).unwrap_or_default()).map_err(|_| unreadable())?;
+    Ok((made, event))
 }
 
 /// The most items of one page.
@@ -100,26 +109,27 @@ pub(super) async fn events(link: &Link, page: &PageQuery) -> Result<Page<StoredE
     }
     let mut items = Vec::with_capacity(found.len());
     for answer in link.pipe(&pipe).await? {
-        items.extend(read::<Option<Vec<u8>>>(answer?)?.map(|json| parse(&json)).transpose()?);
+        items.extend(read::<Option<Vec<u8>>>(answer?)?.map(|kept| parse(&kept)).transpose()?.map(|(_, event)| event));
     }
     Ok(Page { items, next })
 }
 
 pub(super) async fn deliveries_of(link: &Link, id: &EventId) -> Result<Vec<Delivery>> {
-    let Some(stored) = event(link, id).await? else { return Ok(Vec::new()) };
-    let mut call =
-        Call::new(&scripts::ROWS, Partition::of_mail(stored.mail), &[&format!("d:{id}"), &format!("p:{id}")]);
-    call.num(stored.mail).arg(id.as_str()).num(stored.endpoints.len());
+    let Some((made, stored)) = made(link, id).await? else { return Ok(Vec::new()) };
+    let mut call = Call::new(&scripts::ROWS, Partition::of_mail(stored.mail), &[&format!("d:{id}")]);
+    call.arg(id.as_str()).num(stored.endpoints.len());
     for endpoint in &stored.endpoints {
         call.arg(endpoint.as_str());
     }
-    let rows: Vec<(Vec<u8>, String)> = link.run_one(call).await?;
+    let rows: Vec<Vec<u8>> = link.run_one(call).await?;
+    // Each delivery has a stamp of its own, counted from that of its event.
+    let rows = rows.into_iter().zip(made..);
     let pairs = stored.endpoints.iter().zip(rows);
-    pairs.map(|(endpoint, (row, due))| Row::parse(&row)?.delivery(id, endpoint, &due)).collect()
+    pairs.map(|(endpoint, (row, made))| Ok(Row::parse(&row, made)?.delivery(id, endpoint))).collect()
 }
 
-/// An entry of a status index as its script answers it: member, score, row, due time.
-type Indexed = (String, u64, Vec<u8>, String);
+/// An entry of a status index as its script answers it: member, score, row.
+type Indexed = (String, u64, Vec<u8>);
 /// A place in a status index: score, then member.
 type IndexPlace = (u64, String);
 
@@ -135,17 +145,18 @@ pub(super) async fn deliveries(link: &Link, status: Status, page: &PageQuery) ->
     let known = |cursor| index_place(cursor).ok_or(StoreError::BadCursor);
     let from = page.cursor.as_deref().map(known).transpose()?;
     let index = format!("st:{}", status.as_str());
+    let script = if status == Status::Pending { &scripts::PENDING } else { &scripts::PAGE };
     let mut calls = Vec::new();
     for partition in all() {
-        let mut call = Call::new(&scripts::PAGE, partition, &[&index]);
+        let mut call = Call::new(script, partition, &[&index]);
         match &from {
-            Some((score, member)) => call.num(score).arg(member),
+            Some((score, member)) => call.num(*score).arg(member),
             None => call.arg("").arg(""),
         };
         call.num(limit + 1);
         calls.push(call);
     }
-    let answers: Vec<Vec<Indexed>> = link.run_all(&calls).await?;
+    let answers: Vec<Vec<Indexed>> = link.run_all(calls).await?;
     let mut found: Vec<_> = answers.into_iter().flatten().collect();
     found.sort_by(|one, other| (other.1, &other.0).cmp(&(one.1, &one.0)));
     let more = found.len() > limit;
@@ -153,12 +164,12 @@ pub(super) async fn deliveries(link: &Link, status: Status, page: &PageQuery) ->
     let last = found.last().filter(|_| more);
     let next = last.map(|(member, score, ..)| URL_SAFE_NO_PAD.encode(format!("{score}|{member}")));
     let mut items = Vec::with_capacity(found.len());
-    for (member, _, row, due) in found {
+    for (member, score, row) in found {
         let entry = Entry::parse(&member).ok_or_else(|| corrupt("an index entry that cannot be read"))?;
-        let row = Row::parse(&row)?;
+        let row = Row::parse(&row, score)?;
         // An ended delivery without a row has expired, and its entry will go too.
         if row.status == status {
-            items.push(row.delivery(&entry.event, &entry.endpoint, &due)?);
+            items.push(row.delivery(&entry.event, &entry.endpoint));
         }
     }
     Ok(Page { items, next })

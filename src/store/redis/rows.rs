@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Deserialize;
 
 use super::link::corrupt;
 use crate::domain::delivery::{Attempt, Delivery, EndReason, Status};
@@ -11,17 +10,16 @@ use crate::domain::id::{DeliveryId, EndpointId, EventId};
 use crate::store::{Result, StoreError};
 
 /// A hundred years, which a double still holds exactly next to the server's time.
-const MICROS_MAX: u128 = 3_155_760_000_000_000;
+const MICROS_MAX: u64 = 3_155_760_000_000_000;
 
 /// A duration for a script.
-pub(super) fn micros(duration: Duration) -> u128 {
-    duration.as_micros().min(MICROS_MAX)
+pub(super) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).map_or(MICROS_MAX, |micros| micros.min(MICROS_MAX))
 }
 
 /// A lifetime for `EX`, which must not be 0.
 pub(super) fn seconds(duration: Duration) -> u64 {
-    let whole = u64::try_from(micros(duration).div_ceil(1_000_000)).unwrap_or(1);
-    whole.max(1)
+    micros(duration).div_ceil(1_000_000).max(1)
 }
 
 /// The server's microseconds as a timestamp.
@@ -40,54 +38,66 @@ pub(super) fn word(reason: EndReason) -> &'static str {
     }
 }
 
-/// One delivery's row. Numbers that a double of the scripts' JSON would round are texts, and so are attempts.
-#[derive(Deserialize)]
+/// One delivery's row: six fields. What is pending has a number first.
 pub(super) struct Row {
-    #[serde(rename = "s")]
     pub(super) status: Status,
-    #[serde(rename = "b")]
-    begun: u32,
-    #[serde(rename = "ba", default)]
-    begun_at: Option<String>,
-    #[serde(rename = "at", default)]
-    attempts: Vec<String>,
-    #[serde(rename = "r", default)]
     reason: Option<EndReason>,
-    #[serde(rename = "ea", default)]
-    ended_at: Option<String>,
+    begun: u32,
+    begun_at: Option<Timestamp>,
+    due_at: Option<Timestamp>,
+    ended_at: Option<Timestamp>,
+    attempts: Vec<Attempt>,
 }
 
 impl Row {
-    /// Reads a row; a delivery that has none has not been tried.
-    pub(super) fn parse(json: &[u8]) -> Result<Self> {
-        if json.is_empty() {
+    /// Reads a row; a delivery that has none has not been tried, and is due since it was made.
+    pub(super) fn parse(row: &[u8], made: u64) -> Result<Self> {
+        let text = std::str::from_utf8(row).map_err(|_| unreadable())?;
+        if text.is_empty() {
+            let due_at = timestamp(&made.to_string());
+            let (begun_at, ended_at) = (None, None);
+            let (status, reason, attempts) = (Status::Pending, None, Vec::new());
+            return Ok(Self { status, reason, begun: 0, begun_at, due_at, ended_at, attempts });
+        }
+        let fields: Vec<&str> = text.splitn(6, '|').collect();
+        let [first, second, third, fourth, fifth, attempts] = fields[..] else { return Err(unreadable()) };
+        let attempts = serde_json::from_str(&format!("[{attempts}]")).map_err(|_| unreadable())?;
+        let number = |text: &str| text.parse().map_err(|_| unreadable());
+        if timestamp(first).is_some() {
+            let (begun, begun_at, due_at) = (number(second)?, timestamp(third), timestamp(fourth));
             return Ok(Self {
                 status: Status::Pending,
-                begun: 0,
-                begun_at: None,
-                attempts: Vec::new(),
                 reason: None,
+                begun,
+                begun_at,
+                due_at,
                 ended_at: None,
+                attempts,
             });
         }
-        serde_json::from_slice(json).map_err(|error| StoreError::Corrupt(format!("a delivery's row: {error}")))
+        let status = Status::by_name(first).ok_or_else(unreadable)?;
+        let reason = EndReason::ALL.into_iter().find(|known| word(*known) == second);
+        let (begun, begun_at, ended_at) = (number(third)?, timestamp(fourth), timestamp(fifth));
+        Ok(Self { status, reason, begun, begun_at, due_at: None, ended_at, attempts })
     }
 
     /// As the API shows it.
-    pub(super) fn delivery(self, event: &EventId, endpoint: &EndpointId, due: &str) -> Result<Delivery> {
-        let attempts: std::result::Result<Vec<Attempt>, _> =
-            self.attempts.iter().map(|json| serde_json::from_str(json)).collect();
-        Ok(Delivery {
+    pub(super) fn delivery(self, event: &EventId, endpoint: &EndpointId) -> Delivery {
+        Delivery {
             id: DeliveryId::of(event, endpoint),
             event_id: event.clone(),
             endpoint_id: endpoint.clone(),
             status: self.status,
             reason: self.reason,
             begun: self.begun,
-            begun_at: self.begun_at.as_deref().and_then(timestamp),
-            due_at: if self.status == Status::Pending { timestamp(due) } else { None },
-            ended_at: self.ended_at.as_deref().and_then(timestamp),
-            attempts: attempts.map_err(|_| corrupt("an attempt that cannot be read"))?,
-        })
+            begun_at: self.begun_at,
+            due_at: self.due_at,
+            ended_at: self.ended_at,
+            attempts: self.attempts,
+        }
     }
+}
+
+fn unreadable() -> StoreError {
+    corrupt("a delivery's row that cannot be read")
 }

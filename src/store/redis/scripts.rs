@@ -31,11 +31,11 @@ macro_rules! scripts {
 
 scripts! {
     INGEST = "ingest.lua",
-    DUE = "due.lua",
-    PEEK = "peek.lua",
     TAKE = "take.lua",
     FINISH = "finish.lua",
+    REST = "rest.lua",
     PAGE = "page.lua",
+    PENDING = "pending.lua",
     ROWS = "rows.lua",
     ENDPOINTS = "endpoints.lua",
     RAISE = "raise.lua",

@@ -1,0 +1,11 @@
+-- Puts lanes to rest, or ends their rest. KEYS: lanes. ARGV: how many, of each the endpoint, and for how long or nothing.
+for _ = 1, tonumber(arg()) do
+  local endpoint, rest = arg(), arg()
+  if rest ~= '' then
+    call('ZADD', KEYS[1], text(-now - tonumber(rest)), ' ' .. endpoint)
+    refresh(endpoint)
+  elseif call('ZREM', KEYS[1], ' ' .. endpoint) == 1 then
+    refresh(endpoint)
+  end
+end
+return 1
