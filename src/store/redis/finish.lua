@@ -121,12 +121,10 @@ local function write(lane)
 end
 
 for i, one in ipairs(finished) do answers[i] = record(one) end
-local endpoints = {}
 for _, lane in pairs(lanes) do
   write(lane)
-  endpoints[lane.endpoint] = true
+  refresh(lane.class, lane.endpoint)
 end
-for endpoint in pairs(endpoints) do refresh(endpoint) end
 unindex(unindexed)
 for status, added in pairs(ended) do
   each('ZADD', prefix .. 'st:' .. status, added)

@@ -129,9 +129,9 @@ local function show(lane)
   end
   if head > count then return end
   if call('ZSCORE', KEYS[3], ' ' .. lane.endpoint) then
-    refresh(lane.endpoint)
+    refresh(lane.class, lane.endpoint)
   else
-    call('ZADD', KEYS[3], 'LT', string.sub(lane.entries[head], 1, 16), lane.endpoint)
+    call('ZADD', KEYS[3], 'LT', string.sub(lane.entries[head], 1, 16), lane.class .. lane.endpoint)
   end
 end
 

@@ -27,11 +27,6 @@ impl Partition {
         Self::of_mail(MailKey(hash64(&[bytes])))
     }
 
-    /// A bit of its own.
-    pub(super) const fn bit(self) -> u16 {
-        1 << self.0
-    }
-
     pub(super) fn prefix(self) -> String {
         format!("{{wp:{}}}:", self.0)
     }
@@ -84,4 +79,10 @@ pub(super) const fn letter(class: Class) -> &'static str {
         Class::High => "h",
         Class::Normal => "n",
     }
+}
+
+/// A member of the index of lanes: `<class><endpoint>`.
+pub(super) fn lane_member(member: &str) -> Option<(Class, EndpointId)> {
+    let class = Class::ALL.into_iter().find(|class| member.starts_with(class.letter()))?;
+    Some((class, member.get(1..)?.into()))
 }

@@ -50,27 +50,22 @@ local function row_of(stamp, begun, begun_at, due, token, attempts)
   return table.concat({stamp, begun, begun_at, due, token, attempts}, '|')
 end
 local ROW = '^(%d+)|(%d+)|(%d*)|(%d+)|(%d*)|(.*)$'
--- Brings the index of lanes up to date: the earliest due time of a lane, or the end of its rest if that is later. The end
--- of a rest is kept there too, below zero, under the endpoint's name with a space before it.
-local function refresh(endpoint)
-  local earliest
-  for _, class in ipairs({'h', 'n'}) do
-    local tail = class .. ':' .. endpoint
-    local head = call('LINDEX', prefix .. 'f:' .. tail, 0)
-    local first = head and tonumber(string.sub(head, 1, 16))
-    if first and (not earliest or first < earliest) then earliest = first end
-    local due = tonumber(call('ZRANGE', prefix .. 'q:' .. tail, 0, 0, 'WITHSCORES')[2])
-    if due and (not earliest or due < earliest) then earliest = due end
-  end
-  local lanes = prefix .. 'lanes'
+-- Brings the index of lanes up to date: the earliest due time of one class of a lane, or the end of the lane's rest if that
+-- is later. The end of a rest is kept there too, below zero, under the endpoint's name with a space before it.
+local function refresh(class, endpoint)
+  local tail, lanes = class .. ':' .. endpoint, prefix .. 'lanes'
+  local head = call('LINDEX', prefix .. 'f:' .. tail, 0)
+  local earliest = head and tonumber(string.sub(head, 1, 16))
+  local due = tonumber(call('ZRANGE', prefix .. 'q:' .. tail, 0, 0, 'WITHSCORES')[2])
+  if due and (not earliest or due < earliest) then earliest = due end
   if not earliest then
-    call('ZREM', lanes, endpoint)
+    call('ZREM', lanes, class .. endpoint)
     return
   end
   local rest = call('ZSCORE', lanes, ' ' .. endpoint)
   rest = rest and -tonumber(rest) or 0
   if rest ~= 0 and rest <= now then call('ZREM', lanes, ' ' .. endpoint) end
-  call('ZADD', lanes, text(math.max(earliest, rest)), endpoint)
+  call('ZADD', lanes, text(math.max(earliest, rest)), class .. endpoint)
 end
 -- The index of pending deliveries is a list of pages (`st:pending`, by the stamp each begins with), for a page of few is
 -- far smaller than its part of one large index. Stamps only grow, so new ones go to the last page.

@@ -1,7 +1,6 @@
 //! Looking for what is due in lanes, in all partitions at once.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
 
 use redis::Value;
 
@@ -42,34 +41,54 @@ pub(super) struct Places {
     pub(super) kept: Option<usize>,
 }
 
-/// In which partitions the last look at what is due found something, a bit for each. It spares a way to the server and
-/// back, and nothing else depends on it.
+/// A rest of at most so many microseconds is kept by this process alone: a lane that has no permit is put to rest again
+/// and again, and whoever takes it over has permits of its own.
+const SHORT_REST: u64 = 2_000_000;
+
+/// What this process remembers between its calls.
 #[derive(Default)]
-pub(super) struct Seen(Mutex<HashMap<EndpointId, u16>>);
+pub(super) struct Recent {
+    pub(super) seen: Seen,
+    /// Until when lanes rest that rest for a short time, on the server's clock.
+    pub(super) rests: HashMap<EndpointId, i64>,
+}
+
+/// In which partitions the last look at what is due found something, and since when it is due. It spares a way to the
+/// server and back, and nothing else depends on it.
+#[derive(Default)]
+pub(super) struct Seen(HashMap<(EndpointId, Class), Vec<(i64, Partition)>>);
 
 impl Seen {
-    pub(super) fn replace(&self, lanes: HashMap<EndpointId, u16>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = lanes;
+    pub(super) fn add(&mut self, endpoint: &EndpointId, class: Class, due: i64, partition: Partition) {
+        self.0.entry((endpoint.clone(), class)).or_default().push((due, partition));
     }
 
     fn spots(&self, wants: &[Want]) -> Vec<Spot> {
-        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = wants.iter().enumerate().filter(|(_, want)| want.limit > 0);
-        let bits = wanted.filter_map(|(number, want)| Some((number, *seen.get(&want.endpoint)?)));
-        bits.flat_map(|(number, bits)| {
-            all().filter(move |partition| bits & partition.bit() != 0).map(move |partition| (partition, number))
-        })
-        .collect()
+        let mut spots = Vec::new();
+        for (number, want) in wants.iter().enumerate() {
+            for class in Class::ALL {
+                let seen = self.0.get(&(want.endpoint.clone(), class)).cloned().unwrap_or_default();
+                spots.extend(first(seen, want.limit).map(|partition| (partition, number, class)));
+            }
+        }
+        spots
     }
+}
+
+/// Of so many deliveries that are due the longest, all are in as many partitions whose first is due the longest.
+fn first(mut seen: Vec<(i64, Partition)>, limit: usize) -> impl Iterator<Item = Partition> {
+    seen.sort_unstable();
+    seen.into_iter().take(limit).map(|(_, partition)| partition)
 }
 
 /// What one lane has due: the urgent, and the others.
 pub(super) type Found = (Vec<Candidate>, Vec<Candidate>);
 
-/// A lane by its number, in one partition.
-type Spot = (Partition, usize);
+/// One class of a lane by its number, in one partition.
+type Spot = (Partition, usize, Class);
 
 /// Where something is due.
+#[derive(Default)]
 pub(super) struct Looked {
     now: i64,
     spots: Vec<Spot>,
@@ -80,49 +99,73 @@ pub(super) struct Looked {
 pub(super) async fn look(store: &RedisStore, wants: &[Want], places: &[Places]) -> Result<(Looked, Vec<Found>)> {
     let mut found = vec![Found::default(); wants.len()];
     if wants.is_empty() {
-        return Ok((Looked { now: 0, spots: Vec::new() }, found));
+        return Ok((Looked::default(), found));
     }
     let mut calls = vec![Call::plain(&["TIME"])];
     for partition in all() {
         let mut call = Call::plain(&["ZMSCORE", &partition.key("lanes")]);
         for want in wants {
-            call.arg(want.endpoint.as_str()).arg(format!(" {}", want.endpoint));
+            call.arg(format!("h{}", want.endpoint)).arg(format!("n{}", want.endpoint));
+            call.arg(format!(" {}", want.endpoint));
         }
         calls.push(call);
     }
-    let seen = store.seen.spots(wants);
+    let seen = store.recent().seen.spots(wants);
     ask(&mut calls, wants, places, &seen);
     let mut answers = store.link.run(calls).await?.into_iter();
     let now = time(answers.next())?;
-    let (mut calls, mut spots) = (Vec::new(), Vec::new());
-    for (partition, answer) in all().zip(answers.by_ref()) {
-        let scores: Vec<Option<i64>> = read(answer?)?;
-        for (number, (want, scores)) in wants.iter().zip(scores.chunks(2)).enumerate() {
-            let [score, rest] = scores else { return Err(corrupt("a lane's place")) };
-            let is_resting = rest.is_some() || want.rest.is_some();
-            if is_resting {
-                calls.push(rest_call(partition, want));
+    let mut scores = Vec::new();
+    for answer in answers.by_ref().take(all().count()) {
+        scores.push(read::<Vec<Option<i64>>>(answer?)?);
+    }
+    hear(&mut answers, &mut found, &seen, now)?;
+    let (mut calls, mut spots, mut needed) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, want) in wants.iter().enumerate() {
+        let is_long = rest(&mut store.recent().rests, want, now);
+        let mut due: [Vec<(i64, Partition)>; 2] = Default::default();
+        let mut is_resting = is_long;
+        for (partition, scores) in all().zip(&scores) {
+            let Some([high, normal, rest]) = scores.get(3 * number..3 * number + 3) else { continue };
+            if is_long || rest.is_some() {
+                calls.push(rest_call(partition, want, is_long));
+                is_resting = true;
             }
             // What rests may be due all the same.
-            if want.limit > 0 && score.is_some_and(|score| score <= now || is_resting) {
-                spots.push((partition, number));
+            let may_be = |score: &Option<i64>| score.filter(|score| *score <= now || is_long || rest.is_some());
+            for (due, score) in due.iter_mut().zip([high, normal]) {
+                due.extend(may_be(score).map(|score| (score, partition)));
+            }
+        }
+        let most = if is_resting { usize::MAX } else { want.limit };
+        for (class, due) in Class::ALL.into_iter().zip(due) {
+            if want.limit > 0 {
+                spots.extend(due.iter().map(|(_, partition)| (*partition, number, class)));
+                needed.extend(first(due, most).map(|partition| (partition, number, class)));
             }
         }
     }
-    hear(&mut answers, &mut found, &seen, now)?;
     store.link.run_all::<i64>(calls).await?;
-    let known: HashSet<Spot> = seen.iter().copied().collect();
-    let unseen = spots.into_iter().filter(|spot| !known.contains(spot)).collect();
-    let mut looked = Looked { now, spots: unseen };
-    peek(store, wants, places, &looked, &mut found).await?;
-    looked.spots.extend(seen);
-    Ok((looked, found))
+    let seen: HashSet<Spot> = seen.into_iter().collect();
+    needed.retain(|spot| !seen.contains(spot));
+    peek(store, wants, places, &Looked { now, spots: needed }, &mut found).await?;
+    Ok((Looked { now, spots }, found))
 }
 
-fn rest_call(partition: Partition, want: &Want) -> Call {
+/// Notes a short rest, or that there is none any more. Answers whether it is to be told to all.
+fn rest(rests: &mut HashMap<EndpointId, i64>, want: &Want, now: i64) -> bool {
+    let rest = want.rest.map(micros);
+    match rest.filter(|rest| *rest <= SHORT_REST) {
+        Some(rest) => rests.insert(want.endpoint.clone(), now.saturating_add_unsigned(rest)),
+        None => rests.remove(&want.endpoint),
+    };
+    rest.is_some_and(|rest| rest > SHORT_REST)
+}
+
+fn rest_call(partition: Partition, want: &Want, is_long: bool) -> Call {
     let mut call = Call::new(&scripts::REST, partition, &["lanes"]);
     call.num(1).arg(want.endpoint.as_str());
-    call.arg(want.rest.map_or(String::new(), |rest| micros(rest).to_string()));
+    let rest = want.rest.filter(|_| is_long).map(micros);
+    call.arg(rest.map_or(String::new(), |rest| rest.to_string()));
     call
 }
 
@@ -145,22 +188,20 @@ pub(super) async fn peek(
 }
 
 fn ask(calls: &mut Vec<Call>, wants: &[Want], places: &[Places], spots: &[Spot]) {
-    for (partition, number) in spots {
+    for (partition, number, class) in spots {
         let Some((want, places)) = wants.get(*number).zip(places.get(*number)) else { continue };
-        for class in Class::ALL {
-            let tail = format!("{}:{}", letter(class), want.endpoint);
-            // A place at least, for this is asked all the same when none is left.
-            let len = places.all.max(1);
-            let mut fresh = Call::plain(&["LRANGE", &partition.key(&format!("f:{tail}")), "0"]);
-            fresh.num(len - 1);
-            let mut again = Call::plain(&["ZRANGE", &partition.key(&format!("q:{tail}")), "0"]);
-            again.num(len - 1).arg("WITHSCORES");
-            calls.extend([fresh, again]);
-        }
+        let tail = format!("{}:{}", letter(*class), want.endpoint);
+        // A place at least, for this is asked all the same when none is left.
+        let len = places.all.max(1);
+        let mut fresh = Call::plain(&["LRANGE", &partition.key(&format!("f:{tail}")), "0"]);
+        fresh.num(len - 1);
+        let mut again = Call::plain(&["ZRANGE", &partition.key(&format!("q:{tail}")), "0"]);
+        again.num(len - 1).arg("WITHSCORES");
+        calls.extend([fresh, again]);
     }
 }
 
-/// Adds what each lane has: of each class those never tried, and the others.
+/// Adds what is due there: what was never tried, and the rest.
 fn hear(
     answers: &mut impl Iterator<Item = Result<Value>>,
     found: &mut [Found],
@@ -168,19 +209,18 @@ fn hear(
     now: i64,
 ) -> Result<()> {
     let mut next = || answers.next().unwrap_or_else(|| Err(corrupt("no answer")));
-    for &(partition, want) in spots {
+    for &(partition, want, class) in spots {
+        let (fresh, again) = (next()?, next()?);
         let Some((high, normal)) = found.get_mut(want) else { continue };
-        for class in Class::ALL {
-            let into = if class == Class::High { &mut *high } else { &mut *normal };
-            let one = |due, entry| Candidate { due, want, class, partition, entry };
-            for (place, entry) in read::<Vec<Vec<u8>>>(next()?)?.into_iter().enumerate() {
-                let due = stamp(&entry).ok_or_else(|| corrupt("a lane's entry"))?;
-                into.push(one(due, Entry::Fresh(place)));
-            }
-            for (entry, due) in read::<Vec<(String, i64)>>(next()?)? {
-                if due <= now {
-                    into.push(one(due.unsigned_abs(), Entry::Again(entry)));
-                }
+        let into = if class == Class::High { high } else { normal };
+        let one = |due, entry| Candidate { due, want, class, partition, entry };
+        for (place, entry) in read::<Vec<Vec<u8>>>(fresh)?.into_iter().enumerate() {
+            let due = stamp(&entry).ok_or_else(|| corrupt("a lane's entry"))?;
+            into.push(one(due, Entry::Fresh(place)));
+        }
+        for (entry, due) in read::<Vec<(String, i64)>>(again)? {
+            if due <= now {
+                into.push(one(due.unsigned_abs(), Entry::Again(entry)));
             }
         }
     }

@@ -11,7 +11,7 @@
 //! | `q:<class>:<endpoint>` | its others, by due time in microseconds |
 //! | `b:<class>:<endpoint>` | mails of which one is in `q:` that was never tried: the event, `+` if others wait |
 //! | `c:<class>:<mail>:<endpoint>` | a chain: those of one mail that wait for the one in `b:` |
-//! | `lanes` | endpoints by earliest due time, or the end of their rest; ends of rests, below zero |
+//! | `lanes` | `<class><endpoint>` by earliest due time, or the end of its rest; ends of rests, below zero |
 //! | `p:<endpoint>` | a row for each delivery that was begun and has not ended; it does not expire |
 //! | `d:<event>` | a row for each delivery that has ended |
 //! | `st:pending`, `i:<stamp>` | pending deliveries by when they were made, in pages |
@@ -27,7 +27,7 @@
 //!
 //! `endpoints`, `generation` and `gateways` are in the first partition only.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -72,7 +72,7 @@ pub struct RedisStore {
     units: Gather<ingest::Planned, i64>,
     finishes: Gather<queue::Finishing, i64>,
     credits: Mutex<lease::Credits>,
-    seen: look::Seen,
+    recent: Mutex<look::Recent>,
     work: Arc<Notify>,
     watcher: JoinHandle<()>,
 }
@@ -109,10 +109,16 @@ impl RedisStore {
             units,
             finishes,
             credits: Mutex::default(),
-            seen: look::Seen::default(),
+            recent: Mutex::default(),
             work,
             watcher,
         })
+    }
+}
+
+impl RedisStore {
+    fn recent(&self) -> MutexGuard<'_, look::Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

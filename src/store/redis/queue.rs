@@ -6,8 +6,9 @@ use std::time::Duration;
 use redis::Value;
 
 use super::gather::{Shape, run_gathered};
-use super::keys::{Partition, all, letter};
+use super::keys::{Partition, all, lane_member, letter};
 use super::link::{Call, Link, corrupt, read};
+use super::look::Seen;
 use super::rows::{micros, seconds, word};
 use super::{RedisStore, scripts};
 use crate::crash;
@@ -22,7 +23,7 @@ const PAGES_MAX: usize = 100;
 const FIRST_PAGE_LEN: usize = 128;
 
 pub(super) async fn due(store: &RedisStore, shards: Shards) -> Result<Due> {
-    let mut seen: HashMap<EndpointId, u16> = HashMap::new();
+    let mut seen = Seen::default();
     // How long until each lane's earliest due time; what is due has none left.
     let mut lanes: HashMap<EndpointId, i64> = HashMap::new();
     let mut partitions: Vec<Partition> = all().collect();
@@ -36,12 +37,12 @@ pub(super) async fn due(store: &RedisStore, shards: Shards) -> Result<Due> {
         for (partition, answer) in partitions.into_iter().zip(answers) {
             let found: Vec<(String, i64)> = read(answer?)?;
             let (is_full, mut is_enough) = (found.len() >= len, false);
-            for (endpoint, score) in found {
-                let endpoint = EndpointId::from(endpoint.as_str());
+            for (member, score) in found {
+                let Some((class, endpoint)) = lane_member(&member) else { continue };
                 if shards.contains(&endpoint) {
                     is_enough |= score > now;
                     if score <= now {
-                        *seen.entry(endpoint.clone()).or_default() |= partition.bit();
+                        seen.add(&endpoint, class, score, partition);
                     }
                     let left = lanes.entry(endpoint).or_insert(i64::MAX);
                     *left = (*left).min(score - now);
@@ -51,13 +52,21 @@ pub(super) async fn due(store: &RedisStore, shards: Shards) -> Result<Due> {
                 unread.push(partition);
             }
         }
+        let mut recent = store.recent();
+        recent.rests.retain(|_, until| *until > now);
+        for (endpoint, until) in &recent.rests {
+            if let Some(left) = lanes.get_mut(endpoint) {
+                *left = (*left).max(until - now);
+            }
+        }
+        drop(recent);
         partitions = unread;
         if partitions.is_empty() {
             break;
         }
         (offset, len) = (offset + len, DUE_LEN_MAX);
     }
-    store.seen.replace(seen);
+    store.recent().seen = seen;
     let next = lanes.values().filter(|left| **left > 0).min().and_then(|left| u64::try_from(*left).ok());
     let mut due: Vec<(i64, EndpointId)> =
         lanes.into_iter().filter(|(_, left)| *left <= 0).map(|(endpoint, left)| (left, endpoint)).collect();

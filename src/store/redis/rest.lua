@@ -3,9 +3,10 @@ for _ = 1, tonumber(arg()) do
   local endpoint, rest = arg(), arg()
   if rest ~= '' then
     call('ZADD', KEYS[1], text(-now - tonumber(rest)), ' ' .. endpoint)
-    refresh(endpoint)
-  elseif call('ZREM', KEYS[1], ' ' .. endpoint) == 1 then
-    refresh(endpoint)
+  else
+    call('ZREM', KEYS[1], ' ' .. endpoint)
   end
+  refresh('h', endpoint)
+  refresh('n', endpoint)
 end
 return 1

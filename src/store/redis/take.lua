@@ -4,7 +4,7 @@
 -- (empty when it has expired).
 -- How many are read at a time, and in all, while none is found that may go.
 local AT_ONCE, READ_MAX = 100, 5000
-local lanes, endpoints, answers = {}, {}, {}
+local lanes, answers = {}, {}
 for i = 1, tonumber(arg()) do
   local endpoint, class = arg(), arg()
   local lane = lane_of(class, endpoint)
@@ -13,7 +13,6 @@ for i = 1, tonumber(arg()) do
   call('ZCARD', lane.due)
   call('HLEN', lane.rows)
   lanes[i] = lane
-  endpoints[endpoint] = true
 end
 call('ZCARD', KEYS[1])
 
@@ -85,7 +84,7 @@ for i, lane in ipairs(lanes) do
     local events = call('MGET', unpack(lane.events, from, math.min(from + MANY - 1, #answer)))
     for j, event in ipairs(events) do answer[from + j - 1][5] = event or '' end
   end
+  refresh(lane.class, lane.endpoint)
   answers[i] = answer
 end
-for endpoint in pairs(endpoints) do refresh(endpoint) end
 return answers
