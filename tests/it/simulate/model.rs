@@ -204,8 +204,10 @@ impl Model {
         if let Some(next) = next
             && was_first
         {
-            // The embedded engine keeps the time it came in for its place among the others.
-            next.due = if is_exact { next.due.min(now) } else { now };
+            // Its place among the others is that of when it came in; on Redis also that of now, where it had to be held
+            // back.
+            let earliest = next.due.min(now).earliest;
+            next.due = if is_exact { next.due.min(now) } else { Moment { earliest, latest: now.latest } };
         }
         true
     }
