@@ -23,7 +23,8 @@ impl Shards {
 
     /// Whether this endpoint's shard is in the set.
     pub fn contains(self, endpoint: &EndpointId) -> bool {
-        self.0 & (1 << shard(endpoint)) != 0
+        // Hashing is only for who shares with others.
+        self == Self::ALL || self.0 & (1 << shard(endpoint)) != 0
     }
 }
 
