@@ -9,6 +9,20 @@ use sha2::{Digest, Sha256};
 /// Crockford's base32 in lower case: no letter that reads as a digit, and sorting by text sorts by value.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
+/// How many digits hold 128 bits.
+const DIGITS: usize = 26;
+
+/// The value of each byte as a digit; 255 of one that is none.
+const VALUES: [u8; 256] = {
+    let mut values = [u8::MAX; 256];
+    let mut value = 0;
+    while value < ALPHABET.len() {
+        values[ALPHABET[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -65,16 +79,35 @@ id! {
 }
 
 impl EventId {
+    const PREFIX: &str = "evt_";
+
     /// A provider that resends an event produces the same id.
     pub fn of(source: &str, identity: &str) -> Self {
-        Self(derived("evt_", &[source.as_bytes(), identity.as_bytes()]))
+        Self(derived(Self::PREFIX, &[source.as_bytes(), identity.as_bytes()]))
+    }
+
+    /// The 128 bits it stands for; none where the text is no event's id.
+    pub fn bits(&self) -> Option<[u8; 16]> {
+        bits(Self::PREFIX, &self.0)
+    }
+
+    /// The id that stands for these bits.
+    pub fn from_bits(bits: [u8; 16]) -> Self {
+        Self(text(Self::PREFIX, bits))
     }
 }
 
 impl RequestId {
+    const PREFIX: &str = "req_";
+
     /// The same bytes at the same source are the same request.
     pub fn of(source: &str, body: &[u8]) -> Self {
-        Self(derived("req_", &[source.as_bytes(), body]))
+        Self(derived(Self::PREFIX, &[source.as_bytes(), body]))
+    }
+
+    /// The 128 bits it stands for; none where the text is no request's id.
+    pub fn bits(&self) -> Option<[u8; 16]> {
+        bits(Self::PREFIX, &self.0)
     }
 }
 
@@ -135,12 +168,29 @@ fn derived(prefix: &str, parts: &[&[u8]]) -> Arc<str> {
     let digest = hash(parts);
     let mut bits = [0; 16];
     bits.copy_from_slice(&digest[..16]);
+    text(prefix, bits)
+}
+
+fn text(prefix: &str, bits: [u8; 16]) -> Arc<str> {
     let bits = u128::from_be_bytes(bits);
-    let digits = (0..26).rev().map(|place| char::from(ALPHABET[((bits >> (place * 5)) & 31) as usize]));
-    let mut text = String::with_capacity(prefix.len() + 26);
+    let digits = (0..DIGITS).rev().map(|place| char::from(ALPHABET[((bits >> (place * 5)) & 31) as usize]));
+    let mut text = String::with_capacity(prefix.len() + DIGITS);
     text.push_str(prefix);
     text.extend(digits);
     text.into()
+}
+
+fn bits(prefix: &str, text: &str) -> Option<[u8; 16]> {
+    let digits = text.strip_prefix(prefix)?.as_bytes();
+    // The first digit has room for three bits only.
+    if digits.len() != DIGITS || digits[0] > b'7' {
+        return None;
+    }
+    let value = |digit: &u8| match VALUES[usize::from(*digit)] {
+        value @ 0..32 => Some(u128::from(value)),
+        _ => None,
+    };
+    digits.iter().try_fold(0, |bits, digit| Some((bits << 5) | value(digit)?)).map(u128::to_be_bytes)
 }
 
 #[cfg(test)]
@@ -153,5 +203,21 @@ mod tests {
         assert_ne!(EventId::of("resend", "msg_1"), EventId::of("resend-eu", "msg_1"));
         assert_ne!(EventId::of("ab", "c"), EventId::of("a", "bc"));
         assert_eq!(EventId::of("resend", "msg_1").as_str().len(), 4 + 26);
+    }
+
+    #[test]
+    fn an_id_comes_back_from_its_bits() {
+        let id = EventId::of("resend", "msg_1");
+        assert_eq!(EventId::from_bits(id.bits().unwrap()), id);
+        let last = EventId::from_bits([255; 16]);
+        assert_eq!((last.as_str(), last.bits()), ("evt_7zzzzzzzzzzzzzzzzzzzzzzzzz", Some([255; 16])));
+        for text in ["", "evt_", "evt_1", "req_00000000000000000000000000", "evt_80000000000000000000000000"] {
+            assert_eq!(EventId::from(text).bits(), None, "{text}");
+        }
+        for text in
+            ["evt_0000000000000000000000000u", "evt_0000000000000000000000000A", "evt_0000000000000000000000000\u{e9}"]
+        {
+            assert_eq!(EventId::from(text).bits(), None, "{text}");
+        }
     }
 }

@@ -1,13 +1,15 @@
-//! What is due, in memory. Rebuilt at start from what is pending.
+//! Everything pending, in memory: what is due, the chains, what is held. Rebuilt at start.
+//!
+//! There may be millions, so that a delivery is a few words, and an endpoint a number.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::rows::{Key, Row};
+use rustc_hash::FxHashMap;
+
+use super::ready::Ready;
+use super::rows::{Id, Key};
 use crate::domain::delivery::Class;
-use crate::domain::id::{EndpointId, EventId, MailKey};
-use crate::domain::ownership::Shards;
-use crate::store::{DUE_LEN_MAX, Due};
+use crate::domain::id::{EndpointId, MailKey};
 
 /// How much longer the other class must have been due to go before the urgent one, where there are too few places to
 /// keep some for it.
@@ -19,61 +21,152 @@ const SHARED_FROM: usize = 4;
 /// A delivery whose due time was moved: it is to be written.
 pub(super) type Moved = Option<(Key, u64)>;
 
-type ChainKey = (EndpointId, Class, MailKey);
+/// A lane's place in [`Index::lanes`].
+pub(super) type LaneNo = u32;
+
+/// Deliveries of one mail, one class and one endpoint; the hash of a mail, so that nobody chooses where it goes.
+type ChainKey = (MailKey, LaneNo, Class);
 
 /// A pending delivery.
-struct Item {
-    event: EventId,
-    chain: ChainKey,
-    due: u64,
-    tried: bool,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Item {
+    pub(super) event: Id,
+    pub(super) mail: MailKey,
+    pub(super) expires: u64,
+    /// While it is held, the token too.
+    pub(super) due: u64,
+    pub(super) lane: LaneNo,
+    pub(super) class: Class,
+    pub(super) stored: Stored,
+    /// Whether its first attempt has finished.
+    pub(super) tried: bool,
+    /// Whether a lease of it may finish.
+    pub(super) held: bool,
+    /// The next of its chain.
+    pub(super) next: Option<Key>,
+}
+
+/// What only the row of a delivery knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stored {
+    /// There is no row: it has never been begun.
+    Nothing,
+    /// How often it was begun, and its latest token.
+    Begun,
+    /// Attempts, too.
+    Attempts,
+}
+
+/// A lease that may finish.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    pub(super) key: Key,
+    pub(super) begun: u32,
+    pub(super) begun_at: u64,
+}
+
+/// Deliveries whose first attempt has not finished, in commit order; each knows the next.
+#[derive(Clone, Copy)]
+struct Chain {
+    first: Key,
+    last: Key,
 }
 
 /// One endpoint's deliveries that may be leased.
-#[derive(Default)]
 struct Lane {
+    endpoint: EndpointId,
     due: [BTreeSet<(u64, Key)>; 2],
     rest_until: u64,
-    /// Its place in `Index::ready`.
+    /// As others were told.
     ready: Option<u64>,
+    is_changed: bool,
 }
 
 /// Everything pending.
 #[derive(Default)]
 pub(super) struct Index {
-    items: HashMap<Key, Item>,
-    pairs: HashMap<(EventId, EndpointId), Key>,
-    /// Deliveries whose first attempt has not finished, in commit order. Only the first of each is in its lane.
-    chains: HashMap<ChainKey, VecDeque<Key>>,
-    lanes: HashMap<EndpointId, Lane>,
-    /// Lanes by when they are to be looked at.
-    ready: BTreeSet<(u64, EndpointId)>,
+    items: BTreeMap<Key, Item>,
+    /// By event, token and endpoint.
+    held: FxHashMap<(Id, u64, LaneNo), Held>,
+    /// Only the first of each is in its lane.
+    chains: FxHashMap<ChainKey, Chain>,
+    lanes: Vec<Lane>,
+    numbers: FxHashMap<EndpointId, LaneNo>,
+    /// Lanes that others are to be told of.
+    changed: Vec<LaneNo>,
+    /// Whether they were told of any.
+    has_told: bool,
 }
 
 impl Index {
-    /// Adds a pending delivery; of one chain, in commit order.
-    pub(super) fn add(&mut self, key: Key, row: &Row) {
-        let chain = (row.endpoint.clone(), row.class, row.mail);
-        self.pairs.insert((row.event.clone(), row.endpoint.clone()), key);
-        let item = Item { event: row.event.clone(), chain: chain.clone(), due: row.due, tried: row.tried };
-        self.items.insert(key, item);
-        if row.tried {
-            return self.enlist(key);
+    /// The number of an endpoint's lane.
+    pub(super) fn lane(&mut self, endpoint: &EndpointId) -> LaneNo {
+        if let Some(number) = self.numbers.get(endpoint) {
+            return *number;
         }
-        let waiting = self.chains.entry(chain).or_default();
-        waiting.push_back(key);
-        if waiting.len() == 1 {
+        let number = LaneNo::try_from(self.lanes.len()).unwrap_or(LaneNo::MAX);
+        self.numbers.insert(endpoint.clone(), number);
+        let due = [BTreeSet::new(), BTreeSet::new()];
+        self.lanes.push(Lane { endpoint: endpoint.clone(), due, rest_until: 0, ready: None, is_changed: false });
+        number
+    }
+
+    /// Adds a pending delivery; of one chain, in commit order.
+    pub(super) fn add(&mut self, key: Key, item: Item) {
+        let chain = (item.mail, item.lane, item.class);
+        let is_open = item.tried || self.enchain(key, chain);
+        self.items.insert(key, item);
+        if is_open {
             self.enlist(key);
         }
     }
 
-    /// The pending delivery of this event to this endpoint.
-    pub(super) fn find(&self, event: &EventId, endpoint: &EndpointId) -> Option<Key> {
-        self.pairs.get(&(event.clone(), endpoint.clone())).copied()
+    pub(super) fn get(&self, key: Key) -> Option<&Item> {
+        self.items.get(&key)
     }
 
-    /// Moves the due time of a delivery that is in its lane.
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Item> {
+        self.items.get_mut(&key)
+    }
+
+    /// Those of one event.
+    pub(super) fn of_event(&self, seq: u64) -> impl Iterator<Item = (Key, &Item)> {
+        self.items.range(Key::of(seq)).map(|(key, item)| (*key, item))
+    }
+
+    /// Whether it is the first of its chain, and so may go.
+    fn enchain(&mut self, key: Key, chain: ChainKey) -> bool {
+        let Some(known) = self.chains.get_mut(&chain) else {
+            self.chains.insert(chain, Chain { first: key, last: key });
+            return true;
+        };
+        let before = std::mem::replace(&mut known.last, key);
+        if let Some(before) = self.items.get_mut(&before) {
+            before.next = Some(key);
+        }
+        false
+    }
+
+    /// A delivery is leased: its token is when it falls due again.
+    pub(super) fn hold(&mut self, key: Key, token: u64, begun: u32, begun_at: u64) {
+        self.set_due(key, token);
+        let Some(item) = self.items.get_mut(&key) else { return };
+        item.held = true;
+        if item.stored == Stored::Nothing {
+            item.stored = Stored::Begun;
+        }
+        self.held.insert((item.event, token, item.lane), Held { key, begun, begun_at });
+    }
+
+    /// The lease with this token, if it may still finish.
+    pub(super) fn held(&self, event: Id, token: u64, endpoint: &EndpointId) -> Option<Held> {
+        let lane = self.numbers.get(endpoint)?;
+        self.held.get(&(event, token, *lane)).copied()
+    }
+
+    /// Moves the due time of a delivery that is in its lane; no lease of it may finish any more.
     pub(super) fn set_due(&mut self, key: Key, due: u64) {
+        self.release(key);
         self.delist(key);
         if let Some(item) = self.items.get_mut(&key) {
             item.due = due;
@@ -81,100 +174,117 @@ impl Index {
         self.enlist(key);
     }
 
+    fn release(&mut self, key: Key) {
+        if let Some(item) = self.items.get_mut(&key).filter(|item| item.held) {
+            item.held = false;
+            self.held.remove(&(item.event, item.due, item.lane));
+        }
+    }
+
     /// The first attempt of a delivery has finished: the next of its chain may go.
     pub(super) fn set_tried(&mut self, key: Key, now: u64) -> Moved {
         let item = self.items.get_mut(&key)?;
-        if item.tried {
+        if std::mem::replace(&mut item.tried, true) {
             return None;
         }
-        item.tried = true;
-        let chain = item.chain.clone();
-        self.unchain(key, &chain, now)
+        let item = *item;
+        self.unchain(key, &item, now)
     }
 
     /// A delivery has ended: the next of its chain may go.
     pub(super) fn remove(&mut self, key: Key, now: u64) -> Moved {
+        self.release(key);
         self.delist(key);
         let item = self.items.remove(&key)?;
-        let pair = (item.event, item.chain.0.clone());
-        if self.pairs.get(&pair) == Some(&key) {
-            self.pairs.remove(&pair);
-        }
-        self.unchain(key, &item.chain, now)
+        if item.tried { None } else { self.unchain(key, &item, now) }
     }
 
     /// Takes it out of its chain; if it was the first, the next becomes due now.
-    fn unchain(&mut self, key: Key, chain: &ChainKey, now: u64) -> Moved {
-        let waiting = self.chains.get_mut(chain)?;
-        // Nearly always: only the first is leased. Another one ends where an expired identity is new again.
-        let was_first = waiting.front() == Some(&key);
-        if was_first {
-            waiting.pop_front();
-        } else {
-            waiting.retain(|waiting| *waiting != key);
+    fn unchain(&mut self, key: Key, item: &Item, now: u64) -> Moved {
+        let id = (item.mail, item.lane, item.class);
+        let next = item.next;
+        if let Some(item) = self.items.get_mut(&key) {
+            item.next = None;
         }
-        let Some(next) = waiting.front().copied() else {
-            self.chains.remove(chain);
+        let chain = self.chains.get_mut(&id)?;
+        if chain.first != key {
+            let (first, last) = (chain.first, chain.last);
+            self.cut_out(id, first, last, key, next);
+            return None;
+        }
+        let Some(next) = next else {
+            self.chains.remove(&id);
             return None;
         };
-        if !was_first {
-            return None;
-        }
+        chain.first = next;
         let item = self.items.get_mut(&next)?;
-        let moved = (item.due > now).then_some((next, now));
-        item.due = item.due.min(now);
+        let moved = (item.due > now && !item.held).then_some((next, now));
+        if let Some((_, due)) = moved {
+            item.due = due;
+        }
         self.enlist(next);
         moved
     }
 
+    /// Takes one from the middle or the end of a chain. Seldom: only the first is leased, and another one ends where an
+    /// expired identity is new again.
+    fn cut_out(&mut self, id: ChainKey, first: Key, last: Key, key: Key, next: Option<Key>) {
+        let mut before = first;
+        while let Some(item) = self.items.get_mut(&before)
+            && let Some(after) = item.next
+        {
+            if after == key {
+                item.next = next;
+                break;
+            }
+            before = after;
+        }
+        if last == key {
+            self.chains.insert(id, Chain { first, last: before });
+        }
+    }
+
     fn enlist(&mut self, key: Key) {
         let Some(item) = self.items.get(&key) else { return };
-        let endpoint = item.chain.0.clone();
-        let lane = self.lanes.entry(endpoint.clone()).or_default();
-        lane.due[item.chain.1 as usize].insert((item.due, key));
-        self.refresh(&endpoint);
+        let lane = item.lane;
+        self.lanes[lane as usize].due[item.class as usize].insert((item.due, key));
+        self.touch(lane);
     }
 
     fn delist(&mut self, key: Key) {
         let Some(item) = self.items.get(&key) else { return };
-        let endpoint = item.chain.0.clone();
-        if let Some(lane) = self.lanes.get_mut(&endpoint) {
-            lane.due[item.chain.1 as usize].remove(&(item.due, key));
-        }
-        self.refresh(&endpoint);
+        let lane = item.lane;
+        self.lanes[lane as usize].due[item.class as usize].remove(&(item.due, key));
+        self.touch(lane);
     }
 
-    /// Puts a lane where it belongs in `ready`.
-    fn refresh(&mut self, endpoint: &EndpointId) {
-        let Some(lane) = self.lanes.get_mut(endpoint) else { return };
-        let first = lane.due.iter().filter_map(|due| due.first()).map(|(due, _)| *due).min();
-        let ready = first.map(|due| due.max(lane.rest_until));
-        let before = std::mem::replace(&mut lane.ready, ready);
-        if before == ready {
-            return;
+    fn touch(&mut self, lane: LaneNo) {
+        if !std::mem::replace(&mut self.lanes[lane as usize].is_changed, true) {
+            self.changed.push(lane);
         }
-        if let Some(before) = before {
-            self.ready.remove(&(before, endpoint.clone()));
+    }
+
+    /// Tells what has changed since the last time. What is told must be committed.
+    pub(super) fn tell(&mut self, ready: &mut Ready) {
+        if !std::mem::replace(&mut self.has_told, true) {
+            *ready = Ready::default();
         }
-        if let Some(ready) = ready {
-            self.ready.insert((ready, endpoint.clone()));
+        for lane in self.changed.drain(..) {
+            let lane = &mut self.lanes[lane as usize];
+            lane.is_changed = false;
+            let first = lane.due.iter().filter_map(|due| due.first()).map(|(due, _)| *due).min();
+            let after = first.map(|due| due.max(lane.rest_until));
+            let before = std::mem::replace(&mut lane.ready, after);
+            if before != after {
+                ready.set(&lane.endpoint, before, after);
+            }
         }
     }
 
     /// Keeps a lane from being told of until then; with a time that is past, ends its rest.
-    pub(super) fn rest(&mut self, endpoint: &EndpointId, until: u64) {
-        self.lanes.entry(endpoint.clone()).or_default().rest_until = until;
-        self.refresh(endpoint);
-    }
-
-    /// Which lanes are due, and when the next one is.
-    pub(super) fn due(&self, shards: Shards, now: u64) -> Due {
-        let mine = |(_, endpoint): &&(u64, EndpointId)| shards.contains(endpoint);
-        let due = self.ready.iter().take_while(|(ready, _)| *ready <= now).filter(mine).take(DUE_LEN_MAX);
-        let lanes = due.map(|(_, endpoint)| endpoint.clone()).collect();
-        let later = (now.saturating_add(1), EndpointId::from(""));
-        let next = self.ready.range(later..).find(mine).map(|(ready, _)| Duration::from_micros(ready - now));
-        Due { lanes, next }
+    pub(super) fn rest(&mut self, lane: LaneNo, until: u64) {
+        self.lanes[lane as usize].rest_until = until;
+        self.touch(lane);
     }
 
     /// Which deliveries a lease takes, the urgent class first.
@@ -182,8 +292,8 @@ impl Index {
     /// With [`SHARED_FROM`] places or more, a quarter of them goes to the other class if it has that much due, and
     /// places that one class cannot use go to the other. With fewer, each place goes to the longest due, where the
     /// urgent class counts as due [`HEAD_START_US`] earlier than it is; so neither class can starve.
-    pub(super) fn take(&self, endpoint: &EndpointId, limit: usize, now: u64) -> Vec<Key> {
-        let Some(Lane { due: [high, normal], .. }) = self.lanes.get(endpoint) else { return Vec::new() };
+    pub(super) fn take(&self, lane: LaneNo, limit: usize, now: u64) -> Vec<Key> {
+        let [high, normal] = &self.lanes[lane as usize].due;
         let ripe = |due: &BTreeSet<(u64, Key)>| -> Vec<(u64, Key)> {
             due.iter().take_while(|(due, _)| *due <= now).take(limit).copied().collect()
         };

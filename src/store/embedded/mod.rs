@@ -1,10 +1,15 @@
 //! One process, a directory on disk, every commit synced before it is acknowledged.
 //!
 //! One thread writes. It takes what has gathered in its channel, decides every call in order, and commits the whole as
-//! one batch with one sync; nobody is answered before. What it derives from the rows (what is due, the chains) it alone
-//! sees, and throws away with the engine when a commit fails; whatever an engine reads when it is opened is first written
-//! anew and synced, for a failed sync may leave it in memory only. Leases alone are written without waiting for a sync.
-//! Reads go to the engine, which shows a batch only when it is committed.
+//! one batch with one sync; nobody is answered before. What it derives from the rows (what is due, the chains) is its
+//! own (others are told which lanes are due, after each commit), and is thrown away with the engine when a commit
+//! fails; whatever an engine reads when it is opened is first written anew and synced, for a failed sync may leave it
+//! in memory only. Leases alone are written without waiting for a sync. Reads go to the engine, which shows a batch
+//! only when it is committed.
+//!
+//! Rows are few and in the order they come in, since what is written at random places costs the most. An event and a
+//! request are kept under their number, and their ids lead there; what expires together is one entry; and a delivery
+//! has no row of its own until it is begun.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,8 +20,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
+use self::ingest::Arrival;
+use self::lease::{Event, Taken};
 use self::read::View;
-use self::rows::micros;
+use self::rows::{decode, micros};
 use self::writer::{Call, Shared, Writer};
 use super::{
     Due, Endpoints, Finished, Ingested, LaneState, LeaseLost, Leased, Page, PageQuery, Result, Store, StoreError,
@@ -31,14 +38,20 @@ use crate::domain::plan::{Generation, Ingest, StoredEvent};
 use crate::domain::retention::Lifetimes;
 
 mod core;
+mod delivery;
 mod index;
+mod ingest;
 mod journal;
+mod lease;
 mod read;
+mod ready;
+mod recent;
 mod rows;
 mod spaces;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod txn;
 mod writer;
 
 /// How many calls may wait for the writer before callers wait to ask.
@@ -101,32 +114,47 @@ impl Drop for Embedded {
     }
 }
 
+/// Gives each lease its event.
+fn fill(leased: &mut Leased, events: Vec<Event>, read: impl Fn(u64) -> Result<Option<StoredEvent>>) -> Result<()> {
+    for (lease, event) in leased.leases.iter_mut().zip(events) {
+        let event = match event {
+            Event::Expired => Ok(None),
+            Event::Here(json) => decode(&json).map(Some),
+            Event::Stored(seq) => read(seq),
+        };
+        lease.event = match event {
+            // One unreadable event must not hold back the others: it is as if it had expired.
+            Err(error @ StoreError::Corrupt(_)) => {
+                tracing::error!(event.id = %lease.event_id, %error, "a stored event cannot be read");
+                None
+            }
+            event => event?,
+        };
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl Store for Embedded {
     async fn ingest(&self, ingest: Ingest) -> Result<Ingested> {
-        self.ask(|answer| Call::Ingest(Box::new(ingest), answer)).await
+        let arrival = Box::new(Arrival::new(ingest)?);
+        self.ask(|answer| Call::Ingest(arrival, answer)).await
     }
 
     async fn due(&self, shards: Shards) -> Result<Due> {
-        self.ask(|answer| Call::Due(shards, answer)).await
+        self.shared.spaces()?;
+        let now = micros(self.clock.now());
+        Ok(self.shared.ready().due(shards, now))
     }
 
     async fn lease(&self, wants: &[Want]) -> Result<Leased> {
-        let mut leased = self.ask(|answer| Call::Lease(wants.to_vec(), answer)).await?;
-        if leased.leases.is_empty() {
+        let Taken { mut leased, events } = self.ask(|answer| Call::Lease(wants.to_vec(), answer)).await?;
+        if events.iter().all(|event| !matches!(event, Event::Stored(_))) {
+            fill(&mut leased, events, |_| Ok(None))?;
             return Ok(leased);
         }
         self.read(move |view| {
-            for lease in &mut leased.leases {
-                lease.event = match view.event(&lease.event_id) {
-                    // One unreadable event must not hold back the others: it is as if it had expired.
-                    Err(error @ StoreError::Corrupt(_)) => {
-                        tracing::error!(event.id = %lease.event_id, %error, "a stored event cannot be read");
-                        None
-                    }
-                    read => read?,
-                };
-            }
+            fill(&mut leased, events, |seq| view.event_at(seq))?;
             Ok(leased)
         })
         .await

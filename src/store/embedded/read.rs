@@ -1,13 +1,14 @@
 //! Reads, on one snapshot each. What the engine shows has been committed, and what has expired is not there.
 
-use fjall::{Iter, Readable, Slice, Snapshot};
+use fjall::{Guard, Iter, Readable, Slice, Snapshot};
 
-use super::core::{ENDPOINTS, is_alive};
-use super::rows::{ENDED_LEN, EventRow, Key, Row, corrupt, decode, number, read_ended_key, status_byte};
+use super::core::ENDPOINTS;
+use super::delivery::{ENDED_LEN, Planned, Progress, Row, Waiting, pending, status_byte};
+use super::rows::{EventRow, Id, Key, Place, RequestRow, corrupt, decode, number, unpack};
 use super::spaces::{Space, Spaces, engine};
 use crate::domain::breaker::Breaker;
 use crate::domain::delivery::{Delivery, Status};
-use crate::domain::id::{DeliveryId, EndpointId, EventId, RequestId};
+use crate::domain::id::{EndpointId, EventId, RequestId};
 use crate::domain::plan::StoredEvent;
 use crate::store::{Endpoints, LaneState, Page, PageQuery, Result, StoreError, StoredRequest};
 
@@ -30,40 +31,40 @@ impl<'a> View<'a> {
         self.snapshot.get(self.spaces.of(space), key).map_err(engine)
     }
 
-    /// An event's row, if it has not expired.
-    fn event_row(&self, id: &[u8]) -> Result<Option<Slice>> {
-        let Some(row) = self.get(Space::Events, id)? else { return Ok(None) };
-        Ok(is_alive(&row, self.now)?.then_some(row))
+    /// Where something with this id is, if it has not expired.
+    fn place(&self, space: Space, id: Option<Id>) -> Result<Option<u64>> {
+        let Some(row) = id.map(|id| self.get(space, &id)).transpose()?.flatten() else { return Ok(None) };
+        let place = Place::read(&row)?;
+        Ok(place.is_alive(self.now).then_some(place.seq))
     }
 
     pub(super) fn event(&self, id: &EventId) -> Result<Option<StoredEvent>> {
-        let Some(row) = self.event_row(id.as_str().as_bytes())? else { return Ok(None) };
-        decode(EventRow::read(&row)?.json).map(Some)
+        let Some(seq) = self.place(Space::Ids, id.bits())? else { return Ok(None) };
+        self.event_at(seq)
+    }
+
+    /// The event at a place in the feed.
+    pub(super) fn event_at(&self, seq: u64) -> Result<Option<StoredEvent>> {
+        self.get(Space::Events, &seq.to_be_bytes())?.map_or(Ok(None), |row| self.alive(&row))
+    }
+
+    fn alive(&self, row: &[u8]) -> Result<Option<StoredEvent>> {
+        let row = EventRow::read(row)?;
+        if row.expires > self.now { decode(row.json).map(Some) } else { Ok(None) }
     }
 
     pub(super) fn events(&self, page: &PageQuery) -> Result<Page<StoredEvent>> {
-        let feed = self.back_from(Space::Feed, &[], size_of::<u64>(), page)?;
-        self.page(feed, page, 0, |seq, id| {
-            let Some(row) = self.event_row(id)? else { return Ok(None) };
-            let row = EventRow::read(&row)?;
-            if row.seq != number(seq)?.0 {
-                return Ok(None);
-            }
-            decode(row.json).map(Some)
-        })
+        let end = cursor(page, size_of::<u64>())?;
+        let events = self.back_from(Space::Events, &[], &end);
+        collect(events.map(|row| row.into_inner().map_err(engine)), page, |(_, row)| self.alive(&row))
     }
 
     pub(super) fn request(&self, id: &RequestId) -> Result<Option<StoredRequest>> {
-        let Some(row) = self.get(Space::Requests, id.as_str().as_bytes())? else { return Ok(None) };
-        let (expires, rest) = number(&row)?;
-        if expires <= self.now {
-            return Ok(None);
-        }
-        let (head_len, rest) = number(rest)?;
-        let head_len = usize::try_from(head_len).unwrap_or(usize::MAX);
-        let (head, body) = rest.split_at_checked(head_len).ok_or_else(|| corrupt("a request"))?;
-        let mut stored: StoredRequest = decode(head)?;
-        stored.request.body = body.to_vec().into();
+        let Some(seq) = self.place(Space::RequestIds, id.bits())? else { return Ok(None) };
+        let Some(row) = self.get(Space::Requests, &seq.to_be_bytes())? else { return Ok(None) };
+        let row = RequestRow::read(&row)?;
+        let mut stored: StoredRequest = decode(row.head)?;
+        stored.request.body = row.body.to_vec().into();
         Ok(Some(stored))
     }
 
@@ -86,89 +87,126 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn deliveries_of(&self, id: &EventId) -> Result<Vec<Delivery>> {
-        let Some(row) = self.event_row(id.as_str().as_bytes())? else { return Ok(Vec::new()) };
-        let row = EventRow::read(&row)?;
-        let event: StoredEvent = decode(row.json)?;
+        let Some(seq) = self.place(Space::Ids, id.bits())? else { return Ok(Vec::new()) };
+        let Some(event) = self.event_at(seq)? else { return Ok(Vec::new()) };
+        let waiting = self.get(Space::Waiting, &seq.to_be_bytes())?;
+        let waiting: Option<Waiting> = waiting.map(|row| unpack(&row)).transpose()?;
+        let due = waiting.map(|waiting| waiting.committed);
         let places = (0..=u16::MAX).zip(event.endpoints);
-        places.map(|(place, endpoint)| self.delivery(Key { seq: row.seq, place }, id, endpoint)).collect()
+        let delivery = |(place, endpoint)| match self.row(Key::new(seq, place))? {
+            Some(Row::Ended(ended)) => Ok(ended.delivery()),
+            Some(Row::Pending(progress)) => Ok(pending(id.clone(), endpoint, Some(progress))),
+            None => Ok(pending(id.clone(), endpoint, due.map(not_begun))),
+        };
+        places.map(delivery).collect()
     }
 
-    fn delivery(&self, key: Key, event: &EventId, endpoint: EndpointId) -> Result<Delivery> {
-        let key = key.bytes();
-        let row = match self.get(Space::Pending, &key)? {
-            Some(row) => Some(row),
-            None => self.get(Space::Ended, &key)?,
-        };
-        match row {
-            Some(row) => Ok(decode::<Row>(&row)?.delivery()),
-            None => Ok(Delivery {
-                id: DeliveryId::of(event, &endpoint),
-                event_id: event.clone(),
-                endpoint_id: endpoint,
-                status: Status::Pending,
-                reason: None,
-                begun: 0,
-                begun_at: None,
-                due_at: None,
-                ended_at: None,
-                attempts: Vec::new(),
-            }),
-        }
+    fn row(&self, key: Key) -> Result<Option<Row>> {
+        self.get(Space::Deliveries, &key.bytes())?.map(|row| unpack(&row)).transpose()
     }
 
     pub(super) fn deliveries(&self, status: Status, page: &PageQuery) -> Result<Page<Delivery>> {
         if status == Status::Pending {
-            // Also one whose event has expired: it is pending until it is leased and ended.
-            let pending = self.back_from(Space::Pending, &[], Key::LEN, page)?;
-            return self.page(pending, page, 0, |key, row| Ok(readable(key, row).map(Row::delivery)));
+            return self.pending(page);
         }
-        let ended = self.back_from(Space::ByStatus, &[status_byte(status)], ENDED_LEN, page)?;
-        self.page(ended, page, 1, |key, _| {
-            let Some(row) = self.get(Space::Ended, &read_ended_key(key)?.bytes())? else { return Ok(None) };
-            Ok(readable(key, &row).filter(|row| row.expires > self.now).map(Row::delivery))
+        let status = [status_byte(status)];
+        let end = cursor(page, ENDED_LEN)?;
+        let ended = self.back_from(Space::ByStatus, &status, &end);
+        let key = |row: Guard| Ok((row.key().map_err(engine)?.get(1..).ok_or_else(|| corrupt("a key"))?.to_vec(), ()));
+        collect(ended.map(key), page, |(key, ())| {
+            let key = Key::read(number(&key)?.1)?;
+            match readable(key, self.row(key))? {
+                Some(Some(Row::Ended(ended))) if ended.expires > self.now => Ok(Some(ended.delivery())),
+                _ => Ok(None),
+            }
         })
     }
 
-    /// The rows under a prefix, whose keys go on for `len` bytes, before the page's cursor.
-    fn back_from(&self, space: Space, prefix: &[u8], len: usize, page: &PageQuery) -> Result<Iter> {
-        let end = match &page.cursor {
-            Some(cursor) => {
-                let place = hex::decode(cursor).ok().filter(|place| place.len() == len);
-                [prefix, &place.ok_or(StoreError::BadCursor)?].concat()
-            }
-            None => [prefix, &vec![u8::MAX; len]].concat(),
-        };
-        Ok(self.snapshot.range(self.spaces.of(space), prefix.to_vec()..end))
+    /// Also one whose event has expired: it is pending until it is leased and ended.
+    fn pending(&self, page: &PageQuery) -> Result<Page<Delivery>> {
+        let end = cursor(page, Key::LEN)?;
+        let until = Key::read(&end)?;
+        // The event that a page ended in has more.
+        let waiting = self.back_from(Space::Waiting, &[], &until.seq().saturating_add(1).to_be_bytes());
+        let rows = waiting.flat_map(|row| places(row, until));
+        collect(rows, page, |(key, (event, endpoint, due))| {
+            let key = Key::read(&key)?;
+            let progress = match readable(key, self.row(key).map(|row| row.unwrap_or(Row::Pending(not_begun(due)))))? {
+                Some(Row::Pending(progress)) => progress,
+                _ => return Ok(None),
+            };
+            Ok(Some(pending(EventId::from_bits(event), endpoint, Some(progress))))
+        })
     }
 
-    /// Collects a page from the last row to the first. `skip` is how much of each key is no part of the cursor.
-    fn page<T>(
-        &self,
-        rows: Iter,
-        page: &PageQuery,
-        skip: usize,
-        show: impl Fn(&[u8], &[u8]) -> Result<Option<T>>,
-    ) -> Result<Page<T>> {
-        let mut items = Vec::new();
-        let (mut passed, mut last) = (0, None);
-        for row in rows.rev() {
-            if items.len() >= page.limit || passed >= PASSED_MAX {
-                return Ok(Page { items, next: last });
-            }
-            let (key, value) = row.into_inner().map_err(engine)?;
-            let key = key.get(skip..).ok_or_else(|| corrupt("a key"))?;
-            last = Some(hex::encode(key));
-            match show(key, &value)? {
-                Some(item) => items.push(item),
-                None => passed += 1,
-            }
-        }
-        Ok(Page { items, next: None })
+    /// The rows under a prefix before this end, the last first.
+    fn back_from(&self, space: Space, prefix: &[u8], end: &[u8]) -> std::iter::Rev<Iter> {
+        self.snapshot.range(self.spaces.of(space), prefix.to_vec()..[prefix, end].concat()).rev()
     }
 }
 
-/// A delivery's row, for a list; one that cannot be read is passed over, for it must not hide the others.
-fn readable(key: &[u8], row: &[u8]) -> Option<Row> {
-    let told = |error: &StoreError| tracing::error!(key = hex::encode(key), %error, "a delivery is not listed");
-    decode(row).inspect_err(told).ok()
+/// A pending delivery of a list: its event, its endpoint, and since when it waits.
+type Listed = (Id, EndpointId, u64);
+
+/// The deliveries of an event that have not ended, as far as its own row says, the last first; those before `until`.
+fn places(row: Guard, until: Key) -> Vec<Result<(Vec<u8>, Listed)>> {
+    let read = || {
+        let (seq, row) = row.into_inner().map_err(engine)?;
+        let seq = number(&seq)?.0;
+        Ok((seq, readable(Key::new(seq, 0), unpack::<Waiting>(&row))?))
+    };
+    let (seq, Waiting { event, committed, planned, .. }) = match read() {
+        Ok((seq, Some(waiting))) => (seq, waiting),
+        Ok((_, None)) => return Vec::new(),
+        Err(error) => return vec![Err(error)],
+    };
+    let listed = |Planned { place, endpoint, .. }| (Key::new(seq, place), (event, endpoint, committed));
+    let before = planned.into_iter().rev().map(listed).filter(|(key, _)| *key < until);
+    before.map(|(key, listed)| Ok((key.bytes().to_vec(), listed))).collect()
+}
+
+/// What became of a delivery that waits since then and has no row.
+fn not_begun(due: u64) -> Progress {
+    Progress { due, ..Progress::default() }
+}
+
+/// Where a page begins, going back: before the key of the last row of the page before it.
+fn cursor(page: &PageQuery, len: usize) -> Result<Vec<u8>> {
+    let Some(cursor) = &page.cursor else { return Ok(vec![u8::MAX; len]) };
+    hex::decode(cursor).ok().filter(|key| key.len() == len).ok_or(StoreError::BadCursor)
+}
+
+/// Collects a page of rows, each led by its key.
+fn collect<R, T>(
+    rows: impl Iterator<Item = Result<(impl AsRef<[u8]>, R)>>,
+    page: &PageQuery,
+    show: impl Fn((Vec<u8>, R)) -> Result<Option<T>>,
+) -> Result<Page<T>> {
+    let mut items = Vec::new();
+    let (mut passed, mut last) = (0, None);
+    for row in rows {
+        if items.len() >= page.limit || passed >= PASSED_MAX {
+            return Ok(Page { items, next: last });
+        }
+        let (key, row) = row?;
+        let key = key.as_ref().to_vec();
+        last = Some(hex::encode(&key));
+        match show((key, row))? {
+            Some(item) => items.push(item),
+            None => passed += 1,
+        }
+    }
+    Ok(Page { items, next: None })
+}
+
+/// A row for a list; one that cannot be read is passed over, for it must not hide the others.
+fn readable<T>(key: Key, row: Result<T>) -> Result<Option<T>> {
+    match row {
+        Ok(row) => Ok(Some(row)),
+        Err(error @ StoreError::Corrupt(_)) => {
+            tracing::error!(key = hex::encode(key.bytes()), %error, "a delivery is not listed");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }

@@ -1,110 +1,120 @@
-//! What is written: keys and values.
+//! What is written: keys and values. Numbers lead with their highest byte; every time is in microseconds.
 
+use std::num::NonZeroU64;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::delivery::{Attempt, Class, Delivery, EndReason, Status};
-use crate::domain::id::{DeliveryId, EndpointId, EventId, MailKey};
 use crate::store::{Result, StoreError};
 
-/// A delivery's key: its event's place in the feed, and its endpoint's place in the event.
+/// An id in keys and rows: its 128 bits.
+pub(super) type Id = [u8; 16];
+
+/// A delivery's key: its event's place in the feed, which begins at 1, and its endpoint's place in the event. Packed,
+/// for there may be millions in memory, where having none is to take no room; the feed ends at 2^48 events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Key {
-    pub(super) seq: u64,
-    pub(super) place: u16,
-}
+pub(super) struct Key(NonZeroU64);
 
 impl Key {
     pub(super) const LEN: usize = 10;
 
+    pub(super) fn new(seq: u64, place: u16) -> Self {
+        Self(NonZeroU64::new((seq << u16::BITS) | u64::from(place)).unwrap_or(NonZeroU64::MIN))
+    }
+
+    pub(super) fn seq(self) -> u64 {
+        self.0.get() >> u16::BITS
+    }
+
+    pub(super) fn place(self) -> u16 {
+        (self.0.get() & u64::from(u16::MAX)) as u16
+    }
+
+    /// The keys of all deliveries of one event.
+    pub(super) fn of(seq: u64) -> RangeInclusive<Self> {
+        Self::new(seq, 0)..=Self::new(seq, u16::MAX)
+    }
+
     pub(super) fn bytes(self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
-        bytes[..8].copy_from_slice(&self.seq.to_be_bytes());
-        bytes[8..].copy_from_slice(&self.place.to_be_bytes());
+        bytes[..8].copy_from_slice(&self.seq().to_be_bytes());
+        bytes[8..].copy_from_slice(&self.place().to_be_bytes());
         bytes
     }
 
     pub(super) fn read(bytes: &[u8]) -> Result<Self> {
         let (seq, place) = number(bytes)?;
         let place = place.try_into().map_err(|_| corrupt("a delivery's key"))?;
-        Ok(Self { seq, place: u16::from_be_bytes(place) })
+        Ok(Self::new(seq, u16::from_be_bytes(place)))
     }
 }
 
-/// The length of a key in the index of ended deliveries, without its status.
-pub(super) const ENDED_LEN: usize = 8 + Key::LEN;
-
-/// The key of a delivery, from one of the index of ended deliveries without its status.
-pub(super) fn read_ended_key(bytes: &[u8]) -> Result<Key> {
-    Key::read(number(bytes)?.1)
-}
-
-/// A status in keys.
-pub(super) fn status_byte(status: Status) -> u8 {
-    match status {
-        Status::Pending => 0,
-        Status::Delivered => 1,
-        Status::Failed => 2,
-        Status::Skipped => 3,
-        Status::Canceled => 4,
-    }
-}
-
-/// A delivery, pending or ended.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Row {
-    pub(super) event: EventId,
-    pub(super) endpoint: EndpointId,
-    pub(super) class: Class,
-    pub(super) mail: MailKey,
-    pub(super) status: Status,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(super) reason: Option<EndReason>,
-    pub(super) begun: u32,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(super) begun_at: Option<Timestamp>,
-    /// When it falls due, in microseconds, like every time here.
-    pub(super) due: u64,
-    /// The latest token handed out; tokens of one delivery only grow.
-    pub(super) token: u64,
-    /// Whether that token may still finish.
-    pub(super) held: bool,
-    /// Whether its first attempt has finished, so that it holds back no other.
-    pub(super) tried: bool,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(super) ended_at: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub(super) attempts: Vec<Attempt>,
-    /// When its event expires; of one that ended later than that, when it is itself to be removed.
+/// Where something with an id is kept, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) seq: u64,
     pub(super) expires: u64,
 }
 
-impl Row {
-    /// The key in the index of ended deliveries: its status, when it ended, its own key.
-    pub(super) fn ended_key(&self, key: Key) -> [u8; ENDED_LEN + 1] {
-        let mut bytes = [status_byte(self.status); ENDED_LEN + 1];
-        bytes[1..9].copy_from_slice(&self.ended_at.map_or(0, micros).to_be_bytes());
-        bytes[9..].copy_from_slice(&key.bytes());
-        bytes
+impl Place {
+    pub(super) fn read(bytes: &[u8]) -> Result<Self> {
+        let (seq, rest) = number(bytes)?;
+        Ok(Self { seq, expires: number(rest)?.0 })
     }
 
-    pub(super) fn delivery(self) -> Delivery {
-        let pending = self.status == Status::Pending;
-        Delivery {
-            id: DeliveryId::of(&self.event, &self.endpoint),
-            event_id: self.event,
-            endpoint_id: self.endpoint,
-            status: self.status,
-            reason: self.reason,
-            begun: self.begun,
-            begun_at: self.begun_at,
-            due_at: pending.then(|| timestamp(self.due)),
-            ended_at: self.ended_at,
-            attempts: self.attempts,
-        }
+    pub(super) fn bytes(self) -> [u8; 16] {
+        two_numbers(self.seq, self.expires)
+    }
+
+    pub(super) fn is_alive(self, now: u64) -> bool {
+        self.expires > now
+    }
+}
+
+/// An event's row: when it expires, its id, how many deliveries began with it, and its JSON.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EventRow<'a> {
+    pub(super) expires: u64,
+    pub(super) id: Id,
+    pub(super) places: u16,
+    pub(super) json: &'a [u8],
+}
+
+impl<'a> EventRow<'a> {
+    pub(super) fn read(bytes: &'a [u8]) -> Result<Self> {
+        let (expires, rest) = number(bytes)?;
+        let (id, rest) = id(rest)?;
+        let (places, json) = rest.split_first_chunk().ok_or_else(|| corrupt("an event"))?;
+        Ok(Self { expires, id, places: u16::from_be_bytes(*places), json })
+    }
+
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        [&self.expires.to_be_bytes()[..], &self.id, &self.places.to_be_bytes(), self.json].concat()
+    }
+}
+
+/// A request's row: its id, what is said of it as JSON, and its body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RequestRow<'a> {
+    pub(super) id: Id,
+    pub(super) head: &'a [u8],
+    pub(super) body: &'a [u8],
+}
+
+impl<'a> RequestRow<'a> {
+    pub(super) fn read(bytes: &'a [u8]) -> Result<Self> {
+        let (id, rest) = id(bytes)?;
+        let (head_len, rest) = number(rest)?;
+        let head_len = usize::try_from(head_len).unwrap_or(usize::MAX);
+        let (head, body) = rest.split_at_checked(head_len).ok_or_else(|| corrupt("a request"))?;
+        Ok(Self { id, head, body })
+    }
+
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        [&self.id[..], &(self.head.len() as u64).to_be_bytes(), self.head, self.body].concat()
     }
 }
 
@@ -115,55 +125,49 @@ pub(super) struct State {
     pub(super) at: Timestamp,
 }
 
-/// An event's value: when it expires, its place in the feed, and its JSON.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct EventRow<'a> {
-    pub(super) expires: u64,
-    pub(super) seq: u64,
-    pub(super) json: &'a [u8],
-}
-
-impl<'a> EventRow<'a> {
-    pub(super) fn read(bytes: &'a [u8]) -> Result<Self> {
-        let (expires, rest) = number(bytes)?;
-        let (seq, json) = number(rest)?;
-        Ok(Self { expires, seq, json })
-    }
-
-    pub(super) fn bytes(&self) -> Vec<u8> {
-        [&self.expires.to_be_bytes(), &self.seq.to_be_bytes(), self.json].concat()
-    }
-}
-
-/// What kind of thing expires.
+/// What expires at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Expiring {
-    Event,
-    Request,
-    Token,
+pub(super) enum Expiring<'a> {
+    /// The events of one batch, from this place in the feed. The entry's value is the last.
+    Events(u64),
+    /// The requests of one batch, likewise.
+    Requests(u64),
+    Token(&'a [u8]),
     /// One that ended when its event had expired.
-    Delivery,
+    Delivery(&'a [u8]),
 }
 
-/// The key of an entry of the expiry index.
-pub(super) fn expiry_key(at: u64, what: Expiring, id: &[u8]) -> Vec<u8> {
-    let tag = match what {
-        Expiring::Event => b'e',
-        Expiring::Request => b'r',
-        Expiring::Token => b't',
-        Expiring::Delivery => b'd',
-    };
-    [&at.to_be_bytes()[..], &[tag], id].concat()
-}
+impl<'a> Expiring<'a> {
+    /// The key of its entry.
+    pub(super) fn key(self, at: u64) -> Vec<u8> {
+        let (tag, seq);
+        let id = match self {
+            Self::Events(first) | Self::Requests(first) => {
+                tag = if matches!(self, Self::Events(_)) { b'e' } else { b'r' };
+                seq = first.to_be_bytes();
+                &seq[..]
+            }
+            Self::Token(id) => {
+                tag = b't';
+                id
+            }
+            Self::Delivery(id) => {
+                tag = b'd';
+                id
+            }
+        };
+        [&at.to_be_bytes()[..], &[tag], id].concat()
+    }
 
-/// What an entry of the expiry index is about, and its id.
-pub(super) fn read_expiry_key(key: &[u8]) -> Result<(Expiring, &[u8])> {
-    match number(key)?.1 {
-        [b'e', id @ ..] => Ok((Expiring::Event, id)),
-        [b'r', id @ ..] => Ok((Expiring::Request, id)),
-        [b't', id @ ..] => Ok((Expiring::Token, id)),
-        [b'd', id @ ..] => Ok((Expiring::Delivery, id)),
-        _ => Err(corrupt("an expiry key")),
+    /// What an entry is about.
+    pub(super) fn read(key: &'a [u8]) -> Result<Self> {
+        match number(key)?.1 {
+            [b'e', first @ ..] => Ok(Self::Events(number(first)?.0)),
+            [b'r', first @ ..] => Ok(Self::Requests(number(first)?.0)),
+            [b't', id @ ..] => Ok(Self::Token(id)),
+            [b'd', id @ ..] => Ok(Self::Delivery(id)),
+            _ => Err(corrupt("an expiry key")),
+        }
     }
 }
 
@@ -173,6 +177,15 @@ pub(super) fn number(bytes: &[u8]) -> Result<(u64, &[u8])> {
     Ok((u64::from_be_bytes(*head), rest))
 }
 
+fn id(bytes: &[u8]) -> Result<(Id, &[u8])> {
+    bytes.split_first_chunk().map(|(id, rest)| (*id, rest)).ok_or_else(|| corrupt("an id"))
+}
+
+pub(super) fn two_numbers(one: u64, other: u64) -> [u8; 16] {
+    ((u128::from(one) << u64::BITS) | u128::from(other)).to_be_bytes()
+}
+
+/// JSON, for what is written rarely or is to be shown as it is.
 pub(super) fn encode(value: &impl Serialize) -> Result<Vec<u8>> {
     serde_json::to_vec(value).map_err(|error| StoreError::Corrupt(format!("cannot be written as JSON: {error}")))
 }
@@ -180,6 +193,16 @@ pub(super) fn encode(value: &impl Serialize) -> Result<Vec<u8>> {
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes)
         .map_err(|error| StoreError::Corrupt(format!("a row is not what it should be: {error}")))
+}
+
+/// The compact form, for the rows of deliveries.
+pub(super) fn pack(value: &impl Serialize) -> Result<Vec<u8>> {
+    postcard::to_allocvec(value).map_err(|error| StoreError::Corrupt(format!("cannot be packed: {error}")))
+}
+
+pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    postcard::from_bytes(bytes)
+        .map_err(|error| StoreError::Corrupt(format!("a packed row is not what it should be: {error}")))
 }
 
 pub(super) fn corrupt(what: &str) -> StoreError {

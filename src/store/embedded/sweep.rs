@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use super::rows::{EventRow, Expiring, Key, Row, number, read_expiry_key};
-use super::spaces::{Space, Spaces, Txn, engine};
+use super::delivery::Row;
+use super::ingest::place;
+use super::rows::{EventRow, Expiring, Key, Place, RequestRow, number, unpack};
+use super::spaces::{Space, Spaces, engine};
+use super::txn::Txn;
 use crate::store::{Result, StoreError};
 
 /// After so many rows a step ends.
@@ -21,6 +24,8 @@ pub(super) struct Sweeper {
     /// What expired before this entry has been removed. It is not looked at again, for the engine would walk over all
     /// that was removed.
     from: Vec<u8>,
+    /// What that entry is about has been removed before this place.
+    from_place: u64,
     /// Whether the last step left something.
     is_behind: bool,
 }
@@ -49,63 +54,105 @@ impl Sweeper {
             return Ok(());
         }
         for entry in spaces.of(Space::Expiry).range(self.from.clone()..end) {
-            if txn.len() >= STEP_ROWS {
-                self.is_behind = true;
-                break;
-            }
             let (key, value) = entry.into_inner().map_err(engine)?;
-            match remove(&mut txn, &key, &value, now) {
+            if self.from != *key {
+                (self.from, self.from_place) = (key.to_vec(), 0);
+            }
+            match self.remove(spaces, &mut txn, &key, &value, now) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.is_behind = true;
+                    break;
+                }
                 // What cannot be read is left where it is, for it must not stop the store.
-                Err(error @ StoreError::Corrupt(_)) => tracing::error!(%error, "something that expired stays"),
-                removed => removed?,
+                Err(error @ StoreError::Corrupt(_)) => tell(&error),
+                Err(error) => return Err(error),
             }
             txn.remove(Space::Expiry, &key);
-            self.from = key.to_vec();
         }
         txn.commit()
     }
-}
 
-/// What an entry of the expiry index is about.
-fn remove(txn: &mut Txn<'_>, key: &[u8], value: &[u8], now: u64) -> Result<()> {
-    let at = number(key)?.0;
-    match read_expiry_key(key)? {
-        (Expiring::Event, id) => remove_event(txn, id, value, now),
-        (Expiring::Request, id) => remove_unless_renewed(txn, Space::Requests, id, at),
-        (Expiring::Token, id) => remove_unless_renewed(txn, Space::Tokens, id, at),
-        (Expiring::Delivery, id) => remove_ended(txn, Key::read(id)?, now),
+    /// What an entry of the expiry index is about. Whether that was all of it.
+    fn remove(&mut self, spaces: &Spaces, txn: &mut Txn<'_>, key: &[u8], value: &[u8], now: u64) -> Result<bool> {
+        if txn.len() >= STEP_ROWS {
+            return Ok(false);
+        }
+        let at = number(key)?.0;
+        let (space, first): (_, u64) = match Expiring::read(key)? {
+            Expiring::Token(token) => return remove_unless_renewed(txn, token, at).map(|()| true),
+            Expiring::Delivery(delivery) => return remove_ended(txn, Key::read(delivery)?, now).map(|()| true),
+            Expiring::Events(first) => (Space::Events, first),
+            Expiring::Requests(first) => (Space::Requests, first),
+        };
+        let (first, last) = (first.max(self.from_place), number(value)?.0);
+        for row in spaces.of(space).range(first.to_be_bytes()..=last.to_be_bytes()) {
+            let (seq, row) = row.into_inner().map_err(engine)?;
+            self.from_place = number(&seq)?.0;
+            if txn.len() >= STEP_ROWS {
+                return Ok(false);
+            }
+            let removed = match space {
+                Space::Events => remove_event(txn, self.from_place, &row, now),
+                _ => remove_request(txn, self.from_place, &row, now),
+            };
+            match removed {
+                Err(error @ StoreError::Corrupt(_)) => tell(&error),
+                removed => removed?,
+            }
+        }
+        Ok(true)
     }
 }
 
-fn remove_unless_renewed(txn: &mut Txn<'_>, space: Space, id: &[u8], at: u64) -> Result<()> {
-    if let Some(row) = txn.get(space, id)?
+fn tell(error: &StoreError) {
+    tracing::error!(%error, "something that expired stays");
+}
+
+fn remove_unless_renewed(txn: &mut Txn<'_>, token: &[u8], at: u64) -> Result<()> {
+    if let Some(row) = txn.get(Space::Tokens, token)?
         && number(&row)?.0 == at
     {
-        txn.remove(space, id);
+        txn.remove(Space::Tokens, token);
     }
     Ok(())
 }
 
-/// What is still pending stays, until whoever leases it finds no event and ends it.
-fn remove_event(txn: &mut Txn<'_>, id: &[u8], value: &[u8], now: u64) -> Result<()> {
-    // The value has the same form as a delivery's key: the place in the feed, and the number of deliveries.
-    let Key { seq, place: places } = Key::read(value)?;
-    if let Some(row) = txn.get(Space::Events, id)?
-        && EventRow::read(&row)?.seq == seq
+/// Requests of one batch may have two lifetimes; each goes in its own time.
+fn remove_request(txn: &mut Txn<'_>, seq: u64, row: &[u8], now: u64) -> Result<()> {
+    let id = RequestRow::read(row)?.id;
+    if let Some(place @ Place { seq: latest, .. }) = place(txn, Space::RequestIds, &id)?
+        && latest == seq
     {
-        txn.remove(Space::Events, id);
+        if place.is_alive(now) {
+            return Ok(());
+        }
+        txn.remove(Space::RequestIds, &id);
     }
-    txn.remove(Space::Feed, &seq.to_be_bytes());
-    (0..places).try_for_each(|place| remove_ended(txn, Key { seq, place }, now))
+    txn.remove(Space::Requests, &seq.to_be_bytes());
+    Ok(())
+}
+
+/// What is still pending stays, until whoever leases it finds no event and ends it; and so does the way to it from the
+/// event's id.
+fn remove_event(txn: &mut Txn<'_>, seq: u64, row: &[u8], now: u64) -> Result<()> {
+    let EventRow { id, places, .. } = EventRow::read(row)?;
+    let is_waiting = places > 0 && txn.get(Space::Waiting, &seq.to_be_bytes())?.is_some();
+    if !is_waiting && place(txn, Space::Ids, &id)?.is_some_and(|place| place.seq == seq) {
+        txn.remove(Space::Ids, &id);
+    }
+    txn.remove(Space::Events, &seq.to_be_bytes());
+    (0..places).try_for_each(|place| remove_ended(txn, Key::new(seq, place), now))
 }
 
 /// Not one that ended later than its event expired, before its own time.
 fn remove_ended(txn: &mut Txn<'_>, key: Key, now: u64) -> Result<()> {
-    if let Some(row) = txn.get_json::<Row>(Space::Ended, &key.bytes())?
-        && row.expires <= now
+    if let Some(row) = txn.get(Space::Deliveries, &key.bytes())?
+        && let Row::Ended(ended) = unpack(&row)?
+        && ended.expires <= now
     {
-        txn.remove(Space::ByStatus, &row.ended_key(key));
-        txn.remove(Space::Ended, &key.bytes());
+        txn.remove(Space::ByStatus, &ended.index_key(key));
+        txn.remove(Space::Deliveries, &key.bytes());
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use waypost_providers::{Kind, Request};
 use super::spaces::Space;
 use super::*;
 use crate::clock::SystemClock;
-use crate::domain::delivery::{Class, EndReason};
+use crate::domain::delivery::{Attempt, Class, EndReason, ErrorClass};
 use crate::domain::id::{MailKey, RequestId};
 use crate::domain::plan::{PlannedDelivery, RawRequest, Unit};
 use crate::store::Then;
@@ -152,16 +152,75 @@ async fn what_expires_in_an_idle_store_is_removed_without_a_pause_between_steps(
     let dir = tempfile::tempdir().unwrap();
     let clock = Set::new();
     let store = Embedded::open(dir.path(), Arc::clone(&clock) as _, LIFETIMES).unwrap();
-    store.ingest(many(4_000)).await.unwrap();
+    store.ingest(many(6_000)).await.unwrap();
     let spaces = store.shared.spaces().unwrap();
-    let left = || [Space::Events, Space::Feed, Space::Requests, Space::Expiry].map(|at| spaces.of(at).iter().count());
-    assert_eq!(left(), [4_000, 4_000, 1, 4_001]);
+    let left = || {
+        [Space::Events, Space::Ids, Space::Requests, Space::RequestIds, Space::Expiry]
+            .map(|at| spaces.of(at).iter().count())
+    };
+    assert_eq!(left(), [6_000, 6_000, 1, 1, 2]);
     clock.advance(DAY);
-    until(|| left() == [0; 4]).await;
+    until(|| left() == [0; 5]).await;
     // What comes later expires too, though the sweep goes on from where it was.
     store.ingest(many(1)).await.unwrap();
     clock.advance(DAY);
-    until(|| left() == [0; 4]).await;
+    until(|| left() == [0; 5]).await;
+}
+
+/// A request with an unmapped part, and nothing else.
+fn incomplete(body: &'static str) -> Ingest {
+    let mut ingest = many(0);
+    ingest.raw.id = RequestId::of("resend", body.as_bytes());
+    ingest.raw.unmapped = 1;
+    ingest
+}
+
+#[tokio::test]
+async fn requests_of_one_batch_are_removed_each_in_its_own_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Set::new();
+    let lifetimes = Lifetimes { events: DAY * 3, ..LIFETIMES };
+    let store = Embedded::open(dir.path(), Arc::clone(&clock) as _, lifetimes).unwrap();
+    let calls = [many(0), incomplete("a"), incomplete("b")].map(|ingest| store.ingest(ingest));
+    assert!(futures_util::future::join_all(calls).await.iter().all(Result::is_ok));
+    let spaces = store.shared.spaces().unwrap();
+    let left = || [Space::Requests, Space::RequestIds, Space::Expiry].map(|at| spaces.of(at).iter().count());
+    assert_eq!(left()[..2], [3, 3]);
+    clock.advance(DAY);
+    until(|| left() == [2, 2, 1] || left() == [2, 2, 2]).await;
+    assert!(store.request(&incomplete("a").raw.id).await.unwrap().is_some());
+    assert!(store.request(&many(0).raw.id).await.unwrap().is_none());
+    // One that comes again after its time is a new one, and the old one's time is not its own.
+    store.ingest(many(0)).await.unwrap();
+    clock.advance(DAY * 2);
+    until(|| left() == [0; 3]).await;
+}
+
+#[tokio::test]
+async fn what_a_row_of_a_delivery_says_stays_where_it_is() {
+    use super::delivery::{Ended, Made, Row};
+    let attempt = Attempt {
+        number: 1,
+        started_at: Timestamp::UNIX_EPOCH,
+        duration_ms: 7,
+        status: None,
+        error: Some(ErrorClass::Protocol),
+        answer: Some("no".into()),
+    };
+    let ended = Ended {
+        event: [1; 16],
+        endpoint: "wh_a".into(),
+        status: Status::Canceled,
+        reason: Some(EndReason::Deleted),
+        begun: 2,
+        begun_at: None,
+        ended_at: 3,
+        expires: 4,
+        attempts: vec![Made::from(attempt)],
+    };
+    // An enum's value is its place in it: a value that is added goes last.
+    let packed = hex::encode(rows::pack(&Row::Ended(ended)).unwrap());
+    assert_eq!(packed, format!("01{}0477685f61040104020003040101000700010601026e6f", "01".repeat(16)));
 }
 
 #[tokio::test]
@@ -177,17 +236,23 @@ async fn an_end_after_its_event_expired_is_kept_for_a_lifetime_of_its_own() {
     let lease = store.lease(&[want]).await.unwrap().leases.remove(0);
     let spaces = store.shared.spaces().unwrap();
     let left = || {
-        [Space::Events, Space::Expiry, Space::Pending, Space::Ended, Space::ByStatus]
+        [Space::Events, Space::Ids, Space::Expiry, Space::Waiting, Space::Deliveries, Space::ByStatus]
             .map(|at| spaces.of(at).iter().count())
     };
     clock.advance(DAY);
     let then = Then::End(Status::Failed, Some(EndReason::Expired));
-    let finished = Finished { lease, attempt: None, then, lane: None };
-    assert_eq!(store.finish(vec![finished]).await.unwrap(), []);
+    let finished = |lease| Finished { lease, attempt: None, then, lane: None };
+    assert_eq!(store.finish(vec![finished(lease)]).await.unwrap(), []);
     // Its own entry stays when that of its event is worked off.
-    until(|| left() == [0, 1, 1, 1, 1]).await;
+    until(|| left() == [0, 1, 1, 1, 1, 1]).await;
     clock.advance(DAY);
-    until(|| left() == [0, 0, 1, 0, 0]).await;
+    until(|| left() == [0, 1, 0, 1, 0, 0]).await;
+    // The identity is kept for what is still pending, and goes with it.
+    let lease = take(&store, "wh_b").await.remove(0);
+    assert_eq!(store.finish(vec![finished(lease)]).await.unwrap(), []);
+    assert_eq!(left(), [0, 0, 1, 0, 1, 1]);
+    clock.advance(DAY);
+    until(|| left() == [0; 6]).await;
 }
 
 fn to(identity: &str, endpoint: &str) -> Ingest {
@@ -218,31 +283,46 @@ async fn an_unreadable_pending_row_keeps_the_store_from_nothing() {
     for (identity, endpoint) in [("a", "wh_a"), ("b", "wh_a"), ("c", "wh_a"), ("d", "wh_b")] {
         store.ingest(to(identity, endpoint)).await.unwrap();
     }
-    break_first(&store, Space::Pending);
+    break_first(&store, Space::Waiting);
     drop(store);
     let store = open(dir.path()).unwrap();
     let all = PageQuery { cursor: None, limit: 10 };
     assert_eq!(store.deliveries(Status::Pending, &all).await.unwrap().items.len(), 3);
     let leases = take(&store, "wh_a").await;
     assert!(matches!(&leases[..], [lease] if lease.event_id == EventId::of("resend", "b")), "{leases:?}");
-    // Again, with the engine open: of what is under way, and of what is due.
-    let spaces = store.shared.spaces().unwrap();
-    for row in spaces.of(Space::Pending).iter() {
-        let key = row.key().unwrap();
-        if key[7] < 4 {
-            spaces.of(Space::Pending).insert(key, "no").unwrap();
-        }
-    }
-    let finished = |lease| Finished { lease, attempt: None, then: Then::Retry(DAY), lane: None };
-    let lost = store.finish(leases.into_iter().map(finished).collect()).await.unwrap();
-    assert_eq!(lost.len(), 1);
+    // Again, with the engine open: of what is due.
+    let finished = |lease, then| Finished { lease, attempt: None, then, lane: None };
+    let again = leases.into_iter().map(|lease| finished(lease, Then::Retry(Duration::ZERO))).collect();
+    assert_eq!(store.finish(again).await.unwrap(), []);
+    break_first(&store, Space::Deliveries);
     let wants = ["wh_a", "wh_b"].map(|endpoint| Want { endpoint: endpoint.into(), limit: 9, hold: DAY, rest: None });
     let leases = store.lease(&wants).await.unwrap().leases;
     assert!(matches!(&leases[..], [lease] if lease.endpoint == "wh_b".into()), "{leases:?}");
-    assert_eq!(store.finish(leases.into_iter().map(finished).collect()).await.unwrap(), []);
-    assert_eq!(store.due(Shards::ALL).await.unwrap().lanes, []);
+    assert_eq!(store.deliveries(Status::Pending, &all).await.unwrap().items.len(), 2);
+    let mut leases = take(&store, "wh_a").await;
+    assert!(matches!(&leases[..], [lease] if lease.event_id == EventId::of("resend", "c")), "{leases:?}");
+    // And of what is under way, where only the row knows what was tried.
+    let attempt = Attempt {
+        number: 1,
+        started_at: Timestamp::UNIX_EPOCH,
+        duration_ms: 1,
+        status: Some(500),
+        error: None,
+        answer: None,
+    };
+    let tried = |lease| Finished { attempt: Some(attempt.clone()), ..finished(lease, Then::Retry(Duration::ZERO)) };
+    assert_eq!(store.finish(vec![tried(leases.remove(0))]).await.unwrap(), []);
+    let mut leases = take(&store, "wh_a").await;
+    let spaces = store.shared.spaces().unwrap();
+    for row in spaces.of(Space::Deliveries).iter() {
+        spaces.of(Space::Deliveries).insert(row.key().unwrap(), "no").unwrap();
+    }
+    assert_eq!(store.finish(vec![tried(leases.remove(0))]).await.unwrap().len(), 1);
     store.ingest(to("e", "wh_a")).await.unwrap();
     assert_eq!(take(&store, "wh_a").await.len(), 1);
+    assert_eq!(store.due(Shards::ALL).await.unwrap().lanes, []);
+    drop((spaces, store));
+    assert_eq!(take(&open(dir.path()).unwrap(), "wh_a").await.len(), 0);
 }
 
 #[tokio::test]
@@ -250,7 +330,7 @@ async fn a_call_that_meets_something_unreadable_fails_alone_and_changes_nothing(
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).unwrap();
     store.ingest(to("known", "wh_a")).await.unwrap();
-    break_first(&store, Space::Events);
+    break_first(&store, Space::Ids);
     let calls = (0..60).map(|number| {
         let mut ingest = to(&format!("new {number}"), "wh_b");
         ingest.units[0].mail = MailKey(number);

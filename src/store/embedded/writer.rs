@@ -1,7 +1,7 @@
 //! The one thread that writes. What has gathered while it was busy is committed as one batch with one sync.
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
@@ -10,16 +10,19 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::core::Core;
+use super::ingest::Arrival;
+use super::lease::Taken;
+use super::ready::Ready;
 use super::rows::micros;
-use super::spaces::{Spaces, Txn};
+use super::spaces::Spaces;
 use super::sweep::{SWEEP_EVERY, Sweeper};
+use super::txn::Txn;
 use crate::clock::Clock;
 use crate::crash;
 use crate::domain::endpoint::Endpoint;
-use crate::domain::ownership::Shards;
-use crate::domain::plan::{Generation, Ingest};
+use crate::domain::plan::Generation;
 use crate::domain::retention::Lifetimes;
-use crate::store::{Due, Finished, Ingested, LeaseLost, Leased, Result, StoreError, Want};
+use crate::store::{Finished, Ingested, LeaseLost, Result, StoreError, Want};
 
 /// At most so many calls are committed together.
 const BATCH_CALLS_MAX: usize = 512;
@@ -31,11 +34,10 @@ type Reply = Box<dyn FnOnce(Result<()>)>;
 
 /// What the writer can be asked.
 pub(super) enum Call {
-    Ingest(Box<Ingest>, Answer<Ingested>),
-    Lease(Vec<Want>, Answer<Leased>),
+    Ingest(Box<Arrival>, Answer<Ingested>),
+    Lease(Vec<Want>, Answer<Taken>),
     Finish(Vec<Finished>, Answer<Vec<LeaseLost>>),
     Change(Generation, Vec<Endpoint>, Answer<Option<Generation>>),
-    Due(Shards, Answer<Due>),
     /// Nothing but whether it is there and the engine is open.
     Ready(Answer<()>),
 }
@@ -43,7 +45,8 @@ pub(super) enum Call {
 impl Call {
     fn bytes(&self) -> usize {
         match self {
-            Self::Ingest(ingest, _) => {
+            Self::Ingest(arrival, _) => {
+                let ingest = &arrival.ingest;
                 ingest.raw.request.body.len() + ingest.units.iter().map(|unit| unit.json.len()).sum::<usize>()
             }
             _ => 0,
@@ -56,18 +59,17 @@ impl Call {
             Self::Ingest(..) => (Some("ingest.before_commit"), Some("ingest.committed")),
             Self::Lease(..) => (None, Some("lease.committed")),
             Self::Finish(..) => (Some("finish.before_commit"), Some("finish.committed")),
-            Self::Change(..) | Self::Due(..) | Self::Ready(_) => (None, None),
+            Self::Change(..) | Self::Ready(_) => (None, None),
         }
     }
 
     /// Its answer, and whether it could be decided.
     fn run(self, core: &mut Core, txn: &mut Txn<'_>, now: u64) -> (Reply, Result<()>) {
         match self {
-            Self::Ingest(ingest, answer) => reply(answer, core.ingest(txn, *ingest, now)),
+            Self::Ingest(arrival, answer) => reply(answer, core.ingest(txn, &arrival, now)),
             Self::Lease(wants, answer) => reply(answer, core.lease(txn, &wants, now)),
             Self::Finish(finished, answer) => reply(answer, core.finish(txn, finished, now)),
             Self::Change(base, changes, answer) => reply(answer, core.change_endpoints(txn, base, &changes, now)),
-            Self::Due(shards, answer) => reply(answer, Ok(core.index.due(shards, now))),
             Self::Ready(answer) => reply(answer, Ok(())),
         }
     }
@@ -78,7 +80,6 @@ impl Call {
             Self::Lease(_, answer) => drop(answer.send(Err(error))),
             Self::Finish(_, answer) => drop(answer.send(Err(error))),
             Self::Change(_, _, answer) => drop(answer.send(Err(error))),
-            Self::Due(_, answer) => drop(answer.send(Err(error))),
             Self::Ready(answer) => drop(answer.send(Err(error))),
         }
     }
@@ -93,18 +94,24 @@ fn reply<T: 'static>(answer: Answer<T>, decided: Result<T>) -> (Reply, Result<()
 /// What callers and the writer share.
 pub(super) struct Shared {
     spaces: RwLock<Option<Arc<Spaces>>>,
+    ready: Mutex<Ready>,
     pub(super) work: Notify,
 }
 
 impl Shared {
     pub(super) fn new() -> Self {
-        Self { spaces: RwLock::new(None), work: Notify::new() }
+        Self { spaces: RwLock::new(None), ready: Mutex::default(), work: Notify::new() }
     }
 
     /// The engine, unless it is being opened again.
     pub(super) fn spaces(&self) -> Result<Arc<Spaces>> {
         let spaces = self.spaces.read().unwrap_or_else(PoisonError::into_inner).clone();
         spaces.ok_or_else(|| StoreError::Unavailable("it is being opened again after a failure".into()))
+    }
+
+    /// Which lanes are due.
+    pub(super) fn ready(&self) -> MutexGuard<'_, Ready> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set(&self, spaces: Option<Arc<Spaces>>) {
@@ -137,7 +144,8 @@ impl Writer {
 
     fn reopen(&self) -> Result<Open> {
         let spaces = Arc::new(Spaces::open(&self.dir)?);
-        let core = Core::rebuild(&spaces, self.lifetimes)?;
+        let mut core = Core::rebuild(&spaces, self.lifetimes)?;
+        core.index.tell(&mut self.shared.ready());
         self.shared.set(Some(Arc::clone(&spaces)));
         Ok(Open { spaces, core, sweeper: Sweeper::default() })
     }
@@ -186,8 +194,12 @@ impl Writer {
         let mut replies = Vec::with_capacity(batch.len());
         let outcome = commit(&open.spaces, &mut open.core, batch, now, &mut replies);
         match &outcome {
-            Ok(()) if std::mem::take(&mut open.core.moved) => self.shared.work.notify_one(),
-            Ok(()) => {}
+            Ok(()) => {
+                open.core.index.tell(&mut self.shared.ready());
+                if std::mem::take(&mut open.core.moved) {
+                    self.shared.work.notify_one();
+                }
+            }
             Err(error) => {
                 tracing::error!(%error, "the store failed to commit and is opened again");
                 self.shared.set(None);
@@ -254,6 +266,7 @@ fn commit(spaces: &Spaces, core: &mut Core, batch: Vec<Call>, now: u64, replies:
             Err(error @ StoreError::Corrupt(_)) => {
                 tracing::error!(%error, "a call met something unreadable and changes nothing");
                 txn.undo();
+                core.close_batch(&mut txn, now);
                 // What came before it is committed, so that the index can be read again without what it left there.
                 std::mem::replace(&mut txn, Txn::new(spaces)).commit()?;
                 *core = core.again(spaces)?;
@@ -264,6 +277,7 @@ fn commit(spaces: &Spaces, core: &mut Core, batch: Vec<Call>, now: u64, replies:
         before.into_iter().for_each(crash::point);
         committed.extend(after);
     }
+    core.close_batch(&mut txn, now);
     txn.commit()?;
     committed.into_iter().for_each(crash::point);
     Ok(())

@@ -1,0 +1,197 @@
+//! What an ingest changes.
+
+use fjall::Slice;
+
+use super::core::Core;
+use super::delivery::{Ended, Planned, Row, Waiting};
+use super::index::{Item, Stored};
+use super::rows::{EventRow, Expiring, Id, Key, Place, RequestRow, State, after, corrupt, encode, number, unpack};
+use super::spaces::Space;
+use super::txn::Txn;
+use crate::domain::delivery::{EndReason, Status};
+use crate::domain::plan::{Condition, Ingest, PlannedDelivery, Unit};
+use crate::store::{Ingested, Result, StoredRequest};
+
+/// An ingest with all that its caller can do for the writer.
+pub(super) struct Arrival {
+    pub(super) ingest: Ingest,
+    request: Id,
+    /// What is said of the request, as JSON.
+    head: Vec<u8>,
+    events: Vec<Id>,
+}
+
+impl Arrival {
+    /// # Errors
+    /// When an id is none that was derived, or the request cannot be written as JSON.
+    pub(super) fn new(ingest: Ingest) -> Result<Self> {
+        let raw = &ingest.raw;
+        let request = raw.id.bits().ok_or_else(|| corrupt("a request's id"))?;
+        let event = |unit: &Unit| unit.id.bits().ok_or_else(|| corrupt("an event's id"));
+        let events = ingest.units.iter().map(event).collect::<Result<_>>()?;
+        let head = encode(&StoredRequest {
+            id: raw.id.clone(),
+            request: raw.request.clone(),
+            unmapped: raw.unmapped,
+            unreadable: raw.unreadable,
+        })?;
+        Ok(Self { ingest, request, head, events })
+    }
+}
+
+impl Core {
+    pub(super) fn ingest(&mut self, txn: &mut Txn<'_>, arrival: &Arrival, now: u64) -> Result<Ingested> {
+        let ingest = &arrival.ingest;
+        let mut new_guards = Vec::new();
+        for guard in &ingest.guards {
+            match txn.get(Space::Tokens, &guard.token)? {
+                Some(known) if number(&known)?.0 > now => {
+                    if known[8..] != guard.digest {
+                        return Ok(Ingested::Forged);
+                    }
+                }
+                _ => new_guards.push(guard),
+            }
+        }
+        if ingest.generation != self.generation {
+            return Ok(Ingested::Stale);
+        }
+        txn.synced = true;
+        let expires = after(now, self.lifetimes.tokens);
+        for guard in new_guards {
+            txn.put(Space::Tokens, &guard.token, [&expires.to_be_bytes()[..], &guard.digest].concat());
+            txn.put(Space::Expiry, &Expiring::Token(&guard.token).key(expires), Slice::empty());
+        }
+        self.keep_request(txn, arrival, now)?;
+        let (mut new, mut repeated) = (0, 0);
+        for (unit, id) in ingest.units.iter().zip(&arrival.events) {
+            let known = place(txn, Space::Ids, id)?;
+            if known.is_some_and(|known| known.is_alive(now)) {
+                repeated += 1;
+            } else if holds(txn, unit.condition.as_ref())? {
+                if let Some(expired) = known {
+                    self.supersede(txn, expired.seq, &unit.deliveries, now)?;
+                }
+                self.add_event(txn, unit, *id, now)?;
+                new += 1;
+            }
+        }
+        self.moved |= new > 0;
+        Ok(Ingested::Stored { new, repeated })
+    }
+
+    fn keep_request(&mut self, txn: &mut Txn<'_>, arrival: &Arrival, now: u64) -> Result<()> {
+        let Arrival { ingest, request: id, head, .. } = arrival;
+        if place(txn, Space::RequestIds, id)?.is_some_and(|known| known.is_alive(now)) {
+            return Ok(());
+        }
+        let is_incomplete = ingest.raw.is_incomplete();
+        self.has_incomplete |= is_incomplete;
+        let life = if is_incomplete { self.lifetimes.events } else { self.lifetimes.requests };
+        self.last.request += 1;
+        let seq = self.last.request;
+        let row = RequestRow { id: *id, head, body: &ingest.raw.request.body };
+        txn.put(Space::RequestIds, id, Place { seq, expires: after(now, life) }.bytes());
+        txn.put(Space::Requests, &seq.to_be_bytes(), row.bytes());
+        Ok(())
+    }
+
+    fn add_event(&mut self, txn: &mut Txn<'_>, unit: &Unit, id: Id, now: u64) -> Result<()> {
+        let places = u16::try_from(unit.deliveries.len()).map_err(|_| corrupt("an event with so many deliveries"))?;
+        self.last.event += 1;
+        let seq = self.last.event;
+        let expires = after(now, self.lifetimes.events);
+        txn.put(Space::Ids, &id, Place { seq, expires }.bytes());
+        txn.put(Space::Events, &seq.to_be_bytes(), EventRow { expires, id, places, json: &unit.json }.bytes());
+        let mut waiting =
+            Waiting { event: id, mail: unit.mail, committed: now, expires, planned: Vec::with_capacity(places.into()) };
+        for (place, PlannedDelivery { endpoint, class, skipped }) in (0..places).zip(&unit.deliveries) {
+            let key = Key::new(seq, place);
+            if *skipped {
+                put_ended(txn, key, skipped_now(id, endpoint, now, expires))?;
+                continue;
+            }
+            let (class, endpoint) = (*class, endpoint.clone());
+            let item = Item {
+                event: id,
+                mail: unit.mail,
+                expires,
+                due: now,
+                lane: self.index.lane(&endpoint),
+                class,
+                stored: Stored::Nothing,
+                tried: false,
+                held: false,
+                next: None,
+            };
+            self.index.add(key, item);
+            waiting.planned.push(Planned { place, class, endpoint });
+        }
+        if !waiting.planned.is_empty() {
+            txn.put_packed(Space::Waiting, &seq.to_be_bytes(), &waiting)?;
+            self.recent.push(seq, unit.json.clone());
+        }
+        Ok(())
+    }
+
+    /// An identity that has expired is new again: what is still to be delivered of the old event, and is of the new one
+    /// too, ends here.
+    fn supersede(&mut self, txn: &mut Txn<'_>, expired: u64, again: &[PlannedDelivery], now: u64) -> Result<()> {
+        let Some(row) = txn.get(Space::Waiting, &expired.to_be_bytes())? else { return Ok(()) };
+        let mut waiting: Waiting = unpack(&row)?;
+        let is_again = |planned: &Planned| again.iter().any(|one| one.endpoint == planned.endpoint);
+        for planned in waiting.planned.extract_if(.., |planned| is_again(planned)) {
+            let key = Key::new(expired, planned.place);
+            if self.index.get(key).is_none() {
+                continue;
+            }
+            txn.remove(Space::Deliveries, &key.bytes());
+            let moved = self.index.remove(key, now);
+            self.write_moved(txn, moved, now)?;
+        }
+        if self.index.of_event(expired).next().is_some() {
+            txn.put_packed(Space::Waiting, &expired.to_be_bytes(), &waiting)
+        } else {
+            txn.remove(Space::Waiting, &expired.to_be_bytes());
+            Ok(())
+        }
+    }
+}
+
+/// Where something with this id is, if it is.
+pub(super) fn place(txn: &Txn<'_>, space: Space, id: &Id) -> Result<Option<Place>> {
+    txn.get(space, id)?.map(|bytes| Place::read(&bytes)).transpose()
+}
+
+pub(super) fn put_ended(txn: &mut Txn<'_>, key: Key, ended: Ended) -> Result<()> {
+    txn.put(Space::ByStatus, &ended.index_key(key), Slice::empty());
+    txn.put_packed(Space::Deliveries, &key.bytes(), &Row::Ended(ended))
+}
+
+fn skipped_now(event: Id, endpoint: &crate::domain::id::EndpointId, now: u64, expires: u64) -> Ended {
+    Ended {
+        event,
+        endpoint: endpoint.clone(),
+        status: Status::Skipped,
+        reason: Some(EndReason::Disabled),
+        begun: 0,
+        begun_at: None,
+        ended_at: now,
+        expires,
+        attempts: Vec::new(),
+    }
+}
+
+/// Whether there is to be an event; the entity's state is remembered either way.
+fn holds(txn: &mut Txn<'_>, condition: Option<&Condition>) -> Result<bool> {
+    let Some(condition) = condition else { return Ok(true) };
+    let known: Option<State> = txn.get_json(Space::States, &condition.entity)?;
+    let reports = match &known {
+        None => condition.first_sight_reports,
+        Some(known) if condition.at < known.at => return Ok(false),
+        Some(known) => known.value != condition.value,
+    };
+    let state = State { value: condition.value.clone(), at: condition.at };
+    txn.put_json(Space::States, &condition.entity, &state)?;
+    Ok(reports)
+}
