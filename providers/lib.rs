@@ -2,7 +2,8 @@
 //!
 //! Pure: no I/O, no clock, no randomness (but for the nonce of ECDSA, when [`Provider::sign`] plays SendGrid).
 //! [`Provider::verify`] takes a [`Request`] and gives a [`Verified`]; [`Provider::parse`] takes only a `Verified`, which
-//! nothing else can make, so what nobody has verified cannot be parsed. Each provider is one folder (`mod.rs`, `verify.rs`, `parse.rs`, `sign.rs`) and two lines here.
+//! nothing else can make, so what nobody has verified cannot be parsed. Each provider is one folder (`mod.rs`,
+//! `verify.rs`, `parse.rs`, `sign.rs`) and two lines here.
 //!
 //! Facts about the providers come from their documentation and published sources, named where they are used.
 

@@ -38,7 +38,7 @@ fn escape(text: &str) -> (usize, Option<&'static str>) {
     }
 }
 
-/// The UTF-16 code unit of the `\uXXXX` that `text` begins with.
+/// The UTF-16 code unit of the escape (`\u` and four digits) that `text` begins with.
 fn unit(text: &str) -> Option<u16> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     // The parser takes a sign, too.

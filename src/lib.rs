@@ -16,6 +16,8 @@
 //! | [`app`] | wires everything; build, port, run until stopped | all |
 //! | [`cli`] | one file for each command | `app`, `config` |
 //!
+//! Beside these: [`telemetry`] starts the logs, and [`crash`] names the places where a test may end the process.
+//!
 //! Time is an argument everywhere below `app`, `dispatch` and `http`; [`clock`] is the one place that reads it.
 
 pub mod app;

@@ -1,3 +1,5 @@
+//! Configs that are right and wrong, and what is said of the wrong ones.
+
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;

@@ -18,7 +18,7 @@ use waypost::dispatch::client::Client;
 use waypost::domain::target::Networks;
 use waypost_providers::{Draft, Signed, by_name};
 
-use crate::signal::signal;
+use crate::signal::{kill, signal};
 use crate::{port, wire};
 
 const SECRET: &str = "whsec_dGVzdCBrZXkgb2YgdGhlIGZpeHR1cmVzOiBub3QgYSBzZWNyZXQ=";
@@ -132,10 +132,7 @@ impl Gateway {
 
     /// SIGKILL.
     pub(crate) fn down(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            process.kill().unwrap();
-            process.wait().unwrap();
-        }
+        kill(&mut self.process);
     }
 
     /// Sends it a signal: `HUP` to read its config again, `STOP` to stand still, `CONT` to go on.

@@ -9,7 +9,7 @@ use waypost::domain::risk::Risk;
 use waypost::store::redis::RedisStore;
 
 use crate::port;
-use crate::signal::signal;
+use crate::signal::{kill, signal};
 
 /// One server.
 pub(crate) struct Server {
@@ -69,10 +69,7 @@ impl Server {
 
     /// Kills it.
     pub(crate) fn down(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            process.kill().unwrap();
-            process.wait().unwrap();
-        }
+        kill(&mut self.process);
     }
 
     /// Stops it in mid-air (`STOP`), or lets it go on (`CONT`).

@@ -1,8 +1,16 @@
-//! Signals to a process of the test's own.
+//! A process of the test's own: signals to it, and its end.
 
 use std::fs;
 use std::process::{Child, Command};
 use std::time::Duration;
+
+/// Kills it, if it runs.
+pub(crate) fn kill(process: &mut Option<Child>) {
+    if let Some(mut process) = process.take() {
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+}
 
 /// Sends it a signal by name. After `STOP` it stands still when this returns: the kernel tells one thread first, and on
 /// a busy machine the others go on for a while.
