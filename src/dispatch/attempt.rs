@@ -43,18 +43,15 @@ struct Made {
     next: Next,
 }
 
-/// Makes the attempt of a lease taken at `taken` (on the clock that never steps), and records it.
-pub(super) async fn run(shared: &Shared, lease: Lease, taken: Duration, permit: Permit) {
-    if let Some(finished) = settle(shared, lease, taken).await
-        && shared.gatherer.record(finished).await
-    {
-        crash::point("finished");
-    }
-    drop(permit);
+/// Makes the attempt of a lease taken at `taken` (on the clock that never steps), and hands it over to be recorded.
+pub(super) async fn run(shared: &Shared, lease: Lease, taken: Duration, mut permit: Permit) {
+    let Some(finished) = settle(shared, lease, taken).await else { return };
+    permit.answered();
+    shared.gatherer.record(finished, permit).await;
 }
 
 /// What is to be recorded; none when the lease is to fall due again by itself.
-async fn settle(shared: &Shared, lease: Lease, taken: Duration) -> Option<Finished> {
+async fn settle(shared: &Shared, mut lease: Lease, taken: Duration) -> Option<Finished> {
     // The endpoint as it is now, not as it was when the event came in.
     let snapshot = shared.endpoints.snapshot();
     let Some(endpoint) = snapshot.endpoint(&lease.endpoint) else {
@@ -63,12 +60,12 @@ async fn settle(shared: &Shared, lease: Lease, taken: Duration) -> Option<Finish
     if endpoint.disabled.is_some() {
         return Some(ended(lease, Status::Skipped, EndReason::Disabled));
     }
-    let Some(event) = &lease.event else {
+    let Some(event) = lease.event.take() else {
         return Some(ended(lease, Status::Failed, EndReason::Expired));
     };
     let at = shared.clock.now();
     let secrets = snapshot.secrets(&endpoint.id);
-    let request = match request::build(&endpoint.settings, secrets, event, lease.number, at) {
+    let request = match request::build(&endpoint.settings, secrets, &event, lease.number, at) {
         Err(RequestError::Unsigned) => return None,
         built => built,
     };

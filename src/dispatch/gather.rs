@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::backoff;
+use super::lanes::Permit;
+use crate::crash;
 use crate::store::{Finished, Store, StoreError};
 
 /// How many are recorded in one call.
@@ -15,7 +17,8 @@ const BATCH_LEN_MAX: usize = 256;
 /// falls due again.
 const TRIES_MAX: u32 = 20;
 
-type Entry = (Finished, oneshot::Sender<()>);
+/// What finished, and the place that it keeps until it is recorded.
+type Entry = (Finished, Permit);
 
 /// Records what finished. Clones share their calls.
 #[derive(Clone, Debug)]
@@ -31,41 +34,36 @@ impl Gatherer {
         Self { sender }
     }
 
-    /// Returns when it is recorded; false when it could not be.
-    pub(super) async fn record(&self, finished: Finished) -> bool {
-        let (done, recorded) = oneshot::channel();
-        self.sender.send((finished, done)).await.is_ok() && recorded.await.is_ok()
+    /// Hands it over. The permit is given back when it is recorded, or could not be.
+    pub(super) async fn record(&self, finished: Finished, permit: Permit) {
+        // The task outlives all who can ask it.
+        let _ = self.sender.send((finished, permit)).await;
     }
 }
 
 async fn gather(store: Arc<dyn Store>, mut receiver: mpsc::Receiver<Entry>) {
     let mut entries = Vec::with_capacity(BATCH_LEN_MAX);
     while receiver.recv_many(&mut entries, BATCH_LEN_MAX).await > 0 {
-        let (batch, waiting): (Vec<_>, Vec<_>) = entries.drain(..).unzip();
-        match finish(store.as_ref(), batch.clone()).await {
-            Ok(()) => waiting.into_iter().for_each(tell),
+        let (batch, permits): (Vec<_>, Vec<_>) = entries.drain(..).unzip();
+        match finish(store.as_ref(), &batch).await {
+            Ok(()) => crash::point("finished"),
             // One that cannot be read must not take the others with it.
             Err(StoreError::Corrupt(_)) if batch.len() > 1 => {
-                for (finished, done) in batch.into_iter().zip(waiting) {
-                    if finish(store.as_ref(), vec![finished]).await.is_ok() {
-                        tell(done);
-                    }
+                for finished in batch.chunks(1) {
+                    // It has been told.
+                    let _ = finish(store.as_ref(), finished).await;
                 }
             }
             Err(_) => {}
         }
+        drop(permits);
     }
 }
 
-/// Whoever waited may have been cut off at the end of a drain.
-fn tell(done: oneshot::Sender<()>) {
-    let _ = done.send(());
-}
-
-async fn finish(store: &dyn Store, batch: Vec<Finished>) -> Result<(), StoreError> {
+async fn finish(store: &dyn Store, batch: &[Finished]) -> Result<(), StoreError> {
     let mut tries = 0;
     loop {
-        match store.finish(batch.clone()).await {
+        match store.finish(batch.to_vec()).await {
             Ok(lost) => {
                 for lease in lost {
                     tracing::info!(

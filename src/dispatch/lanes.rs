@@ -3,6 +3,7 @@
 //! A lane has one owner at a time, so this is plain state of one process, and still exact.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,9 +13,6 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use crate::domain::breaker::Breaker;
 use crate::domain::id::EndpointId;
 use crate::store::LaneState;
-
-/// How long a lane is left alone that has no permit free; it is asked again sooner when one becomes free.
-const BUSY_REST: Duration = Duration::from_secs(1);
 
 /// How long a lane is left alone at once whose breaker is open: the breaker may close meanwhile, by an attempt that was
 /// under way when it opened, or the lane may change its owner.
@@ -28,6 +26,9 @@ const FREE_PART: usize = 4;
 pub(super) struct Lanes {
     lanes: Mutex<HashMap<EndpointId, Lane>>,
     global: Arc<Semaphore>,
+    max_in_flight: u32,
+    /// Whether a lane was turned away because too few places are free among all.
+    is_short: AtomicBool,
     freed: Notify,
 }
 
@@ -52,13 +53,15 @@ enum Waiting {
     Freed,
 }
 
-/// The right to have one attempt under way. Gives itself back.
+/// The right to have one attempt under way: a place in its lane until the endpoint has answered, and one among all until
+/// that is recorded. Gives itself back.
 #[derive(Debug)]
 pub(super) struct Permit {
     lanes: Arc<Lanes>,
     endpoint: EndpointId,
     global: Option<OwnedSemaphorePermit>,
     is_used: bool,
+    is_answered: bool,
 }
 
 /// What a lane may do now.
@@ -72,8 +75,15 @@ pub(super) struct Reserved {
 
 impl Lanes {
     pub(super) fn new(max_in_flight: usize) -> Arc<Self> {
-        let global = Arc::new(Semaphore::new(max_in_flight.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Self { lanes: Mutex::default(), global, freed: Notify::new() })
+        let max_in_flight = u32::try_from(max_in_flight).unwrap_or(u32::MAX);
+        let global = Arc::new(Semaphore::new(max_in_flight as usize));
+        Arc::new(Self {
+            lanes: Mutex::default(),
+            global,
+            max_in_flight,
+            is_short: AtomicBool::new(false),
+            freed: Notify::new(),
+        })
     }
 
     /// How many more attempts may begin, over all lanes.
@@ -81,7 +91,26 @@ impl Lanes {
         self.global.available_permits()
     }
 
-    /// Resolves after a permit was given back.
+    /// Whether no more attempts may begin; if so, [`Lanes::freed`] tells of the next place.
+    pub(super) fn is_full(&self) -> bool {
+        self.available() == 0 && {
+            self.is_short.store(true, Ordering::SeqCst);
+            // One may have been given back before that.
+            self.available() == 0
+        }
+    }
+
+    /// Resolves when every permit has been given back.
+    pub(super) async fn idle(&self) {
+        let _ = self.global.acquire_many(self.max_in_flight).await;
+    }
+
+    /// How many permits are not given back.
+    pub(super) fn under_way(&self) -> usize {
+        (self.max_in_flight as usize).saturating_sub(self.available())
+    }
+
+    /// Resolves after a permit was given back that somebody waits for.
     pub(super) async fn freed(&self) {
         self.freed.notified().await;
     }
@@ -110,11 +139,16 @@ impl Lanes {
                 endpoint: endpoint.clone(),
                 global: Some(global),
                 is_used: false,
+                is_answered: false,
             });
         }
         if permits.is_empty() {
             lane.waiting = Some(if lane.in_flight < cap { Waiting::Any } else { Waiting::Own });
-            return Reserved { permits, rest: Some(BUSY_REST) };
+            self.is_short.fetch_or(lane.in_flight < cap, Ordering::SeqCst);
+            if lane.in_flight < cap && self.has_room(lane) {
+                // A place was given back before anybody was asked to tell of it.
+                self.freed.notify_one();
+            }
         }
         Reserved { permits, rest: None }
     }
@@ -175,15 +209,17 @@ impl Lanes {
         }
     }
 
-    fn release(&self, endpoint: &EndpointId) {
+    /// Takes a place in the lane back; whether the lane waits for one.
+    fn release(&self, endpoint: &EndpointId) -> bool {
         let mut lanes = self.lock();
-        if let Some(lane) = lanes.get_mut(endpoint) {
-            lane.in_flight = lane.in_flight.saturating_sub(1);
-            lane.waiting = lane.waiting.map(|_| Waiting::Freed);
-            if lane.in_flight == 0 && lane.breaker == Breaker::default() && lane.waiting.is_none() {
-                lanes.remove(endpoint);
-            }
+        let Some(lane) = lanes.get_mut(endpoint) else { return false };
+        lane.in_flight = lane.in_flight.saturating_sub(1);
+        lane.waiting = lane.waiting.map(|_| Waiting::Freed);
+        let is_waiting = lane.waiting.is_some();
+        if lane.in_flight == 0 && lane.breaker == Breaker::default() && !is_waiting {
+            lanes.remove(endpoint);
         }
+        is_waiting
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<EndpointId, Lane>> {
@@ -204,14 +240,21 @@ impl Permit {
         self.is_used = true;
         self
     }
+
+    /// The endpoint has answered: its lane need not wait for the store to record that.
+    pub(super) fn answered(&mut self) {
+        if !std::mem::replace(&mut self.is_answered, true) && self.lanes.release(&self.endpoint) && self.is_used {
+            self.lanes.freed.notify_one();
+        }
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         // Given back before anybody is told.
         drop(self.global.take());
-        self.lanes.release(&self.endpoint);
-        if self.is_used {
+        self.answered();
+        if self.is_used && self.lanes.is_short.swap(false, Ordering::SeqCst) {
             self.lanes.freed.notify_one();
         }
     }
@@ -233,13 +276,43 @@ mod tests {
         let first = lanes.reserve(&"wh_1".into(), 2, 9, NOW);
         assert_eq!((first.permits.len(), first.rest), (2, None));
         let full = lanes.reserve(&"wh_1".into(), 2, 9, NOW);
-        assert_eq!((full.permits.len(), full.rest), (0, Some(BUSY_REST)));
+        assert_eq!((full.permits.len(), full.rest), (0, None));
         assert_eq!(lanes.reserve(&"wh_2".into(), 3, 1, NOW).permits.len(), 1);
         assert!(lanes.take_waiting().is_empty(), "what another gave back does not help a lane at its cap");
         drop(first);
         assert_eq!(lanes.take_waiting(), ["wh_1".into()]);
         assert!(lanes.take_waiting().is_empty());
         assert_eq!(lanes.available(), 64);
+    }
+
+    #[tokio::test]
+    async fn an_answer_makes_room_in_the_lane_and_the_record_among_all() {
+        let lanes = Lanes::new(64);
+        let mut permits: Vec<_> =
+            lanes.reserve(&"wh_1".into(), 2, 9, NOW).permits.into_iter().map(Permit::used).collect();
+        assert!(lanes.reserve(&"wh_1".into(), 2, 9, NOW).permits.is_empty());
+        permits[0].answered();
+        tokio::time::timeout(Duration::from_secs(5), lanes.freed()).await.expect("who waits is told");
+        assert_eq!(lanes.take_waiting(), ["wh_1".into()]);
+        assert_eq!(lanes.available(), 62, "what is not recorded yet has its place among all");
+        assert_eq!(lanes.reserve(&"wh_1".into(), 2, 9, NOW).permits.len(), 1);
+        drop(permits);
+        assert_eq!(lanes.available(), 64);
+    }
+
+    #[tokio::test]
+    async fn who_was_turned_away_is_told_of_the_next_place_and_nobody_else_is() {
+        let lanes = Lanes::new(1);
+        let mut permits = lanes.reserve(&"wh_1".into(), 2, 9, NOW).permits;
+        assert!(lanes.reserve(&"wh_2".into(), 2, 9, NOW).permits.is_empty());
+        let is_told = async || tokio::time::timeout(Duration::from_millis(50), lanes.freed()).await.is_ok();
+        assert!(!is_told().await);
+        drop(permits.pop().map(Permit::used));
+        assert!(is_told().await);
+        assert_eq!(lanes.take_waiting(), ["wh_2".into()]);
+        let next = lanes.reserve(&"wh_2".into(), 2, 9, NOW).permits.pop().map(Permit::used);
+        drop(next);
+        assert!(!is_told().await, "nobody waits");
     }
 
     #[test]

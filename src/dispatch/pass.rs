@@ -15,11 +15,14 @@ use crate::domain::endpoint::EndpointSettings;
 use crate::domain::id::EndpointId;
 use crate::domain::ownership::Shards;
 use crate::endpoints::Snapshot;
-use crate::store::{Leased, Result, Want};
+use crate::store::{DUE_LEN_MAX, Leased, Result, Want};
 
 /// How long a lane is left alone whose secret this gateway does not have. Not for long: it may be given the secret, or
 /// the lane an owner who has it, and neither ends the rest.
 const UNSIGNED_REST: Duration = Duration::from_secs(5);
+/// How long a lane is left alone that has no permit free, while more lanes are due than are told of at once; it is asked
+/// again sooner when one becomes free.
+const BUSY_REST: Duration = Duration::from_secs(1);
 /// How long to wait when lanes were due and nothing could be taken from them.
 const NOTHING_TAKEN: Duration = Duration::from_millis(50);
 /// How often the endpoint set is read before leases taken against a newer one are given up.
@@ -49,16 +52,17 @@ impl Passes {
     /// zero when there may be more at once.
     pub(super) async fn pass(&mut self, shards: Shards) -> Result<Option<Duration>> {
         while self.attempts.try_join_next().is_some() {}
-        if self.shared.lanes.available() == 0 {
+        if self.shared.lanes.is_full() {
             return Ok(None);
         }
         let due = self.shared.store.due(shards).await?;
+        let is_crowded = due.lanes.len() >= DUE_LEN_MAX;
         let mut lanes = due.lanes;
         let waiting = self.shared.lanes.take_waiting();
         lanes.extend(waiting.into_iter().filter(|lane| shards.contains(lane)));
         let mut seen = HashSet::new();
         lanes.retain(|lane| seen.insert(lane.clone()));
-        let mut asked = self.ask(&lanes);
+        let mut asked = self.ask(&lanes, is_crowded);
         if asked.wants.is_empty() {
             return Ok(due.next);
         }
@@ -77,8 +81,9 @@ impl Passes {
         Ok(Some(Duration::ZERO))
     }
 
-    /// What to ask of each lane. The permits are shared out, so that slow endpoints cannot take them all at once.
-    fn ask(&mut self, lanes: &[EndpointId]) -> Asked {
+    /// What to ask of each lane. The permits are shared out, so that slow endpoints cannot take them all at once. A lane
+    /// that has no place free is passed over, and put to rest only where it may be in the way of others.
+    fn ask(&mut self, lanes: &[EndpointId], is_crowded: bool) -> Asked {
         let snapshot = self.shared.endpoints.snapshot();
         let elapsed = self.shared.clock.elapsed();
         let mut asked = Asked::default();
@@ -95,6 +100,7 @@ impl Passes {
             let hold = settings.map_or(Duration::ZERO, EndpointSettings::timeout) + HOLD_BEYOND_TIMEOUT;
             let share = self.shared.lanes.available().div_ceil(lanes.len() - place);
             let Reserved { permits, rest } = self.shared.lanes.reserve(lane, max_in_flight, share, elapsed);
+            let rest = rest.or((permits.is_empty() && is_crowded).then_some(BUSY_REST));
             if permits.is_empty() && rest.is_none() {
                 continue;
             }

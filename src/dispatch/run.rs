@@ -113,7 +113,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    async fn drain(mut self) {
+    async fn drain(self) {
         for tries in 1..=LEAVE_TRIES_MAX {
             match self.shared.store.leave(&self.gateway).await {
                 Ok(()) => break,
@@ -121,10 +121,9 @@ impl Dispatcher {
             }
             sleep(backoff(tries)).await;
         }
-        let attempts = &mut self.passes.attempts;
-        let ended = timeout(self.drain, async { while attempts.join_next().await.is_some() {} }).await;
-        if ended.is_err() {
-            tracing::warn!(attempts = attempts.len(), "stopped with attempts under way; they are made again");
+        if timeout(self.drain, self.shared.lanes.idle()).await.is_err() {
+            let attempts = self.shared.lanes.under_way();
+            tracing::warn!(attempts, "stopped with attempts under way; they are made again");
         }
     }
 }

@@ -144,7 +144,7 @@ impl Store for Fake {
 }
 
 fn lease(token: u64) -> Lease {
-    let event = Some(event());
+    let event = Some(Arc::new(event()));
     let endpoint = "wh_1".into();
     Lease {
         event_id: "evt_1".into(),

@@ -66,7 +66,7 @@ fn unit(found: &Found, raw: &RawRequest, endpoints: &[Endpoint]) -> Result<Unit,
         endpoints: deliveries.iter().map(|delivery| delivery.endpoint.clone()).collect(),
     };
     let json = serde_json::to_vec(&stored)?.into();
-    Ok(Unit { id, kind: event.kind, mail, json, deliveries, condition: None })
+    Ok(Unit { id, kind: event.kind, mail, event: Arc::new(stored), json, deliveries, condition: None })
 }
 
 fn to_raw(data: &impl Serialize) -> Result<Box<RawValue>, PlanError> {

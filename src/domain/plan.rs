@@ -1,5 +1,7 @@
 //! What an ingest is to change, decided before anything is changed.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -57,7 +59,9 @@ pub struct Unit {
     pub kind: Kind,
     /// The mail it belongs to: decides the partition, and the order of deliveries.
     pub mail: MailKey,
-    /// A [`StoredEvent`] as JSON.
+    /// The event as it is stored.
+    pub event: Arc<StoredEvent>,
+    /// The same as JSON.
     pub json: Bytes,
     /// One for each endpoint that subscribes to it.
     pub deliveries: Vec<PlannedDelivery>,

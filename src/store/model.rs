@@ -1,5 +1,6 @@
 //! What goes into a store and comes out of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -100,7 +101,7 @@ pub struct Lease {
     /// How long it is held, from when it was taken.
     pub hold: Duration,
     /// The event; absent when its retention has ended.
-    pub event: Option<StoredEvent>,
+    pub event: Option<Arc<StoredEvent>>,
 }
 
 /// An attempt that was made, or a delivery that ends without one.

@@ -1,5 +1,6 @@
 //! Small events, and short ways to hand them to a store.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -44,6 +45,7 @@ pub(crate) fn unit_of(name: &str, mail: &str, to: &[(&str, Class, bool)]) -> Uni
         kind: stored.kind,
         mail: stored.mail,
         json: serde_json::to_vec(&stored).unwrap().into(),
+        event: Arc::new(stored),
         deliveries,
         condition: None,
     }

@@ -84,7 +84,8 @@ pub(crate) fn unit(source: &str, identity: &str, mail: &str, class: Class, endpo
     };
     let json = serde_json::to_vec(&stored).unwrap().into();
     let planned = |endpoint| PlannedDelivery { endpoint, class, skipped: false };
-    Unit { id, kind, mail, json, deliveries: endpoints.into_iter().map(planned).collect(), condition: None }
+    let deliveries = endpoints.into_iter().map(planned).collect();
+    Unit { id, kind, mail, event: Arc::new(stored), json, deliveries, condition: None }
 }
 
 /// One request with these events.

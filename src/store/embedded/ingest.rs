@@ -1,5 +1,7 @@
 //! What an ingest changes.
 
+use std::sync::Arc;
+
 use fjall::Slice;
 
 use super::core::Core;
@@ -129,7 +131,7 @@ impl Core {
         }
         if !waiting.planned.is_empty() {
             txn.put_packed(Space::Waiting, &seq.to_be_bytes(), &waiting)?;
-            self.recent.push(seq, unit.json.clone());
+            self.recent.push(seq, Arc::clone(&unit.event));
         }
         Ok(())
     }

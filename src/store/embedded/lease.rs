@@ -1,6 +1,7 @@
 //! What a lease and a finish change.
 
-use bytes::Bytes;
+use std::sync::Arc;
+
 use fjall::Slice;
 
 use super::core::Core;
@@ -11,6 +12,7 @@ use super::rows::{Expiring, Key, after, micros};
 use super::spaces::Space;
 use super::txn::Txn;
 use crate::domain::id::{EndpointId, EventId};
+use crate::domain::plan::StoredEvent;
 use crate::store::{Finished, LaneState, Lease, LeaseLost, Leased, Result, StoreError, Then, Want};
 
 /// What was taken, and where the event of each lease is.
@@ -22,7 +24,7 @@ pub(super) struct Taken {
 /// Where the event of a lease is.
 pub(super) enum Event {
     Expired,
-    Here(Bytes),
+    Here(Arc<StoredEvent>),
     /// At this place in the feed.
     Stored(u64),
 }

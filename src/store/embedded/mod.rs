@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::ingest::Arrival;
 use self::lease::{Event, Taken};
 use self::read::View;
-use self::rows::{decode, micros};
+use self::rows::micros;
 use self::writer::{Call, Shared, Writer};
 use super::{
     Due, Endpoints, Finished, Ingested, LaneState, LeaseLost, Leased, Page, PageQuery, Result, Store, StoreError,
@@ -119,8 +119,8 @@ fn fill(leased: &mut Leased, events: Vec<Event>, read: impl Fn(u64) -> Result<Op
     for (lease, event) in leased.leases.iter_mut().zip(events) {
         let event = match event {
             Event::Expired => Ok(None),
-            Event::Here(json) => decode(&json).map(Some),
-            Event::Stored(seq) => read(seq),
+            Event::Here(event) => Ok(Some(event)),
+            Event::Stored(seq) => read(seq).map(|event| event.map(Arc::new)),
         };
         lease.event = match event {
             // One unreadable event must not hold back the others: it is as if it had expired.

@@ -138,7 +138,8 @@ fn many(events: u32) -> Ingest {
     let unit = |number: u32| {
         let id = EventId::of("resend", &number.to_string());
         let mail = MailKey(number.into());
-        Unit { id, kind: Kind::Opened, mail, json: "{}".into(), deliveries: vec![], condition: None }
+        let event = Arc::new(crate::outbound::request::tests::event());
+        Unit { id, kind: Kind::Opened, mail, event, json: "{}".into(), deliveries: vec![], condition: None }
     };
     let (source, received_at) = ("resend".into(), Timestamp::UNIX_EPOCH);
     let request = Request { source, received_at, headers: [("a", "b")].into_iter().collect(), body: "{}".into() };

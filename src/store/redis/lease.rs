@@ -1,7 +1,7 @@
 //! Taking leases: look at what is due in all partitions, choose fairly, then take what is still due.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use super::keys::{Partition, lane_entry, letter};
 use super::link::{Call, corrupt, read};
@@ -175,7 +175,7 @@ fn leased(want: &Want, class: Class, (entry, _, token, number, kept): Taken) -> 
     let stored = stored.and_then(|read| {
         read.inspect_err(|error| tracing::error!(event = %event_id, %error, "a stored event cannot be read")).ok()
     });
-    let (endpoint, hold, event) = (want.endpoint.clone(), want.hold, stored.map(|(_, event)| event));
+    let (endpoint, hold, event) = (want.endpoint.clone(), want.hold, stored.map(|(_, event)| Arc::new(event)));
     Ok(Lease { event_id, endpoint, class, mail, number, token, hold, event })
 }
 
