@@ -1,7 +1,7 @@
 //! The whole request of one attempt.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Request};
 use jiff::Timestamp;
 
@@ -12,6 +12,9 @@ use crate::domain::plan::StoredEvent;
 
 /// `User-Agent` of every delivery.
 pub const AGENT: &str = concat!("Waypost/", env!("CARGO_PKG_VERSION"));
+
+/// The client adds two.
+const OWN_HEADERS_MAX: usize = 10;
 
 /// A request that cannot be made from an endpoint's settings.
 #[derive(Debug, thiserror::Error)]
@@ -45,24 +48,24 @@ pub fn build(
     }
     let mut request = Request::builder().method(Method::POST).uri(&endpoint.url).body(body)?;
     let headers = request.headers_mut();
-    for (name, value) in &endpoint.headers {
+    headers.reserve(OWN_HEADERS_MAX + endpoint.headers.len());
+    for (name, text) in &endpoint.headers {
         if !is_reserved(name) {
-            insert(headers, name, value)?;
+            headers.insert(name.parse::<HeaderName>().map_err(http::Error::from)?, value(text)?);
         }
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
     headers.insert("waypost-attempt", number.into());
-    insert(headers, "webhook-id", event.id.as_str())?;
+    headers.insert("webhook-id", value(event.id.as_str())?);
     for (name, value) in signatures {
-        insert(headers, name, &value)?;
+        headers.insert(name, HeaderValue::try_from(value).map_err(http::Error::from)?);
     }
     Ok(request)
 }
 
-fn insert(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), http::Error> {
-    headers.insert(name.parse::<HeaderName>()?, HeaderValue::from_str(value)?);
-    Ok(())
+fn value(text: &str) -> Result<HeaderValue, http::Error> {
+    Ok(HeaderValue::from_str(text)?)
 }
 
 #[cfg(test)]

@@ -32,37 +32,49 @@ pub fn sign(
     let seconds = at.as_second().to_string();
     let mut headers = Vec::with_capacity(4);
     for scheme in schemes {
-        let keys: Vec<&[u8]> = secrets.iter().filter_map(|secret| key(secret, *scheme)).collect();
-        if keys.is_empty() {
-            continue;
-        }
+        let keys = secrets.iter().filter_map(|secret| key(secret, *scheme));
         match scheme {
-            Scheme::Drin => headers.push(("drin-signature", drin(&keys, &seconds, body))),
+            Scheme::Drin => headers.extend(drin(keys, &seconds, body).map(|value| ("drin-signature", value))),
             Scheme::Standard => {
-                headers.push(("webhook-id", id.to_owned()));
-                headers.push(("webhook-signature", standard(&keys, id, &seconds, body)));
-                headers.push(("webhook-timestamp", seconds.clone()));
+                if let Some(value) = standard(keys, id, &seconds, body) {
+                    headers.push(("webhook-id", id.to_owned()));
+                    headers.push(("webhook-signature", value));
+                    headers.push(("webhook-timestamp", seconds.clone()));
+                }
             }
         }
     }
     headers
 }
 
-fn drin(keys: &[&[u8]], seconds: &str, body: &[u8]) -> String {
-    let mut value = format!("t={seconds}");
+/// None without a key.
+fn drin<'a>(keys: impl Iterator<Item = &'a [u8]>, seconds: &str, body: &[u8]) -> Option<String> {
+    let mut value = String::new();
     for key in keys {
+        if value.is_empty() {
+            value.reserve(96);
+            value.extend(["t=", seconds]);
+        }
+        let mut digits = [0; 64];
+        hex::encode_to_slice(mac(key, &[seconds.as_bytes(), b".", body]), &mut digits).ok()?;
         value.push_str(",v1=");
-        value.push_str(&hex::encode(mac(key, &[seconds.as_bytes(), b".", body])));
+        value.extend(digits.map(char::from));
     }
-    value
+    (!value.is_empty()).then_some(value)
 }
 
-fn standard(keys: &[&[u8]], id: &str, seconds: &str, body: &[u8]) -> String {
-    let one = |key: &&[u8]| {
-        let signed = mac(key, &[id.as_bytes(), b".", seconds.as_bytes(), b".", body]);
-        format!("v1,{}", STANDARD.encode(signed))
-    };
-    keys.iter().map(one).collect::<Vec<_>>().join(" ")
+/// None without a key.
+fn standard<'a>(keys: impl Iterator<Item = &'a [u8]>, id: &str, seconds: &str, body: &[u8]) -> Option<String> {
+    let mut value = String::new();
+    for key in keys {
+        if !value.is_empty() {
+            value.push(' ');
+        }
+        value.reserve(48);
+        value.push_str("v1,");
+        STANDARD.encode_string(mac(key, &[id.as_bytes(), b".", seconds.as_bytes(), b".", body]), &mut value);
+    }
+    (!value.is_empty()).then_some(value)
 }
 
 fn mac(key: &[u8], parts: &[&[u8]]) -> hmac::Tag {
