@@ -38,7 +38,7 @@ async fn a_change_whose_writer_died_before_it_raised_every_partition_is_complete
     server.command(&["SET", "{wp:0}:generation", "77"]).await;
     server.command(&["SET", "{wp:3}:gen", "5"]).await;
     assert_eq!(store.endpoints().await.unwrap().generation, Generation(77));
-    for partition in 0..16 {
+    for partition in 0..4 {
         let gen_of = server.command(&["GET", &format!("{{wp:{partition}}}:gen")]).await;
         assert_eq!(gen_of, redis::Value::BulkString(b"77".to_vec()));
     }
@@ -49,7 +49,7 @@ async fn an_expired_event_is_leased_without_its_content_and_can_be_ended() {
     let server = Server::start().await;
     let store = server.store().await;
     put(&store, vec![unit("a", "m", "wh_1"), unit("b", "m", "wh_1")]).await;
-    let partition = MailKey::of("mail", "m").partition(16);
+    let partition = MailKey::of("mail", "m").partition(4);
     server.command(&["DEL", &format!("{{wp:{partition}}}:e:{}", EventId::of("main", "a"))]).await;
     let lease = take(&store, "wh_1", 1, LONG).await.remove(0);
     assert!(lease.event.is_none());
@@ -226,7 +226,7 @@ async fn what_is_broken_fails_alone() {
     let to = [("wh_1", Class::Normal, false), ("wh_2", Class::Normal, false)];
     put(&store, vec![unit_of("a", "m", &to)]).await;
     let [one, two] = [take(&store, "wh_1", 1, LONG).await.remove(0), take(&store, "wh_2", 1, LONG).await.remove(0)];
-    let partition = one.mail.partition(16);
+    let partition = one.mail.partition(4);
     server.command(&["HSET", &format!("{{wp:{partition}}}:p:wh_1"), one.event_id.as_str(), "nonsense"]).await;
     let failed = store.finish(vec![finished(&two, true, LANDED), finished(&one, true, LANDED)]).await;
     assert!(matches!(failed, Err(StoreError::Corrupt(_))), "{failed:?}");
@@ -247,7 +247,7 @@ async fn an_unreadable_row_does_not_block_its_lane() {
     let store = server.store().await;
     put(&store, vec![unit("a", "m", "wh_1")]).await;
     let lease = take(&store, "wh_1", 1, Duration::ZERO).await.remove(0);
-    let rows = format!("{{wp:{}}}:p:wh_1", lease.mail.partition(16));
+    let rows = format!("{{wp:{}}}:p:wh_1", lease.mail.partition(4));
     server.command(&["HSET", &rows, lease.event_id.as_str(), "nonsense"]).await;
     let again = take(&store, "wh_1", 1, LONG).await.remove(0);
     assert!(again.token > lease.token);

@@ -3,8 +3,9 @@
 use crate::domain::delivery::Class;
 use crate::domain::id::{EndpointId, EventId, MailKey, RequestId, hash64};
 
-/// How many partitions there are; fixed, for it decides where everything is.
-pub(super) const PARTITIONS: u16 = 16;
+/// How many partitions there are; fixed, for it decides where everything is. Few, for a script's call costs more than what
+/// it does for one more event, and what comes in together is shared out among all of them.
+pub(super) const PARTITIONS: u16 = 4;
 
 /// Every partition.
 pub(super) fn all() -> impl Iterator<Item = Partition> {

@@ -1,6 +1,6 @@
 //! Any number of gateways on one Redis, 7.0 or newer.
 //!
-//! Everything is in one of 16 partitions, chosen by the mail; the keys of one share a hash tag, so that one script can
+//! Everything is in one of four partitions, chosen by the mail; the keys of one share a hash tag, so that one script can
 //! change them all or none. Below, `{wp:N}:` is left out.
 //!
 //! | key | what |
