@@ -9,14 +9,18 @@ local function lane_named(class, endpoint)
   if not lane then
     lane = lane_of(class, endpoint)
     lane.all, lane.events, lane.mails, lane.gone, lane.moved, lane.set = {}, {}, {}, {}, {}, {}
+    lane.shown = call('ZMSCORE', KEYS[1], class .. endpoint, ' ' .. endpoint)
+    lane.earliest = math.huge
     call('ZCARD', lane.due)
     lanes[class .. endpoint] = lane
   end
   return lane
 end
 for i = 1, count do
-  local one = {event = arg(), class = arg(), mail = arg(), endpoint = arg(), token = arg(), attempt = arg()}
-  one.status, one.reason, one.after, one.memory = arg(), arg(), tonumber(arg()), arg()
+  local one = {
+    event = arg(), class = arg(), mail = arg(), endpoint = arg(), token = arg(), attempt = arg(),
+    status = arg(), reason = arg(), after = tonumber(arg()), memory = arg(),
+  }
   if one.memory ~= '' then
     one.since = tonumber(arg())
     call('HLEN', KEYS[2])
@@ -31,7 +35,6 @@ for i = 1, count do
   table.insert(one.lane.mails, one.mail)
   finished[i] = one
 end
-call('ZCARD', KEYS[1])
 call('ZCARD', prefix .. 'st:pending')
 for _, lane in pairs(lanes) do
   lane.turns, lane.changed = {}, {}
@@ -66,6 +69,7 @@ local function advance(one)
   if not follower then return end
   local event = string.sub(follower, 33)
   lane.turns[mail] = call('EXISTS', key) == 1 and waited_for(event) or event
+  lane.earliest = math.min(lane.earliest, now)
   table.insert(lane.moved, text(now))
   table.insert(lane.moved, follower)
   announced = true
@@ -74,13 +78,15 @@ end
 local function record(one)
   local row, lane = rows[one.key], one.lane
   if row == '' then return 0 end
-  local made, begun, begun_at, _, token, attempts = string.match(row, ROW)
+  local made, begun, begun_at, _, token, attempts = row_read(row)
   if not made then return -1 end
   if token ~= one.token then return 0 end
+  lane.earliest = math.min(lane.earliest, tonumber(token))
   if one.attempt ~= '' then attempts = attempts == '' and one.attempt or attempts .. ',' .. one.attempt end
   local entry = made .. one.mail .. one.event
   if one.status == 'pending' then
     local due = text(now + one.after)
+    lane.earliest = math.min(lane.earliest, now + one.after)
     rows[one.key] = row_of(made, begun, begun_at, due, '', attempts)
     table.insert(lane.set, one.event)
     table.insert(lane.set, rows[one.key])
@@ -123,13 +129,15 @@ end
 for i, one in ipairs(finished) do answers[i] = record(one) end
 for _, lane in pairs(lanes) do
   write(lane)
-  refresh(lane.class, lane.endpoint)
+  -- What was moved and where to are both after what the index has: that is still the earliest.
+  local shown, rest = tonumber(lane.shown[1]), lane.shown[2]
+  if rest or not shown or shown >= lane.earliest then refresh(lane.class, lane.endpoint) end
 end
 unindex(unindexed)
 for status, added in pairs(ended) do
   each('ZADD', prefix .. 'st:' .. status, added)
-  if #added > 0 then trim(status, lifetime_s) end
+  if #added > 0 then trim(status, lifetime_s, added) end
 end
 -- Whoever owns these lanes by now may have to wake earlier than it thought.
-if announced then call('XADD', KEYS[3], 'MAXLEN', '~', 100, '*', 'n', '1') end
+if announced then call('XADD', KEYS[3], 'MAXLEN', '~', '100', '*', 'n', '1') end
 return answers

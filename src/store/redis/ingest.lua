@@ -2,7 +2,8 @@
 -- how many deliveries, of each endpoint, class, 1 if it is skipped; how many units, of each id, kind, mail, JSON,
 -- generation, plan, and the entity whose state it tells or nothing; after an entity its state, since when, and 1 if the
 -- first sight counts. Answers for each unit 0 (condition did not hold), 1 (new), 2 (repeated) or 3 (stale).
-local lifetime_s = tonumber(arg())
+local lifetime = arg()
+local lifetime_s = tonumber(lifetime)
 local plans, lanes, units, skips = {}, {}, {}, false
 local function known_lane(class, endpoint)
   local lane = lanes[class .. endpoint]
@@ -37,19 +38,19 @@ local generation = call('GET', KEYS[1]) or '0'
 -- Each delivery has a stamp of its own, later than that of any before it, and each event the last of its deliveries', so
 -- that the feed tells the order of commits.
 local stamp = now
-local last = call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
+local last = call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', '1')[1]
 if last then
   local ms, us = string.match(last[1], '^(%d+)%-(%d+)$')
   stamp = math.max(stamp, tonumber(ms) * 1000 + tonumber(us) + 1)
 end
 local expired = now - lifetime_s * 1000000
 -- When the oldest pending delivery was made, if its event may have expired: stamps run a little ahead of the clock.
-local oldest = call('ZRANGE', KEYS[4], 0, 0)[1]
+local oldest = call('ZRANGE', KEYS[4], '0', '0')[1]
 if oldest and tonumber(oldest) <= expired + 1000000 then
-  oldest = call('ZRANGE', prefix .. 'i:' .. oldest, 0, 0, 'WITHSCORES')[2]
+  oldest = call('ZRANGE', prefix .. 'i:' .. oldest, '0', '0', 'WITHSCORES')[2]
 end
 local outlived = oldest and tonumber(oldest) <= expired + 1000000
-local indexed, skipped = {}, {}
+local indexed, skipped, trimmed = {}, {}, false
 
 local function changed(unit)
   local key = prefix .. 's:' .. unit.entity
@@ -66,12 +67,12 @@ local function is_pending(lane, unit, member)
   if not outlived then return false end
   local row = call('HGET', lane.rows, unit.id)
   if row then
-    local made, _, _, due = string.match(row, ROW)
-    if made then call('HSET', lane.rows, unit.id, row_of(made, 0, '', due, '', '')) end
+    local made, _, _, due = row_read(row)
+    if made then call('HSET', lane.rows, unit.id, row_of(made, '0', '', due, '', '')) end
     return true
   end
   local last = text(expired + 1000000)
-  for _, page in ipairs(call('ZRANGEBYSCORE', KEYS[4], '-inf', last, 'LIMIT', 0, PAGE_LEN)) do
+  for _, page in ipairs(call('ZRANGEBYSCORE', KEYS[4], '-inf', last, 'LIMIT', '0', text(PAGE_LEN))) do
     if call('ZSCORE', prefix .. 'i:' .. page, member) then return true end
   end
   return false
@@ -80,13 +81,13 @@ end
 local function add(unit, row, made)
   local member = unit.id .. '|' .. row.endpoint
   if not row.lane then
-    keep(unit.id, row.endpoint, {'skipped', 'disabled', 0, '', made, ''}, made, lifetime_s)
+    keep(unit.id, row.endpoint, {'skipped', 'disabled', '0', '', made, ''}, made, lifetime_s)
     table.insert(skipped, made)
     table.insert(skipped, member)
   elseif not is_pending(row.lane, unit, member) then
     table.insert(indexed, made)
     table.insert(indexed, member)
-    table.insert(row.lane.entries, entry_of(made, unit.mail, unit.id))
+    table.insert(row.lane.entries, made .. unit.mail .. unit.id)
   end
 end
 
@@ -97,30 +98,38 @@ local function commit(unit)
     if call('EXISTS', key) == 1 then return 2 end
     if not changed(unit) then return 0 end
   end
-  if not call('SET', key, text(stamp) .. unit.json, 'NX', 'EX', lifetime_s) then return 2 end
+  local made = text(stamp)
+  if not call('SET', key, made .. unit.json, 'NX', 'EX', lifetime) then return 2 end
   -- What became of the same identity when it was new before.
   call('DEL', prefix .. 'd:' .. unit.id)
-  for _, row in ipairs(unit.plan) do
-    add(unit, row, text(stamp))
-    stamp = stamp + 1
+  for i, row in ipairs(unit.plan) do
+    if i > 1 then
+      stamp = stamp + 1
+      made = text(stamp)
+    end
+    add(unit, row, made)
   end
-  if #unit.plan > 0 then stamp = stamp - 1 end
-  local ms = math.floor(stamp / 1000)
-  local id = text(ms) .. '-' .. text(stamp - ms * 1000)
-  call('XADD', KEYS[2], 'MINID', '~', text(math.max(0, math.floor(expired / 1000))), id, 'id', unit.id, 'type', unit.kind)
   stamp = stamp + 1
+  local id = string.sub(made, 1, -4) .. '-' .. text(string.sub(made, -3))
+  if trimmed then
+    call('XADD', KEYS[2], id, 'id', unit.id, 'type', unit.kind)
+  else
+    local first = text(math.max(0, math.floor(expired / 1000)))
+    call('XADD', KEYS[2], 'MINID', '~', first, id, 'id', unit.id, 'type', unit.kind)
+    trimmed = true
+  end
   return 1
 end
 
 -- The head of a lane is always one that may go; nothing before it can change that but a head that is new.
-local function show(lane)
+local function enqueue(lane)
   local count = #lane.entries
   if count == 0 then return end
   each('RPUSH', lane.fresh, lane.entries)
   if lane.len > 0 then return end
   local head = 1
   while lane.is_busy and head <= count do
-    local _, mail = parts(lane.entries[head])
+    local mail = string.sub(lane.entries[head], 17, 32)
     local holder = call('HGET', lane.busy, mail)
     if not holder then break end
     call('RPUSH', chain(lane, mail), call('LPOP', lane.fresh))
@@ -137,10 +146,10 @@ end
 
 local answers = {}
 for i, unit in ipairs(units) do answers[i] = commit(unit) end
-for _, lane in pairs(lanes) do show(lane) end
+for _, lane in pairs(lanes) do enqueue(lane) end
 if #indexed > 0 then index(indexed) end
 if #skipped > 0 then
   each('ZADD', KEYS[5], skipped)
-  trim('skipped', lifetime_s)
+  trim('skipped', lifetime_s, skipped)
 end
 return answers

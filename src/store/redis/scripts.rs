@@ -21,21 +21,22 @@ impl Script {
 }
 
 macro_rules! scripts {
-    ($($name:ident = $file:literal),* $(,)?) => {$(
+    ($($name:ident = $($file:literal)+),* $(,)?) => {$(
         pub(super) static $name: Script = {
-            const CODE: &str = concat!(include_str!("lib.lua"), include_str!($file));
+            const CODE: &str = concat!(include_str!("lib.lua"), $(include_str!($file)),+);
             Script { code: CODE, hash: LazyLock::new(|| redis::Script::new(CODE).get_hash().to_owned()) }
         };
     )*};
 }
 
+// Each with the parts that it uses, for all of it is run at each call.
 scripts! {
-    INGEST = "ingest.lua",
-    TAKE = "take.lua",
-    FINISH = "finish.lua",
-    REST = "rest.lua",
-    PAGE = "page.lua",
-    PENDING = "pending.lua",
+    INGEST = "lanes.lua" "row.lua" "pages.lua" "ended.lua" "ingest.lua",
+    TAKE = "lanes.lua" "row.lua" "take.lua",
+    FINISH = "lanes.lua" "row.lua" "pages.lua" "ended.lua" "finish.lua",
+    REST = "lanes.lua" "rest.lua",
+    PAGE = "less.lua" "page.lua",
+    PENDING = "less.lua" "pending.lua",
     ROWS = "rows.lua",
     ENDPOINTS = "endpoints.lua",
     RAISE = "raise.lua",

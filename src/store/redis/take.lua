@@ -10,18 +10,20 @@ for i = 1, tonumber(arg()) do
   local lane = lane_of(class, endpoint)
   lane.hold, lane.limit, lane.again = tonumber(arg()), tonumber(arg()), {}
   for j = 1, tonumber(arg()) do lane.again[j] = arg() end
-  call('ZCARD', lane.due)
+  lane.earliest = tonumber(call('ZRANGE', lane.due, '0', '0', 'WITHSCORES')[2] or math.huge)
+  lane.rest = call('ZSCORE', KEYS[1], ' ' .. endpoint)
   call('HLEN', lane.rows)
   lanes[i] = lane
 end
-call('ZCARD', KEYS[1])
 
 -- Takes what may go of the first `limit`, and holds back what waits for another of its mail, up to a new head that may go.
+-- Notes that head, if there is one.
 local function take_fresh(lane)
   local taken, turns, left, read = {}, {}, lane.limit, 0
-  local more = left > 0
-  while more and read < READ_MAX do
-    local found, mails, passed = call('LRANGE', lane.fresh, 0, read == 0 and left or AT_ONCE), {}, 0
+  while not lane.head and not lane.is_read and read < READ_MAX do
+    local len = read == 0 and left + 1 or AT_ONCE
+    local found, mails, passed = call('LRANGE', lane.fresh, '0', text(len - 1)), {}, 0
+    lane.is_read = #found < len
     if #found == 0 then break end
     for i, entry in ipairs(found) do mails[i] = string.sub(entry, 17, 32) end
     local holders, changed = call('HMGET', lane.busy, unpack(mails)), {}
@@ -35,12 +37,12 @@ local function take_fresh(lane)
         taken[#taken + 1] = entry
         turns[mail] = string.sub(entry, 33)
       else
-        more = false
+        lane.head = entry
         break
       end
       changed[mail], left, passed = true, left - 1, passed + 1
     end
-    if passed > 0 then call('LPOP', lane.fresh, passed) end
+    if passed > 0 then call('LPOP', lane.fresh, text(passed)) end
     read = read + #found
     local marks = {}
     for mail in pairs(changed) do
@@ -53,30 +55,43 @@ local function take_fresh(lane)
 end
 
 -- Begins an attempt. A row that cannot be read must not block its lane: it begins anew.
+local now_text = text(now)
 local function begin(lane, entry, due, row)
-  local token = text(math.max(now + lane.hold, due + 1))
-  local begun, attempts = 0, ''
+  local held, token, begun, attempts = math.max(lane.held, tonumber(due) + 1), lane.token, '1', ''
+  if held > lane.held then token = text(held) end
+  lane.earliest = math.min(lane.earliest, held)
   if row then
-    local _, known, _, _, _, made = string.match(row, ROW)
-    begun, attempts = tonumber(known or 0), made or ''
+    local _, known, _, _, _, kept = row_read(row)
+    begun, attempts = text((known or 0) + 1), kept or ''
   end
   local event = string.sub(entry, 33)
   local set, moved, answer = lane.set, lane.moved, lane.answer
   set[#set + 1] = event
-  set[#set + 1] = row_of(string.sub(entry, 1, 16), begun + 1, text(now), token, token, attempts)
+  set[#set + 1] = row_of(string.sub(entry, 1, 16), begun, now_text, token, token, attempts)
   moved[#moved + 1] = token
   moved[#moved + 1] = entry
   lane.events[#lane.events + 1] = prefix .. 'e:' .. event
-  answer[#answer + 1] = {entry, text(due), token, text(begun + 1)}
+  answer[#answer + 1] = {entry, due, token, begun}
+end
+
+-- Puts the lane into the index again. What was begun falls due at the end of its hold or later: with none of those that
+-- had begun before, nothing else in its keys has to be asked.
+local function index_again(lane)
+  if #lane.again > 0 or not (lane.head or lane.is_read) then return refresh(lane.class, lane.endpoint) end
+  local earliest = lane.head and tonumber(string.sub(lane.head, 1, 16))
+  earliest = math.min(earliest or math.huge, lane.earliest)
+  show(lane.class, lane.endpoint, earliest < math.huge and earliest, lane.rest)
 end
 
 for i, lane in ipairs(lanes) do
+  lane.held = now + lane.hold
+  lane.token = text(lane.held)
   lane.set, lane.moved, lane.events, lane.answer = {}, {}, {}, {}
   for _, entry in ipairs(lane.again) do
-    local due = tonumber(call('ZSCORE', lane.due, entry))
-    if due and due <= now then begin(lane, entry, due, call('HGET', lane.rows, string.sub(entry, 33))) end
+    local due = call('ZSCORE', lane.due, entry)
+    if due and tonumber(due) <= now then begin(lane, entry, due, call('HGET', lane.rows, string.sub(entry, 33))) end
   end
-  for _, entry in ipairs(take_fresh(lane)) do begin(lane, entry, tonumber(string.sub(entry, 1, 16))) end
+  for _, entry in ipairs(take_fresh(lane)) do begin(lane, entry, string.sub(entry, 1, 16)) end
   each('HSET', lane.rows, lane.set)
   each('ZADD', lane.due, lane.moved)
   local answer = lane.answer
@@ -84,7 +99,7 @@ for i, lane in ipairs(lanes) do
     local events = call('MGET', unpack(lane.events, from, math.min(from + MANY - 1, #answer)))
     for j, event in ipairs(events) do answer[from + j - 1][5] = event or '' end
   end
-  refresh(lane.class, lane.endpoint)
+  index_again(lane)
   answers[i] = answer
 end
 return answers

@@ -1,0 +1,18 @@
+-- Removes some of what is past its lifetime from a status index. Not every call that adds a few does: once in eight is
+-- enough for what the others add.
+local function trim(status, lifetime_s, added)
+  if #added < MANY / 8 and now % 8 ~= 0 then return end
+  local key = prefix .. 'st:' .. status
+  local old = call('ZRANGEBYSCORE', key, '-inf', text(now - lifetime_s * 1000000), 'LIMIT', '0', text(MANY))
+  if #old > 0 then call('ZREM', key, unpack(old)) end
+end
+-- A row of what has ended: status, reason, how often it was begun and when last, when it ended, the attempts. It lives as
+-- long as its event, or a whole lifetime from now where that has gone. Answers false if it cannot be written.
+local function keep(event, endpoint, row, stamp, lifetime_s)
+  local key = prefix .. 'd:' .. event
+  local kept = redis.pcall('HSET', key, endpoint, table.concat(row, '|'))
+  if type(kept) == 'table' and kept.err then return false end
+  local lived = math.floor((now - tonumber(stamp)) / 1000000)
+  call('EXPIRE', key, lived < lifetime_s and text(lifetime_s - math.max(lived, 0)) or text(lifetime_s))
+  return true
+end
