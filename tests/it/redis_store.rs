@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use waypost::domain::breaker::Breaker;
 use waypost::domain::delivery::{Class, EndReason, Status};
-use waypost::domain::id::{EndpointId, EventId, GatewayId, RequestId};
+use waypost::domain::id::{EndpointId, EventId, GatewayId, MailKey, RequestId};
 use waypost::domain::ownership::Shards;
 use waypost::domain::plan::{Condition, Generation, Ingest, Unit};
 use waypost::store::{Finished, Ingested, LaneState, Lease, Store, StoreError, Then, Want};
@@ -259,4 +259,46 @@ async fn gateways_know_of_each_other_until_they_leave() {
     store.heartbeat(&two, LONG).await.unwrap();
     store.leave(&one).await.unwrap();
     assert_eq!(store.heartbeat(&two, LONG).await.unwrap(), [two]);
+}
+
+/// Names of mails that are all in the first partition.
+fn in_one_partition() -> impl Iterator<Item = String> {
+    (0..).map(|number| format!("e{number}")).filter(|name| MailKey::of("mail", name).partition(4) == 0)
+}
+
+#[tokio::test]
+async fn a_retry_is_due_before_what_is_held_for_longer() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    put(&store, in_one_partition().take(2).map(|name| unit(&name, &name, "wh_1")).collect()).await;
+    take(&store, "wh_1", 1, LONG).await;
+    let second = take(&store, "wh_1", 1, LONG * 2).await.remove(0);
+    finish(&store, &second, Then::Retry(LONG / 2)).await;
+    let next = store.due(Shards::ALL).await.unwrap().next.unwrap();
+    assert!(next <= LONG / 2 && next > LONG / 4, "{next:?}");
+}
+
+#[tokio::test]
+async fn what_has_ended_leaves_the_pages_of_what_is_pending() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    put(&store, in_one_partition().take(400).map(|name| unit(&name, &name, "wh_1")).collect()).await;
+    let mut left = take(&store, "wh_1", 400, LONG).await;
+    // Close together, then so far apart that there are more pages between them than there are of them.
+    for (step, count) in [(1, 50), (6, 40), (100, 2), (90, 3), (2, 100), (1, 400)] {
+        let mut ended = Vec::new();
+        for place in (0..count).rev().map(|place| place * step) {
+            ended.extend((place < left.len()).then(|| left.remove(place)));
+        }
+        assert!(store.finish(ended.iter().map(|one| finished(one, true, LANDED)).collect()).await.unwrap().is_empty());
+        let pending = store.deliveries(Status::Pending, &page(1_000, None)).await.unwrap().items;
+        let mut found: Vec<_> = pending.into_iter().map(|delivery| delivery.event_id).collect();
+        let mut expected: Vec<_> = left.iter().map(|lease| lease.event_id.clone()).collect();
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected);
+    }
+    assert!(left.is_empty());
+    let pages = server.command(&["ZCARD", "{wp:0}:st:pending"]).await;
+    assert_eq!(pages, redis::Value::Int(1), "only the page that new ones go to is left");
 }

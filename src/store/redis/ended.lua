@@ -1,5 +1,5 @@
--- Removes some of what is past its lifetime from a status index. Not every call that adds a few does: once in eight is
--- enough for what the others add.
+-- Removes some of what is past its lifetime from a status index. Of the calls that add a few, one in eight does it: it
+-- removes more than eight of them add.
 local function trim(status, lifetime_s, added)
   if #added < MANY / 8 and now % 8 ~= 0 then return end
   local key = prefix .. 'st:' .. status
