@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
+use serde_json::value::RawValue;
 use waypost_providers::{Kind, Request};
 
 use super::spaces::Space;
@@ -138,7 +139,17 @@ fn many(events: u32) -> Ingest {
     let unit = |number: u32| {
         let id = EventId::of("resend", &number.to_string());
         let mail = MailKey(number.into());
-        let event = Arc::new(crate::outbound::request::tests::event());
+        let event = Arc::new(StoredEvent {
+            id: id.clone(),
+            kind: Kind::Opened,
+            created_at: String::new(),
+            data: RawValue::from_string("{}".into()).unwrap(),
+            source: "resend".into(),
+            received_at: Timestamp::UNIX_EPOCH,
+            request_id: RequestId::of("resend", b"{}"),
+            mail,
+            endpoints: vec![],
+        });
         Unit { id, kind: Kind::Opened, mail, event, json: "{}".into(), deliveries: vec![], condition: None }
     };
     let (source, received_at) = ("resend".into(), Timestamp::UNIX_EPOCH);
