@@ -72,7 +72,7 @@ async fn timeout<T>(future: impl Future<Output = T>) -> T {
 
 #[async_trait]
 impl Store for Fake {
-    async fn ingest(&self, _: Ingest) -> Result<Ingested> {
+    async fn ingest_all(&self, _: Vec<Ingest>) -> Vec<Result<Ingested>> {
         unreachable!()
     }
     async fn due(&self, shards: Shards) -> Result<Due> {

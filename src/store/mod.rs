@@ -62,7 +62,16 @@ pub use model::*;
 pub trait Store: Send + Sync {
     /// Remembers a Mailgun token (a forgery ends here, nothing stored), stores the raw request, then commits each
     /// event with what belongs to it. `200` may be answered when this returns [`Ingested::Stored`].
-    async fn ingest(&self, ingest: Ingest) -> Result<Ingested>;
+    ///
+    /// Several come in order, and each has an answer of its own, in its place: whatever is wrong with one changes
+    /// nothing for the others. They are answered together, when the last of them is.
+    async fn ingest_all(&self, ingests: Vec<Ingest>) -> Vec<Result<Ingested>>;
+
+    /// The same for one.
+    async fn ingest(&self, ingest: Ingest) -> Result<Ingested> {
+        let answer = self.ingest_all(vec![ingest]).await.pop();
+        answer.unwrap_or_else(|| Err(StoreError::Unavailable("it answered nothing".into())))
+    }
 
     /// The lanes of these shards that have something due now, and how long until another one has. At most
     /// [`DUE_LEN_MAX`] lanes, the longest due first; a lane that was asked to rest (see [`Want::rest`]) is not among

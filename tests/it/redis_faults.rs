@@ -7,7 +7,7 @@ use waypost::app::App;
 use waypost::clock::SystemClock;
 use waypost::config::Settings;
 use waypost::domain::delivery::{Class, EndReason, Status};
-use waypost::domain::id::{EventId, MailKey};
+use waypost::domain::id::{EventId, MailKey, RequestId};
 use waypost::domain::plan::{Generation, Ingest};
 use waypost::domain::retention::Lifetimes;
 use waypost::domain::risk::Risk;
@@ -239,6 +239,38 @@ async fn what_is_broken_fails_alone() {
     assert!(matches!(failed, Err(StoreError::Corrupt(_))), "{failed:?}");
     let ids: Vec<_> = store.events(&page(10, None)).await.unwrap().items.into_iter().map(|event| event.id).collect();
     assert_eq!(ids, ["d", "b", "a"].map(|name| EventId::of("main", name)));
+}
+
+#[tokio::test]
+async fn what_meets_something_broken_fails_alone_in_its_call() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let guarded = |name: &str, token| Ingest {
+        guards: vec![ReplayGuard { token: [token; 32], digest: [1; 32] }],
+        ..ingest_of(name.as_bytes(), vec![unit(name, "m", "wh_1")])
+    };
+    // A token and a lane that no version of Waypost writes.
+    assert_eq!(store.ingest(guarded("first", 1)).await.unwrap(), stored(1, 0));
+    let redis::Value::Array(tokens) = server.command(&["KEYS", "*:t:*"]).await else { panic!("no list of keys") };
+    let [token] = &tokens[..] else { panic!("{tokens:?}") };
+    let token: String = redis::from_redis_value(token.clone()).unwrap();
+    server.command(&["DEL", &token]).await;
+    server.command(&["RPUSH", &token, "nonsense"]).await;
+    let lane = format!("{{wp:{}}}:f:n:wh_9", unit("a", "m", "wh_9").mail.partition(16));
+    server.command(&["SET", &lane, "nonsense"]).await;
+    let call = vec![
+        guarded("a", 2),
+        guarded("b", 1),
+        guarded("c", 3),
+        ingest_of(b"d", vec![unit("d", "m", "wh_9")]),
+        ingest_of(b"e", vec![unit("e", "m", "wh_1"), unit("a", "m", "wh_1")]),
+    ];
+    let answers = store.ingest_all(call).await;
+    let [Ok(a), Err(StoreError::Corrupt(_)), Ok(c), Err(StoreError::Corrupt(_)), Ok(e)] = answers[..] else {
+        panic!("{answers:?}")
+    };
+    assert_eq!([a, c, e], [stored(1, 0), stored(1, 0), stored(1, 1)]);
+    assert!(store.request(&RequestId::of("main", b"b")).await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use crate::store::{Ingested, Result, StoredRequest};
 
 /// An ingest with all that its caller can do for the writer.
 pub(super) struct Arrival {
-    pub(super) ingest: Ingest,
+    ingest: Ingest,
     request: Id,
     /// What is said of the request, as JSON.
     head: Vec<u8>,
@@ -38,6 +38,11 @@ impl Arrival {
             unreadable: raw.unreadable,
         })?;
         Ok(Self { ingest, request, head, events })
+    }
+
+    /// How much it brings, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.ingest.raw.request.body.len() + self.ingest.units.iter().map(|unit| unit.json.len()).sum::<usize>()
     }
 }
 

@@ -136,9 +136,11 @@ fn fill(leased: &mut Leased, events: Vec<Event>, read: impl Fn(u64) -> Result<Op
 
 #[async_trait]
 impl Store for Embedded {
-    async fn ingest(&self, ingest: Ingest) -> Result<Ingested> {
-        let arrival = Box::new(Arrival::new(ingest)?);
-        self.ask(|answer| Call::Ingest(arrival, answer)).await
+    async fn ingest_all(&self, ingests: Vec<Ingest>) -> Vec<Result<Ingested>> {
+        let arrivals: Vec<_> = ingests.into_iter().map(Arrival::new).collect();
+        let len = arrivals.len();
+        let answers = self.ask(|answer| Call::Ingest(arrivals, answer)).await;
+        answers.unwrap_or_else(|error| vec![Err(error); len])
     }
 
     async fn due(&self, shards: Shards) -> Result<Due> {

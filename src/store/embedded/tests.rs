@@ -338,21 +338,24 @@ async fn an_unreadable_pending_row_keeps_the_store_from_nothing() {
 }
 
 #[tokio::test]
-async fn a_call_that_meets_something_unreadable_fails_alone_and_changes_nothing() {
+async fn what_meets_something_unreadable_fails_alone_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).unwrap();
     store.ingest(to("known", "wh_a")).await.unwrap();
     break_first(&store, Space::Ids);
-    let calls = (0..60).map(|number| {
+    let mut ingests = (0..60).map(|number| {
         let mut ingest = to(&format!("new {number}"), "wh_b");
         ingest.units[0].mail = MailKey(number);
         if number % 3 == 0 {
             ingest.units[0].deliveries[0].endpoint = "wh_c".into();
             ingest.units.extend(to("known", "wh_a").units);
         }
-        store.ingest(ingest)
+        ingest
     });
-    for (number, answer) in futures_util::future::join_all(calls).await.into_iter().enumerate() {
+    let calls = [1, 1, 1, 20, 7, 30].map(|len| store.ingest_all(ingests.by_ref().take(len).collect()));
+    let answers = futures_util::future::join_all(calls).await.concat();
+    assert_eq!(answers.len(), 60);
+    for (number, answer) in answers.into_iter().enumerate() {
         match number % 3 {
             0 => assert!(matches!(answer, Err(StoreError::Corrupt(_))), "{number}: {answer:?}"),
             _ => assert_eq!(answer.unwrap(), Ingested::Stored { new: 1, repeated: 0 }),

@@ -31,10 +31,13 @@ const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 type Answer<T> = oneshot::Sender<Result<T>>;
 type Reply = Box<dyn FnOnce(Result<()>)>;
+/// Before the commit, and after it.
+type CrashPoints = (Option<&'static str>, Option<&'static str>);
 
 /// What the writer can be asked.
 pub(super) enum Call {
-    Ingest(Box<Arrival>, Answer<Ingested>),
+    /// Each on its own. One that could not be read by its caller is answered what that found.
+    Ingest(Vec<Result<Arrival>>, Answer<Vec<Result<Ingested>>>),
     Lease(Vec<Want>, Answer<Taken>),
     Finish(Vec<Finished>, Answer<Vec<LeaseLost>>),
     Change(Generation, Vec<Endpoint>, Answer<Option<Generation>>),
@@ -44,17 +47,12 @@ pub(super) enum Call {
 
 impl Call {
     fn bytes(&self) -> usize {
-        match self {
-            Self::Ingest(arrival, _) => {
-                let ingest = &arrival.ingest;
-                ingest.raw.request.body.len() + ingest.units.iter().map(|unit| unit.json.len()).sum::<usize>()
-            }
-            _ => 0,
-        }
+        let Self::Ingest(arrivals, _) = self else { return 0 };
+        arrivals.iter().flatten().map(Arrival::bytes).sum()
     }
 
     /// The names of its places to crash.
-    fn crash_points(&self) -> (Option<&'static str>, Option<&'static str>) {
+    fn crash_points(&self) -> CrashPoints {
         match self {
             Self::Ingest(..) => (Some("ingest.before_commit"), Some("ingest.committed")),
             Self::Lease(..) => (None, Some("lease.committed")),
@@ -63,15 +61,31 @@ impl Call {
         }
     }
 
-    /// Its answer, and whether it could be decided.
-    fn run(self, core: &mut Core, txn: &mut Txn<'_>, now: u64) -> (Reply, Result<()>) {
-        match self {
-            Self::Ingest(arrival, answer) => reply(answer, core.ingest(txn, &arrival, now)),
-            Self::Lease(wants, answer) => reply(answer, core.lease(txn, &wants, now)),
-            Self::Finish(finished, answer) => reply(answer, core.finish(txn, finished, now)),
-            Self::Change(base, changes, answer) => reply(answer, core.change_endpoints(txn, base, &changes, now)),
+    /// Decides it. An error is the engine's, and the batch's.
+    fn run(self, batch: &mut Batch<'_>) -> Result<Reply> {
+        let points = self.crash_points();
+        Ok(match self {
+            Self::Ingest(arrivals, answer) => {
+                let mut decided = Vec::with_capacity(arrivals.len());
+                for arrival in arrivals {
+                    decided.push(match arrival {
+                        Ok(arrival) => batch.decide(points, |core, txn, now| core.ingest(txn, &arrival, now))?,
+                        Err(error) => Err(error),
+                    });
+                }
+                reply(answer, Ok(decided))
+            }
+            Self::Lease(wants, answer) => {
+                reply(answer, batch.decide(points, |core, txn, now| core.lease(txn, &wants, now))?)
+            }
+            Self::Finish(finished, answer) => {
+                reply(answer, batch.decide(points, |core, txn, now| core.finish(txn, finished, now))?)
+            }
+            Self::Change(base, changes, answer) => {
+                reply(answer, batch.decide(points, |core, txn, now| core.change_endpoints(txn, base, &changes, now))?)
+            }
             Self::Ready(answer) => reply(answer, Ok(())),
-        }
+        })
     }
 
     fn refuse(self, error: StoreError) {
@@ -86,9 +100,8 @@ impl Call {
 }
 
 /// The answer, kept back until the commit; who asked may have gone.
-fn reply<T: 'static>(answer: Answer<T>, decided: Result<T>) -> (Reply, Result<()>) {
-    let outcome = decided.as_ref().map(|_| ()).map_err(Clone::clone);
-    (Box::new(move |committed| drop(answer.send(committed.and(decided)))), outcome)
+fn reply<T: 'static>(answer: Answer<T>, decided: Result<T>) -> Reply {
+    Box::new(move |committed| drop(answer.send(committed.and(decided))))
 }
 
 /// What callers and the writer share.
@@ -251,34 +264,53 @@ impl Drop for Writer {
     }
 }
 
-/// Decides everything in order, each seeing what came before, then commits it. A call that meets something unreadable
-/// fails alone. One that the engine fails fails the batch; those that follow it are dropped, which their callers see.
-fn commit(spaces: &Spaces, core: &mut Core, batch: Vec<Call>, now: u64, replies: &mut Vec<Reply>) -> Result<()> {
-    let mut txn = Txn::new(spaces);
-    let mut committed = Vec::new();
-    for call in batch {
-        let (before, after) = call.crash_points();
-        txn.mark();
-        let (reply, decided) = call.run(core, &mut txn, now);
-        replies.push(reply);
-        match decided {
-            Ok(()) => {}
+/// Decides everything in order, each seeing what came before, then commits it. What the engine fails fails the batch;
+/// the call that met that and those that follow it are dropped, which their callers see.
+fn commit(spaces: &Spaces, core: &mut Core, calls: Vec<Call>, now: u64, replies: &mut Vec<Reply>) -> Result<()> {
+    let mut batch = Batch { spaces, core, txn: Txn::new(spaces), now, committed: Vec::new() };
+    for call in calls {
+        replies.push(call.run(&mut batch)?);
+    }
+    batch.core.close_batch(&mut batch.txn, now);
+    batch.txn.commit()?;
+    batch.committed.into_iter().for_each(crash::point);
+    Ok(())
+}
+
+/// What is committed together.
+struct Batch<'a> {
+    spaces: &'a Spaces,
+    core: &'a mut Core,
+    txn: Txn<'a>,
+    now: u64,
+    /// Where to crash when it is.
+    committed: Vec<&'static str>,
+}
+
+impl Batch<'_> {
+    /// Decides one thing. If that meets something unreadable it fails alone and changes nothing.
+    fn decide<T>(
+        &mut self,
+        (before, after): CrashPoints,
+        decide: impl FnOnce(&mut Core, &mut Txn<'_>, u64) -> Result<T>,
+    ) -> Result<Result<T>> {
+        self.txn.mark();
+        let decided = decide(self.core, &mut self.txn, self.now);
+        match &decided {
+            Ok(_) => {
+                before.into_iter().for_each(crash::point);
+                self.committed.extend(after);
+            }
             Err(error @ StoreError::Corrupt(_)) => {
                 tracing::error!(%error, "a call met something unreadable and changes nothing");
-                txn.undo();
-                core.close_batch(&mut txn, now);
+                self.txn.undo();
+                self.core.close_batch(&mut self.txn, self.now);
                 // What came before it is committed, so that the index can be read again without what it left there.
-                std::mem::replace(&mut txn, Txn::new(spaces)).commit()?;
-                *core = core.again(spaces)?;
-                continue;
+                std::mem::replace(&mut self.txn, Txn::new(self.spaces)).commit()?;
+                *self.core = self.core.again(self.spaces)?;
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.clone()),
         }
-        before.into_iter().for_each(crash::point);
-        committed.extend(after);
+        Ok(decided)
     }
-    core.close_batch(&mut txn, now);
-    txn.commit()?;
-    committed.into_iter().for_each(crash::point);
-    Ok(())
 }

@@ -6,19 +6,19 @@ use std::future::Future;
 use tokio::sync::{mpsc, oneshot};
 
 use super::keys::Partition;
-use super::link::{Call, Link, read};
+use super::link::{Call, Link, missing, read};
 use crate::store::{Result, StoreError};
 
-/// The most items of one call.
+/// A call of so many items takes no more, and a caller hands in no more at once.
 const ITEMS_MAX: usize = 1_000;
 /// The rows that fill one script call.
 const ROWS_MAX: usize = 500;
-/// How many items may wait.
+/// How many callers may wait.
 const WAITING_MAX: usize = 10_000;
 
 struct Asked<I, O> {
-    item: I,
-    reply: oneshot::Sender<Result<O>>,
+    items: Vec<I>,
+    reply: oneshot::Sender<Vec<Result<O>>>,
 }
 
 /// A task that takes what has gathered while it was busy, and answers each caller.
@@ -26,7 +26,7 @@ pub(super) struct Gather<I, O> {
     queue: mpsc::Sender<Asked<I, O>>,
 }
 
-impl<I: Send + 'static, O: Send + 'static> Gather<I, O> {
+impl<I: Send + 'static, O: Clone + Send + 'static> Gather<I, O> {
     /// Starts the task; it ends with the last caller. `run` answers each item, in order.
     pub(super) fn start<R, F>(run: R) -> Self
     where
@@ -35,14 +35,22 @@ impl<I: Send + 'static, O: Send + 'static> Gather<I, O> {
     {
         let (queue, mut asked) = mpsc::channel::<Asked<I, O>>(WAITING_MAX);
         tokio::spawn(async move {
-            let mut gathered = Vec::new();
-            while asked.recv_many(&mut gathered, ITEMS_MAX).await > 0 {
-                let (items, replies): (Vec<_>, Vec<_>) =
-                    gathered.drain(..).map(|one: Asked<I, O>| (one.item, one.reply)).unzip();
-                for (reply, answer) in replies.into_iter().zip(run(items).await) {
-                    // A caller that has gone does not want it; what was committed stays.
-                    let _ = reply.send(answer);
+            let mut next = asked.recv().await;
+            while next.is_some() {
+                let (mut gathered, mut replies) = (Vec::new(), Vec::new());
+                while let Some(Asked { items, reply }) = next.take() {
+                    replies.push((items.len(), reply));
+                    gathered.extend(items);
+                    if gathered.len() < ITEMS_MAX {
+                        next = asked.try_recv().ok();
+                    }
                 }
+                let mut answers = run(gathered).await.into_iter();
+                for (len, reply) in replies {
+                    // A caller that has gone does not want it; what was committed stays.
+                    let _ = reply.send(answers.by_ref().take(len).collect());
+                }
+                next = asked.recv().await;
             }
         });
         Self { queue }
@@ -50,16 +58,19 @@ impl<I: Send + 'static, O: Send + 'static> Gather<I, O> {
 
     /// Hands in items, and waits for the answer of each.
     pub(super) async fn call(&self, items: Vec<I>) -> Vec<Result<O>> {
-        let mut waiting = Vec::with_capacity(items.len());
-        for item in items {
-            let (reply, answer) = oneshot::channel();
+        let mut answers = Vec::with_capacity(items.len());
+        let mut waiting = Vec::new();
+        let mut items = items.into_iter().peekable();
+        while items.peek().is_some() {
+            let items: Vec<I> = items.by_ref().take(ITEMS_MAX).collect();
+            let (len, (reply, answer)) = (items.len(), oneshot::channel());
             // When the task has gone, the answer's other end goes with what could not be sent.
-            let _ = self.queue.send(Asked { item, reply }).await;
-            waiting.push(answer);
+            let _ = self.queue.send(Asked { items, reply }).await;
+            waiting.push((len, answer));
         }
-        let mut answers = Vec::with_capacity(waiting.len());
-        for answer in waiting {
-            answers.push(answer.await.unwrap_or_else(|_| Err(StoreError::Unavailable("shutting down".into()))));
+        for (len, answer) in waiting {
+            let gone = |_| vec![Err(StoreError::Unavailable("shutting down".into())); len];
+            answers.extend(answer.await.unwrap_or_else(gone));
         }
         answers
     }
@@ -159,10 +170,6 @@ fn set(answers: &mut [Result<i64>], place: usize, answer: Result<i64>) {
     if let Some(slot) = answers.get_mut(place) {
         *slot = answer;
     }
-}
-
-fn missing() -> StoreError {
-    StoreError::Unavailable("Redis answered nothing".into())
 }
 
 #[cfg(test)]

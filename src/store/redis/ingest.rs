@@ -5,7 +5,7 @@ use waypost_providers::ReplayGuard;
 
 use super::gather::{Shape, run_gathered};
 use super::keys::{Partition, letter};
-use super::link::{Call, Link, read};
+use super::link::{Call, Link, missing, read};
 use super::rows::seconds;
 use super::{RedisStore, raw, scripts};
 use crate::crash;
@@ -16,28 +16,56 @@ use crate::store::{Ingested, Result};
 /// A unit and the endpoint set it was planned with.
 pub(super) type Planned = (Generation, Unit);
 
-pub(super) async fn ingest(store: &RedisStore, ingest: Ingest) -> Result<Ingested> {
-    if !ingest.guards.is_empty() {
-        if !remember(store, &ingest.guards).await? {
-            return Ok(Ingested::Forged);
+/// Each step is one pipeline for all that came to it.
+pub(super) async fn ingest_all(store: &RedisStore, ingests: Vec<Ingest>) -> Vec<Result<Ingested>> {
+    let mut answers = vec![Err(missing()); ingests.len()];
+    let remembered = remember(store, &ingests).await;
+    let (mut open, mut raws) = (Vec::with_capacity(ingests.len()), Vec::with_capacity(ingests.len()));
+    for ((Ingest { raw, generation, units, .. }, answer), is_same) in
+        ingests.into_iter().zip(&mut answers).zip(remembered)
+    {
+        match is_same {
+            Ok(true) => {
+                raws.push(raw);
+                open.push((answer, generation, units));
+            }
+            Ok(false) => *answer = Ok(Ingested::Forged),
+            Err(error) => *answer = Err(error),
         }
-        crash::point("token.remembered");
     }
-    raw::keep(store, ingest.raw).await?;
+    let (mut planned, mut waiting) = (Vec::with_capacity(open.len()), Vec::with_capacity(open.len()));
+    for ((answer, generation, units), kept) in open.into_iter().zip(raw::keep(store, raws).await) {
+        match kept {
+            Ok(()) => {
+                waiting.push((answer, units.len()));
+                planned.extend(units.into_iter().map(|unit| (generation, unit)));
+            }
+            Err(error) => *answer = Err(error),
+        }
+    }
     crash::point("raw.stored");
-    let planned = ingest.units.into_iter().map(|unit| (ingest.generation, unit)).collect();
+    let committed = store.units.call(planned).await;
+    if committed.iter().any(|unit| matches!(unit, Ok(1))) {
+        store.work.notify_one();
+    }
+    let mut committed = committed.into_iter();
+    for (answer, len) in waiting {
+        *answer = ingested(committed.by_ref().take(len));
+    }
+    answers
+}
+
+/// What became of a request, from what became of its units.
+fn ingested(units: impl Iterator<Item = Result<i64>>) -> Result<Ingested> {
     let (mut new, mut repeated, mut stale, mut failed) = (0, 0, false, None);
-    for answer in store.units.call(planned).await {
-        match answer {
+    for unit in units {
+        match unit {
             Ok(1) => new += 1,
             Ok(2) => repeated += 1,
             Ok(3) => stale = true,
             Ok(_) => {}
             Err(error) => failed = Some(error),
         }
-    }
-    if new > 0 {
-        store.work.notify_one();
     }
     match failed {
         Some(error) => Err(error),
@@ -46,37 +74,54 @@ pub(super) async fn ingest(store: &RedisStore, ingest: Ingest) -> Result<Ingeste
     }
 }
 
-/// Whether the token is new, or was used with the same content, under each of its keys. They may live in several
-/// partitions, so of several all are looked at first: a forgery leaves none of them behind.
-async fn remember(store: &RedisStore, guards: &[ReplayGuard]) -> Result<bool> {
+/// Whether the token of each is new, or was used with the same content, under each of its keys. They may live in
+/// several partitions, so of several all are looked at first: a forgery leaves none of them behind.
+async fn remember(store: &RedisStore, ingests: &[Ingest]) -> Vec<Result<bool>> {
     let get = |guard: &ReplayGuard| Cmd::new().arg("GET").arg(token_key(guard)).clone();
-    if guards.len() > 1 && !are_same(store, guards, get).await? {
-        return Ok(false);
-    }
     let set = |guard: &ReplayGuard| {
         let mut set = Cmd::new();
         set.arg("SET").arg(token_key(guard)).arg(&guard.digest[..]);
         set.arg("NX").arg("GET").arg("EX").arg(seconds(store.lifetimes.tokens)).clone()
     };
-    are_same(store, guards, set).await
+    let several = ingests.iter().map(|ingest| if ingest.guards.len() > 1 { &ingest.guards[..] } else { &[] });
+    let mut answers = are_same(store, &several.collect::<Vec<_>>(), get).await;
+    let fine = ingests.iter().zip(&answers);
+    let fine = fine.map(|(ingest, is_same)| if matches!(is_same, Ok(true)) { &ingest.guards[..] } else { &[] });
+    let fine: Vec<_> = fine.collect();
+    for (answer, is_same) in answers.iter_mut().zip(are_same(store, &fine, set).await) {
+        *answer = answer.clone().and_then(|was_same| Ok(was_same && is_same?));
+    }
+    if fine.iter().any(|guards| !guards.is_empty()) {
+        crash::point("token.remembered");
+    }
+    answers
 }
 
 fn token_key(guard: &ReplayGuard) -> String {
     Partition::of_bytes(&guard.token).key(&format!("t:{}", hex::encode(guard.token)))
 }
 
-/// Whether no command answers another digest than its guard's.
-async fn are_same(store: &RedisStore, guards: &[ReplayGuard], command: impl Fn(&ReplayGuard) -> Cmd) -> Result<bool> {
+/// Whether, for each, no command answers another digest than its guard's.
+async fn are_same(
+    store: &RedisStore,
+    guards: &[&[ReplayGuard]],
+    command: impl Fn(&ReplayGuard) -> Cmd,
+) -> Vec<Result<bool>> {
     let mut pipe = Pipeline::new();
-    for guard in guards {
+    for guard in guards.iter().copied().flatten() {
         pipe.add_command(command(guard));
     }
-    let mut is_same = true;
-    for (guard, answer) in guards.iter().zip(store.link.pipe(&pipe).await?) {
-        let known: Option<Vec<u8>> = read(answer?)?;
-        is_same &= known.is_none_or(|digest| digest == guard.digest);
-    }
-    Ok(is_same)
+    let mut answers = store.link.pipe_each(&pipe).await.into_iter();
+    let is_same = |guards: &&[ReplayGuard]| {
+        let answers: Vec<_> = answers.by_ref().take(guards.len()).collect();
+        let mut is_same = true;
+        for (guard, answer) in guards.iter().zip(answers) {
+            let known: Option<Vec<u8>> = read(answer?)?;
+            is_same &= known.is_none_or(|digest| digest == guard.digest);
+        }
+        Ok(is_same)
+    };
+    guards.iter().map(is_same).collect()
 }
 
 /// Commits what has gathered.

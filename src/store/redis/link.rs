@@ -151,7 +151,8 @@ impl Link {
         }
         let Open { number, mut connection, .. } = self.shared().await?;
         match connection.req_packed_commands(pipe, 0, pipe.len()).await {
-            Ok(values) => Ok(values.into_iter().map(checked).collect()),
+            Ok(values) if values.len() == pipe.len() => Ok(values.into_iter().map(checked).collect()),
+            Ok(_) => Err(missing()),
             Err(error) => {
                 self.broke(number).await;
                 Err(unavailable(&error))
@@ -159,12 +160,17 @@ impl Link {
         }
     }
 
+    /// The same; what fails the connection fails each.
+    pub(super) async fn pipe_each(&self, pipe: &Pipeline) -> Vec<Result<Value>> {
+        self.pipe(pipe).await.unwrap_or_else(|error| vec![Err(error); pipe.len()])
+    }
+
     /// Sends one command.
     pub(super) async fn send<T: FromRedisValue>(&self, cmd: Cmd) -> Result<T> {
         let mut pipe = Pipeline::new();
         pipe.add_command(cmd);
         let answer = self.pipe(&pipe).await?.into_iter().next();
-        read(answer.unwrap_or_else(|| Err(StoreError::Unavailable("Redis answered nothing".into())))?)
+        read(answer.unwrap_or_else(|| Err(missing()))?)
     }
 
     /// Runs calls in one pipeline. Scripts that the server has forgotten are sent again.
@@ -200,13 +206,18 @@ impl Link {
     /// Runs one script.
     pub(super) async fn run_one<T: FromRedisValue>(&self, call: Call) -> Result<T> {
         let answer = self.run_all(vec![call]).await?.into_iter().next();
-        answer.ok_or_else(|| StoreError::Unavailable("Redis answered nothing".into()))
+        answer.ok_or_else(missing)
     }
 }
 
 /// Reads an answer as what it should be.
 pub(super) fn read<T: FromRedisValue>(value: Value) -> Result<T> {
     redis::from_redis_value(value).map_err(|_| corrupt("an answer of another shape"))
+}
+
+/// Fewer answers than questions.
+pub(super) fn missing() -> StoreError {
+    StoreError::Unavailable("Redis answered nothing".into())
 }
 
 /// Something that no version of Waypost writes.

@@ -130,12 +130,16 @@ impl Drop for RedisStore {
 
 #[async_trait]
 impl Store for RedisStore {
-    async fn ingest(&self, ingest: Ingest) -> Result<Ingested> {
-        self.link.check().await?;
-        let ingested = ingest::ingest(self, ingest).await?;
-        // Again, for the connection may have broken and led to another server meanwhile.
-        self.link.check().await?;
-        Ok(ingested)
+    async fn ingest_all(&self, ingests: Vec<Ingest>) -> Vec<Result<Ingested>> {
+        let len = ingests.len();
+        let checked = async {
+            self.link.check().await?;
+            let answers = ingest::ingest_all(self, ingests).await;
+            // Again, for the connection may have broken and led to another server meanwhile.
+            self.link.check().await?;
+            Ok(answers)
+        };
+        checked.await.unwrap_or_else(|error| vec![Err(error); len])
     }
 
     async fn due(&self, shards: Shards) -> Result<Due> {

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use redis::{Cmd, Pipeline};
 use serde::{Deserialize, Serialize};
 
 use super::RedisStore;
 use super::keys::Partition;
-use super::link::{Link, corrupt, read};
+use super::link::{Link, corrupt, missing, read};
 use super::rows::seconds;
 use crate::domain::id::{RequestId, hash64};
 use crate::domain::plan::RawRequest;
@@ -51,8 +52,19 @@ fn chunk_key(partition: Partition, id: &RequestId, chunks: Chunks, number: usize
     format!("{}:{:016x}:{number}", partition.request(id), chunks.hash)
 }
 
-/// Stores a request, unless it is there.
-pub(super) async fn keep(store: &RedisStore, raw: RawRequest) -> Result<()> {
+/// Stores requests, unless they are there.
+pub(super) async fn keep(store: &RedisStore, raws: Vec<RawRequest>) -> Vec<Result<()>> {
+    let mut pipe = Pipeline::new();
+    let mut add = |set: Option<Cmd>| set.map(|set| pipe.add_command(set)).is_some();
+    let sets = join_all(raws.into_iter().map(|raw| set(store, raw))).await;
+    let added: Vec<Result<bool>> = sets.into_iter().map(|set| set.map(&mut add)).collect();
+    let mut answers = store.link.pipe_each(&pipe).await.into_iter();
+    let mut answer = |is_added| if is_added { answers.next().ok_or_else(missing)?.map(drop) } else { Ok(()) };
+    added.into_iter().map(|is_added| answer(is_added?)).collect()
+}
+
+/// What stores a request; nothing where it is known to be there.
+async fn set(store: &RedisStore, raw: RawRequest) -> Result<Option<Cmd>> {
     let partition = Partition::of_bytes(raw.id.as_str().as_bytes());
     let lifetime = if raw.is_incomplete() { store.lifetimes.events } else { store.lifetimes.requests };
     let RawRequest { id, request, unmapped, unreadable } = raw;
@@ -61,7 +73,7 @@ pub(super) async fn keep(store: &RedisStore, raw: RawRequest) -> Result<()> {
         let mut exists = Cmd::new();
         exists.arg("EXISTS").arg(&key);
         if store.link.send::<bool>(exists).await? {
-            return Ok(());
+            return Ok(None);
         }
     }
     let Packed { zstd, body, hash } = pack(request.body.clone()).await?;
@@ -78,8 +90,7 @@ pub(super) async fn keep(store: &RedisStore, raw: RawRequest) -> Result<()> {
     }
     let mut set = Cmd::new();
     set.arg("SET").arg(&key).arg(value).arg("NX").arg("EX").arg(seconds(lifetime));
-    store.link.send::<Option<String>>(set).await?;
-    Ok(())
+    Ok(Some(set))
 }
 
 /// What is stored of a body.

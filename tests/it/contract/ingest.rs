@@ -1,5 +1,7 @@
 //! What an ingest changes.
 
+use std::collections::BTreeSet;
+
 use waypost::domain::delivery::{Class, Status};
 use waypost::domain::id::EventId;
 use waypost::domain::plan::{Condition, Generation, Ingest, Unit};
@@ -72,6 +74,39 @@ pub(crate) async fn a_stale_plan_changes_nothing(harness: &mut impl Harness) {
     assert_eq!(count(&*store).await, 0);
     assert_eq!(lease(&*store, "wh_a", 10, LONG).await.len(), 0);
     assert_eq!(store.ingest(ingest(generation, vec![one("a")])).await.unwrap(), NEW);
+}
+
+pub(crate) async fn each_of_a_call_has_its_own_fate(harness: &mut impl Harness) {
+    let store = harness.store();
+    let generation = store.change_endpoints(Generation(0), &[endpoint("wh_a")]).await.unwrap().unwrap();
+    let guarded = |identity, tokens: &[u8], digest| {
+        let guards = tokens.iter().map(|token| ReplayGuard { token: [*token; 32], digest: [digest; 32] }).collect();
+        Ingest { guards, ..ingest(generation, vec![one(identity)]) }
+    };
+    assert_eq!(store.ingest(guarded("old", &[8, 9], 1)).await.unwrap(), NEW);
+    let call = [
+        (guarded("a", &[7], 1), NEW),
+        (guarded("forged", &[7], 2), Ingested::Forged),
+        (ingest(Generation(0), vec![one("stale")]), Ingested::Stale),
+        (guarded("a", &[7], 1), REPEATED),
+        (guarded("forged too", &[6, 9], 2), Ingested::Forged),
+        (ingest(generation, vec![one("b"), one("a")]), Ingested::Stored { new: 1, repeated: 1 }),
+        (ingest(generation, vec![]), NOTHING),
+        (ingest(generation, vec![one("stale")]), NEW),
+    ];
+    let (ingests, expected): (Vec<_>, Vec<_>) = call.into_iter().unzip();
+    let raws: Vec<_> = ingests.iter().map(|ingest| ingest.raw.id.clone()).collect();
+    let answers = store.ingest_all(ingests).await.into_iter().map(Result::unwrap);
+    assert_eq!(answers.collect::<Vec<_>>(), expected);
+    for (raw, expected) in raws.into_iter().zip(expected) {
+        assert_eq!(store.request(&raw).await.unwrap().is_none(), expected == Ingested::Forged, "{expected:?}");
+    }
+    let leased = lease(&*store, "wh_a", 10, LONG).await;
+    let leased: BTreeSet<_> = leased.into_iter().map(|lease| lease.event_id).collect();
+    assert_eq!(leased, ["old", "a", "b", "stale"].map(|identity| one(identity).id).into());
+    // What the forgery brought along is not remembered of it.
+    assert_eq!(store.ingest(guarded("c", &[6], 3)).await.unwrap(), NEW);
+    assert!(store.ingest_all(vec![]).await.is_empty());
 }
 
 pub(crate) async fn a_forged_token_stores_nothing(harness: &mut impl Harness) {
