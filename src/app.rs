@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
-use actix_web::web::Data;
+use actix_web::web::{Data, ThinData};
 use actix_web::{App as Routes, HttpServer};
 use tokio::sync::watch;
 
@@ -16,6 +16,7 @@ use crate::dispatch::{self, Dispatcher};
 use crate::domain::id::GatewayId;
 use crate::domain::target::Networks;
 use crate::endpoints::EndpointCache;
+use crate::http::gather::Gatherer;
 use crate::http::routes;
 use crate::http::state::{Gateway, Limits};
 use crate::store::Store;
@@ -154,7 +155,12 @@ async fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Sto
 }
 
 fn bind(listen: SocketAddr, gateway: Data<Gateway>, drain: Duration) -> Result<(Server, SocketAddr), BuildError> {
-    let server = HttpServer::new(move || Routes::new().app_data(gateway.clone()).configure(routes::configure))
+    // Called once on each worker.
+    let routes = move || {
+        let gatherer = Gatherer::start(&gateway);
+        Routes::new().app_data(gateway.clone()).app_data(ThinData(gatherer)).configure(routes::configure)
+    };
+    let server = HttpServer::new(routes)
         .client_request_timeout(HEAD_TIMEOUT)
         .shutdown_timeout(drain.as_secs())
         .disable_signals()

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_LENGTH, HeaderMap};
-use actix_web::web::{Data, Path, Payload};
+use actix_web::web::{Data, Path, Payload, ThinData};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use waypost_providers::{Headers, Parsed, Request, Verified};
 
 use super::body;
+use super::gather::Gatherer;
 use super::problem::Problem;
 use super::state::Gateway;
 use crate::domain::fan_out;
@@ -22,7 +23,7 @@ const DEFAULT_SOURCE: &str = "default";
 /// Names that end in this are of inbound mail, which a provider drops for good on any `4xx`.
 const MAIL_SUFFIX: &str = "-inbound";
 /// A provider is answered within a second, whatever the store does.
-const STORE_WITHIN: Duration = Duration::from_millis(900);
+pub(super) const STORE_WITHIN: Duration = Duration::from_millis(900);
 /// The most characters of a provider's own word that are logged.
 const KIND_LEN_MAX: usize = 64;
 /// How often an ingest is planned before it is given up; each time the endpoint set has just changed.
@@ -47,17 +48,29 @@ pub(super) async fn receive(
     request: HttpRequest,
     payload: Payload,
     gateway: Data<Gateway>,
+    gatherer: ThinData<Gatherer>,
     source: Path<String>,
 ) -> HttpResponse {
-    answer(&gateway, &source, accept(&request, payload, &gateway, &source).await)
+    answer(&gateway, &source, accept(&request, payload, &gateway, &gatherer, &source).await)
 }
 
 /// `POST /api/webhooks`: the same for the source named `default`, with the same answers.
-pub(super) async fn receive_default(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) -> HttpResponse {
-    answer(&gateway, DEFAULT_SOURCE, accept(&request, payload, &gateway, DEFAULT_SOURCE).await)
+pub(super) async fn receive_default(
+    request: HttpRequest,
+    payload: Payload,
+    gateway: Data<Gateway>,
+    gatherer: ThinData<Gatherer>,
+) -> HttpResponse {
+    answer(&gateway, DEFAULT_SOURCE, accept(&request, payload, &gateway, &gatherer, DEFAULT_SOURCE).await)
 }
 
-async fn accept(request: &HttpRequest, payload: Payload, gateway: &Gateway, name: &str) -> Result<(), Problem> {
+async fn accept(
+    request: &HttpRequest,
+    payload: Payload,
+    gateway: &Gateway,
+    gatherer: &Gatherer,
+    name: &str,
+) -> Result<(), Problem> {
     if gateway.is_draining() {
         return Err(Problem::ShuttingDown);
     }
@@ -74,7 +87,7 @@ async fn accept(request: &HttpRequest, payload: Payload, gateway: &Gateway, name
         Problem::NotProven { error, refusal }
     })?;
     let parsed = provider.parse(&verified);
-    let stored = tokio::time::timeout(STORE_WITHIN, store(gateway, &verified, &parsed)).await;
+    let stored = tokio::time::timeout(STORE_WITHIN, store(gateway, gatherer, &verified, &parsed)).await;
     stored.map_err(|_| Problem::StoreSlow)??;
     tell_kept(name, &parsed);
     Ok(())
@@ -100,7 +113,7 @@ fn tell_kept(source: &str, parsed: &[Parsed]) {
 }
 
 /// Commits what was read, against the endpoint set as it is.
-async fn store(gateway: &Gateway, verified: &Verified, parsed: &[Parsed]) -> Result<(), Problem> {
+async fn store(gateway: &Gateway, gatherer: &Gatherer, verified: &Verified, parsed: &[Parsed]) -> Result<(), Problem> {
     let cache = &gateway.endpoints;
     // Before the first refresh nothing can be planned: it might miss an endpoint.
     if cache.snapshot().generation() == Generation::default() {
@@ -109,7 +122,7 @@ async fn store(gateway: &Gateway, verified: &Verified, parsed: &[Parsed]) -> Res
     for _ in 0..PLANS_MAX {
         let endpoints = cache.snapshot();
         let ingest = fan_out::plan(verified, parsed, endpoints.generation(), endpoints.all())?;
-        match gateway.store.ingest(ingest).await? {
+        match gatherer.ingest(ingest).await? {
             Ingested::Stored { .. } => return Ok(()),
             Ingested::Forged => return Err(Problem::Forged),
             Ingested::Stale => cache.refresh_from(endpoints.generation(), gateway.store.as_ref()).await?,

@@ -5,6 +5,7 @@
 mod api;
 mod auth;
 mod body;
+pub mod gather;
 mod health;
 mod inbound;
 mod lists;

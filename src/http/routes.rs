@@ -6,7 +6,8 @@ use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder};
 use super::problem::Problem;
 use super::{api, health, inbound};
 
-/// Adds every route. The app has to hold a [`Gateway`](super::state::Gateway) as its data.
+/// Adds every route. The app has to hold a [`Gateway`](super::state::Gateway) and, on each worker, a
+/// [`Gatherer`](super::gather::Gatherer) as its data.
 pub fn configure(app: &mut ServiceConfig) {
     app.service(post("/in/{source}", inbound::receive))
         .service(post("/api/webhooks", inbound::receive_default))
