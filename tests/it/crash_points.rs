@@ -30,6 +30,9 @@ const REDIS: [&str; 7] =
 /// What has a test of its own.
 const REDIS_ALONE: [&str; 1] = ["token.remembered"];
 
+/// What has a test of its own.
+const EMBEDDED_ALONE: [&str; 1] = ["ids.written"];
+
 const ABORTED: i32 = 6;
 
 /// Posts once; then it dies, in the middle of that or of what follows.
@@ -149,6 +152,26 @@ async fn a_token_without_its_event_lets_the_retry_in_and_nothing_else() {
     assert_eq!(seen.lock().unwrap().len(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_that_were_written_without_a_note_of_it_are_known() {
+    // More than are written in one go.
+    const LEN: u32 = 40;
+    let (target, seen) = receiver();
+    let mut gateway = Gateway::new("embedded", target);
+    let (ids, signed) = Poster::new().sendgrid_batch(1, LEN);
+    let request = wire::post("/in/sendgrid", &signed);
+    gateway.up(Some("ids.written"));
+    gateway.until_alive().await;
+    until_dead(&mut gateway, &request).await;
+    gateway.up(None);
+    gateway.until_alive().await;
+    assert_eq!(status(&gateway, &request).await, 200);
+    until("all are delivered", async || seen.lock().unwrap().len() == ids.len()).await;
+    gateway.until_idle().await;
+    let listed = gateway.read("/v1/events?limit=100").await;
+    assert_eq!(listed["data"].as_array().unwrap().len(), ids.len(), "{listed}");
+}
+
 /// The texts in double quotes.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('"').skip(1).step_by(2)
@@ -164,7 +187,7 @@ fn points(text: &str) -> BTreeSet<String> {
 #[test]
 fn every_point_has_a_test() {
     let tested = |points: &[&[&str]]| points.concat().into_iter().map(str::to_owned).collect::<BTreeSet<_>>();
-    let (embedded, redis) = (tested(&[&EMBEDDED]), tested(&[&REDIS, &REDIS_ALONE]));
+    let (embedded, redis) = (tested(&[&EMBEDDED, &EMBEDDED_ALONE]), tested(&[&REDIS, &REDIS_ALONE]));
     let (mut in_embedded, mut in_redis) = (BTreeSet::new(), BTreeSet::new());
     for (path, text) in files("src", &["rs"]) {
         let named = points(&text);

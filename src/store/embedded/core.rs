@@ -1,10 +1,13 @@
 //! What the writer knows and decides, on one batch of writes and the index. What is changed here counts only when the
 //! batch is committed; if it is not, both are thrown away.
 
+use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
+
 use super::delivery::{Progress, Row, Waiting};
 use super::index::{Index, Item, Moved, Stored};
 use super::recent::Recent;
-use super::rows::{Expiring, Key, after, corrupt, number, two_numbers, unpack};
+use super::rows::{Expiring, Id, Key, after, corrupt, number, two_numbers, unpack};
 use super::spaces::{Space, Spaces, engine};
 use super::txn::Txn;
 use crate::domain::endpoint::Endpoint;
@@ -15,6 +18,9 @@ use crate::store::{Endpoints, Result, StoreError};
 /// The keys of [`Space::Meta`].
 pub(super) const ENDPOINTS: &[u8] = b"endpoints";
 const LAST: &[u8] = b"last";
+/// Through which places the ids have been written.
+pub(super) const IDS_WRITTEN: &[u8] = b"ids_written";
+pub(super) const SWEPT: &[u8] = b"swept";
 
 /// What the writer knows.
 pub(super) struct Core {
@@ -26,6 +32,8 @@ pub(super) struct Core {
     pub(super) last: Last,
     /// Those of them that the store knows of.
     written: Last,
+    /// Events that were removed while they had deliveries that had not ended, by id.
+    pub(super) outlived: FxHashMap<Id, u64>,
     /// Whether the batch has a request that is kept as long as events.
     pub(super) has_incomplete: bool,
     /// Whether work was added or moved since this was last put down.
@@ -33,37 +41,50 @@ pub(super) struct Core {
 }
 
 /// A place in the feed, and one among the requests. Neither is ever given out again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Last {
     pub(super) event: u64,
     pub(super) request: u64,
 }
 
+impl Last {
+    pub(super) fn read(bytes: &[u8]) -> Result<Self> {
+        let (event, rest) = number(bytes)?;
+        Ok(Self { event, request: number(rest)?.0 })
+    }
+
+    pub(super) fn bytes(self) -> [u8; 16] {
+        two_numbers(self.event, self.request)
+    }
+}
+
 impl Core {
     /// Reads what is pending. What cannot be read is set aside: it stays where it is, and nobody is told of it.
-    pub(super) fn rebuild(spaces: &Spaces, lifetimes: Lifetimes) -> Result<Self> {
+    pub(super) fn rebuild(spaces: &Spaces, lifetimes: Lifetimes, now: u64) -> Result<Self> {
         let txn = Txn::new(spaces);
-        let mut last = Last { event: 0, request: 0 };
-        if let Some(bytes) = txn.get(Space::Meta, LAST)? {
-            let (event, rest) = number(&bytes)?;
-            last = Last { event, request: number(rest)?.0 };
-        }
+        let last = txn.get(Space::Meta, LAST)?.map_or(Ok(Last::default()), |bytes| Last::read(&bytes))?;
         let generation = endpoints(&txn)?.generation;
-        let mut index = Index::default();
+        let (mut index, mut outlived) = (Index::default(), FxHashMap::default());
         for waiting in spaces.of(Space::Waiting).iter() {
             let (seq, row) = waiting.into_inner().map_err(engine)?;
             match number(&seq).and_then(|(seq, _)| Ok((seq, unpack(&row)?))) {
-                Ok((seq, waiting)) => index_event(&txn, &mut index, seq, &waiting)?,
+                Ok((seq, waiting)) => {
+                    index_event(&txn, &mut index, seq, &waiting)?;
+                    if waiting.expires <= now.max(spaces.ids.swept().until) {
+                        outlived.insert(waiting.event, seq);
+                    }
+                }
                 Err(error) => tell_set_aside(&seq, &error),
             }
         }
         let recent = Recent::default();
-        Ok(Self { index, recent, generation, lifetimes, last, written: last, has_incomplete: false, moved: true })
+        let (written, has_incomplete, moved) = (last, false, true);
+        Ok(Self { index, recent, generation, lifetimes, last, written, outlived, has_incomplete, moved })
     }
 
     /// The same, read again.
-    pub(super) fn again(&self, spaces: &Spaces) -> Result<Self> {
-        Self::rebuild(spaces, self.lifetimes)
+    pub(super) fn again(&self, spaces: &Spaces, now: u64) -> Result<Self> {
+        Self::rebuild(spaces, self.lifetimes, now)
     }
 
     /// What is written once for all that a batch brought: the last places, and when it expires.
@@ -72,7 +93,7 @@ impl Core {
         if written == last {
             return;
         }
-        txn.put(Space::Meta, LAST, two_numbers(last.event, last.request));
+        txn.put(Space::Meta, LAST, last.bytes());
         let mut expire = |at, first: Expiring<'_>, last: u64| {
             txn.put(Space::Expiry, &first.key(at), last.to_be_bytes());
         };

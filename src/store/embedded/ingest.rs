@@ -6,6 +6,7 @@ use fjall::Slice;
 
 use super::core::Core;
 use super::delivery::{Ended, Planned, Row, Waiting};
+use super::ids::Kind;
 use super::index::{Item, Stored};
 use super::rows::{EventRow, Expiring, Id, Key, Place, RequestRow, State, after, corrupt, encode, number, unpack};
 use super::spaces::Space;
@@ -69,27 +70,30 @@ impl Core {
             txn.put(Space::Tokens, &guard.token, [&expires.to_be_bytes()[..], &guard.digest].concat());
             txn.put(Space::Expiry, &Expiring::Token(&guard.token).key(expires), Slice::empty());
         }
-        self.keep_request(txn, arrival, now)?;
         let (mut new, mut repeated) = (0, 0);
         for (unit, id) in ingest.units.iter().zip(&arrival.events) {
-            let known = place(txn, Space::Ids, id)?;
+            let known = txn.place(Kind::Event, id)?;
             if known.is_some_and(|known| known.is_alive(now)) {
                 repeated += 1;
             } else if holds(txn, unit.condition.as_ref())? {
-                if let Some(expired) = known {
-                    self.supersede(txn, expired.seq, &unit.deliveries, now)?;
+                let outlived = self.outlived.remove(id);
+                if let Some(expired) = known.map(|known| known.seq).or(outlived) {
+                    self.supersede(txn, expired, &unit.deliveries, now)?;
                 }
                 self.add_event(txn, unit, *id, now)?;
                 new += 1;
             }
         }
+        self.keep_request(txn, arrival, new > 0, now)?;
         self.moved |= new > 0;
         Ok(Ingested::Stored { new, repeated })
     }
 
-    fn keep_request(&mut self, txn: &mut Txn<'_>, arrival: &Arrival, now: u64) -> Result<()> {
+    /// The request of a new event is not looked for: it has not been here, or expired with the event. Where it has not,
+    /// for something else was new to the event, one more copy does no harm.
+    fn keep_request(&mut self, txn: &mut Txn<'_>, arrival: &Arrival, is_new: bool, now: u64) -> Result<()> {
         let Arrival { ingest, request: id, head, .. } = arrival;
-        if place(txn, Space::RequestIds, id)?.is_some_and(|known| known.is_alive(now)) {
+        if !is_new && txn.place(Kind::Request, id)?.is_some_and(|known| known.is_alive(now)) {
             return Ok(());
         }
         let is_incomplete = ingest.raw.is_incomplete();
@@ -97,8 +101,9 @@ impl Core {
         let life = if is_incomplete { self.lifetimes.events } else { self.lifetimes.requests };
         self.last.request += 1;
         let seq = self.last.request;
-        let row = RequestRow { id: *id, head, body: &ingest.raw.request.body };
-        txn.put(Space::RequestIds, id, Place { seq, expires: after(now, life) }.bytes());
+        let expires = after(now, life);
+        let row = RequestRow { expires, id: *id, head, body: &ingest.raw.request.body };
+        txn.put_place(Kind::Request, *id, Place { seq, expires });
         txn.put(Space::Requests, &seq.to_be_bytes(), row.bytes());
         Ok(())
     }
@@ -108,7 +113,7 @@ impl Core {
         self.last.event += 1;
         let seq = self.last.event;
         let expires = after(now, self.lifetimes.events);
-        txn.put(Space::Ids, &id, Place { seq, expires }.bytes());
+        txn.put_place(Kind::Event, id, Place { seq, expires });
         txn.put(Space::Events, &seq.to_be_bytes(), EventRow { expires, id, places, json: &unit.json }.bytes());
         let mut waiting =
             Waiting { event: id, mail: unit.mail, committed: now, expires, planned: Vec::with_capacity(places.into()) };
@@ -163,11 +168,6 @@ impl Core {
             Ok(())
         }
     }
-}
-
-/// Where something with this id is, if it is.
-pub(super) fn place(txn: &Txn<'_>, space: Space, id: &Id) -> Result<Option<Place>> {
-    txn.get(space, id)?.map(|bytes| Place::read(&bytes)).transpose()
 }
 
 pub(super) fn put_ended(txn: &mut Txn<'_>, key: Key, ended: Ended) -> Result<()> {

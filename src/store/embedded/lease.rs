@@ -7,7 +7,7 @@ use fjall::Slice;
 use super::core::Core;
 use super::delivery::{Ended, Made, Progress, Row};
 use super::index::{Held, Item, Stored};
-use super::ingest::{place, put_ended};
+use super::ingest::put_ended;
 use super::rows::{Expiring, Key, after, micros};
 use super::spaces::Space;
 use super::txn::Txn;
@@ -152,9 +152,8 @@ impl Core {
         let moved = self.index.remove(key, now);
         if self.index.of_event(key.seq()).next().is_none() {
             txn.remove(Space::Waiting, &key.seq().to_be_bytes());
-            // It was kept so that the same identity would find what was still to be delivered.
-            if has_expired && place(txn, Space::Ids, &id)?.is_some_and(|place| place.seq == key.seq()) {
-                txn.remove(Space::Ids, &id);
+            if self.outlived.get(&id) == Some(&key.seq()) {
+                self.outlived.remove(&id);
             }
         }
         self.write_moved(txn, moved, now)

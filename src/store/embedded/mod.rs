@@ -8,8 +8,8 @@
 //! only when it is committed.
 //!
 //! Rows are few and in the order they come in, since what is written at random places costs the most. An event and a
-//! request are kept under their number, and their ids lead there; what expires together is one entry; and a delivery
-//! has no row of its own until it is begun.
+//! request are kept under their number, and their ids lead there, written in bulk; what expires together is one entry;
+//! and a delivery has no row of its own until it is begun.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -37,8 +37,10 @@ use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest, StoredEvent};
 use crate::domain::retention::Lifetimes;
 
+mod bulk;
 mod core;
 mod delivery;
+mod ids;
 mod index;
 mod ingest;
 mod journal;

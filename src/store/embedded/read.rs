@@ -4,7 +4,8 @@ use fjall::{Guard, Iter, Readable, Slice, Snapshot};
 
 use super::core::ENDPOINTS;
 use super::delivery::{ENDED_LEN, Planned, Progress, Row, Waiting, pending, status_byte};
-use super::rows::{EventRow, Id, Key, Place, RequestRow, corrupt, decode, number, unpack};
+use super::ids::Kind;
+use super::rows::{EventRow, Id, Key, RequestRow, corrupt, decode, number, unpack};
 use super::spaces::{Space, Spaces, engine};
 use crate::domain::breaker::Breaker;
 use crate::domain::delivery::{Delivery, Status};
@@ -32,14 +33,13 @@ impl<'a> View<'a> {
     }
 
     /// Where something with this id is, if it has not expired.
-    fn place(&self, space: Space, id: Option<Id>) -> Result<Option<u64>> {
-        let Some(row) = id.map(|id| self.get(space, &id)).transpose()?.flatten() else { return Ok(None) };
-        let place = Place::read(&row)?;
-        Ok(place.is_alive(self.now).then_some(place.seq))
+    fn place(&self, kind: Kind, id: Option<Id>) -> Result<Option<u64>> {
+        let place = id.map(|id| self.spaces.ids.get(kind, &id)).transpose()?.flatten();
+        Ok(place.filter(|place| place.is_alive(self.now)).map(|place| place.seq))
     }
 
     pub(super) fn event(&self, id: &EventId) -> Result<Option<StoredEvent>> {
-        let Some(seq) = self.place(Space::Ids, id.bits())? else { return Ok(None) };
+        let Some(seq) = self.place(Kind::Event, id.bits())? else { return Ok(None) };
         self.event_at(seq)
     }
 
@@ -60,7 +60,7 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn request(&self, id: &RequestId) -> Result<Option<StoredRequest>> {
-        let Some(seq) = self.place(Space::RequestIds, id.bits())? else { return Ok(None) };
+        let Some(seq) = self.place(Kind::Request, id.bits())? else { return Ok(None) };
         let Some(row) = self.get(Space::Requests, &seq.to_be_bytes())? else { return Ok(None) };
         let row = RequestRow::read(&row)?;
         let mut stored: StoredRequest = decode(row.head)?;
@@ -87,7 +87,7 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn deliveries_of(&self, id: &EventId) -> Result<Vec<Delivery>> {
-        let Some(seq) = self.place(Space::Ids, id.bits())? else { return Ok(Vec::new()) };
+        let Some(seq) = self.place(Kind::Event, id.bits())? else { return Ok(Vec::new()) };
         let Some(event) = self.event_at(seq)? else { return Ok(Vec::new()) };
         let waiting = self.get(Space::Waiting, &seq.to_be_bytes())?;
         let waiting: Option<Waiting> = waiting.map(|row| unpack(&row)).transpose()?;

@@ -96,9 +96,10 @@ impl<'a> EventRow<'a> {
     }
 }
 
-/// A request's row: its id, what is said of it as JSON, and its body.
+/// A request's row: when it expires, its id, what is said of it as JSON, and its body.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestRow<'a> {
+    pub(super) expires: u64,
     pub(super) id: Id,
     pub(super) head: &'a [u8],
     pub(super) body: &'a [u8],
@@ -106,15 +107,17 @@ pub(super) struct RequestRow<'a> {
 
 impl<'a> RequestRow<'a> {
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self> {
-        let (id, rest) = id(bytes)?;
+        let (expires, rest) = number(bytes)?;
+        let (id, rest) = id(rest)?;
         let (head_len, rest) = number(rest)?;
         let head_len = usize::try_from(head_len).unwrap_or(usize::MAX);
         let (head, body) = rest.split_at_checked(head_len).ok_or_else(|| corrupt("a request"))?;
-        Ok(Self { id, head, body })
+        Ok(Self { expires, id, head, body })
     }
 
     pub(super) fn bytes(&self) -> Vec<u8> {
-        [&self.id[..], &(self.head.len() as u64).to_be_bytes(), self.head, self.body].concat()
+        let head_len = (self.head.len() as u64).to_be_bytes();
+        [&self.expires.to_be_bytes()[..], &self.id, &head_len, self.head, self.body].concat()
     }
 }
 

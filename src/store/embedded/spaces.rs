@@ -6,16 +6,18 @@ use std::path::Path;
 use fjall::config::CompressionPolicy;
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
+use super::core::SWEPT;
+use super::ids::{Ids, Swept};
 use super::journal;
+use super::rows::unpack;
 use crate::store::{Result, StoreError};
 
 /// What is kept apart. The discriminants are places in [`Spaces::all`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Space {
-    /// The format, the endpoint set, the last places in the feed and among the requests.
+    /// The format, the endpoint set, the last places in the feed and among the requests, how far the ids have been
+    /// written, and until when what had expired was removed.
     Meta,
-    /// Event id -> place in the feed.
-    Ids,
     /// Place in the feed -> event.
     Events,
     /// Place in the feed -> which deliveries of the event have not ended. All that is read at start.
@@ -24,8 +26,6 @@ pub(super) enum Space {
     Deliveries,
     /// Status, when it ended, delivery key -> nothing, once ended.
     ByStatus,
-    /// Request id -> place among the requests.
-    RequestIds,
     /// Place among the requests -> request.
     Requests,
     /// Token -> digest.
@@ -39,16 +39,14 @@ pub(super) enum Space {
 }
 
 impl Space {
-    pub(super) const COUNT: usize = 12;
+    pub(super) const COUNT: usize = 10;
 
     const ALL: [(Self, &str); Self::COUNT] = [
         (Self::Meta, "meta"),
-        (Self::Ids, "ids"),
         (Self::Events, "events"),
         (Self::Waiting, "waiting"),
         (Self::Deliveries, "deliveries"),
         (Self::ByStatus, "by_status"),
-        (Self::RequestIds, "request_ids"),
         (Self::Requests, "requests"),
         (Self::Tokens, "tokens"),
         (Self::States, "states"),
@@ -67,12 +65,13 @@ impl Space {
 }
 
 /// The key of the format's number, and the number, so that each version knows what it reads.
-const FORMAT: (&[u8], &[u8]) = (b"format", b"3");
+const FORMAT: (&[u8], &[u8]) = (b"format", b"4");
 
 /// The open engine.
 pub(super) struct Spaces {
     pub(super) db: Database,
     pub(super) all: Vec<Keyspace>,
+    pub(super) ids: Ids,
     #[cfg(test)]
     pub(super) fail_next: std::sync::atomic::AtomicBool,
     #[cfg(test)]
@@ -94,35 +93,39 @@ impl Spaces {
             .open()
             .map_err(failed)?;
         let open = |(space, name): (Space, &str)| db.keyspace(name, || space.options());
-        let all = Space::ALL.into_iter().map(open).collect::<fjall::Result<_>>().map_err(failed)?;
+        let all: Vec<_> = Space::ALL.into_iter().map(open).collect::<fjall::Result<_>>().map_err(failed)?;
+        let meta = &all[Space::Meta as usize];
+        check_format(meta, dir)?;
+        let swept = meta.get(SWEPT).map_err(engine)?.map_or(Ok(Swept::default()), |bytes| unpack(&bytes))?;
+        let ids = Ids::open(dir, swept).map_err(failed)?;
         let spaces = Self {
             db,
             all,
+            ids,
             #[cfg(test)]
             fail_next: false.into(),
             #[cfg(test)]
             fail_sync_next: false.into(),
             _lock: lock,
         };
-        spaces.check_format(dir)?;
+        spaces.ids.read_unwritten(&spaces)?;
         spaces.db.persist(PersistMode::SyncAll).map_err(failed)?;
         Ok(spaces)
     }
 
-    fn check_format(&self, dir: &Path) -> Result<()> {
-        let meta = self.of(Space::Meta);
-        match meta.get(FORMAT.0).map_err(engine)? {
-            Some(format) if *format == *FORMAT.1 => Ok(()),
-            Some(_) => Err(StoreError::Corrupt(format!(
-                "{} was written by another version of Waypost; run that version, or use another directory",
-                dir.display()
-            ))),
-            None => meta.insert(FORMAT.0, FORMAT.1).map_err(engine),
-        }
-    }
-
     pub(super) fn of(&self, space: Space) -> &Keyspace {
         &self.all[space as usize]
+    }
+}
+
+fn check_format(meta: &Keyspace, dir: &Path) -> Result<()> {
+    match meta.get(FORMAT.0).map_err(engine)? {
+        Some(format) if *format == *FORMAT.1 => Ok(()),
+        Some(_) => Err(StoreError::Corrupt(format!(
+            "{} was written by another version of Waypost; run that version, or use another directory",
+            dir.display()
+        ))),
+        None => meta.insert(FORMAT.0, FORMAT.1).map_err(engine),
     }
 }
 

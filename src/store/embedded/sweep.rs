@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::core::{Core, SWEPT};
 use super::delivery::Row;
-use super::ingest::place;
-use super::rows::{EventRow, Expiring, Key, Place, RequestRow, number, unpack};
+use super::ids::Swept;
+use super::rows::{EventRow, Expiring, Key, RequestRow, number, unpack};
 use super::spaces::{Space, Spaces, engine};
 use super::txn::Txn;
 use crate::store::{Result, StoreError};
@@ -26,6 +27,8 @@ pub(super) struct Sweeper {
     from: Vec<u8>,
     /// What that entry is about has been removed before this place.
     from_place: u64,
+    /// How many rows of events and requests were removed since that was last written down.
+    removed: u64,
     /// Whether the last step left something.
     is_behind: bool,
 }
@@ -38,7 +41,7 @@ impl Sweeper {
 
     /// One step, if it is time for one. What it removes is no longer seen by anybody, so nobody waits for a sync.
     /// After an error it is not to be used again.
-    pub(super) fn step(&mut self, spaces: &Spaces, elapsed: Duration, now: u64) -> Result<()> {
+    pub(super) fn step(&mut self, spaces: &Spaces, core: &mut Core, elapsed: Duration, now: u64) -> Result<()> {
         let is_early = self.stepped.is_some_and(|stepped| elapsed.saturating_sub(stepped) < SWEEP_EVERY);
         if is_early && !self.is_behind {
             return Ok(());
@@ -58,7 +61,7 @@ impl Sweeper {
             if self.from != *key {
                 (self.from, self.from_place) = (key.to_vec(), 0);
             }
-            match self.remove(spaces, &mut txn, &key, &value, now) {
+            match self.remove(&mut txn, core, (&key, &value), now) {
                 Ok(true) => {}
                 Ok(false) => {
                     self.is_behind = true;
@@ -70,11 +73,20 @@ impl Sweeper {
             }
             txn.remove(Space::Expiry, &key);
         }
-        txn.commit()
+        let swept = spaces.ids.swept();
+        if self.is_behind || now < swept.until || txn.len() == 0 {
+            return txn.commit();
+        }
+        let count = swept.count + std::mem::take(&mut self.removed);
+        let swept = Swept { until: now, last: core.last, count };
+        txn.put_packed(Space::Meta, SWEPT, &swept)?;
+        txn.commit()?;
+        spaces.ids.set_swept(swept);
+        Ok(())
     }
 
     /// What an entry of the expiry index is about. Whether that was all of it.
-    fn remove(&mut self, spaces: &Spaces, txn: &mut Txn<'_>, key: &[u8], value: &[u8], now: u64) -> Result<bool> {
+    fn remove(&mut self, txn: &mut Txn<'_>, core: &mut Core, (key, value): (&[u8], &[u8]), now: u64) -> Result<bool> {
         if txn.len() >= STEP_ROWS {
             return Ok(false);
         }
@@ -86,19 +98,19 @@ impl Sweeper {
             Expiring::Requests(first) => (Space::Requests, first),
         };
         let (first, last) = (first.max(self.from_place), number(value)?.0);
-        for row in spaces.of(space).range(first.to_be_bytes()..=last.to_be_bytes()) {
+        for row in txn.spaces.of(space).range(first.to_be_bytes()..=last.to_be_bytes()) {
             let (seq, row) = row.into_inner().map_err(engine)?;
             self.from_place = number(&seq)?.0;
             if txn.len() >= STEP_ROWS {
                 return Ok(false);
             }
             let removed = match space {
-                Space::Events => remove_event(txn, self.from_place, &row, now),
+                Space::Events => remove_event(txn, core, self.from_place, &row, now),
                 _ => remove_request(txn, self.from_place, &row, now),
             };
             match removed {
                 Err(error @ StoreError::Corrupt(_)) => tell(&error),
-                removed => removed?,
+                removed => self.removed += u64::from(removed?),
             }
         }
         Ok(true)
@@ -119,30 +131,23 @@ fn remove_unless_renewed(txn: &mut Txn<'_>, token: &[u8], at: u64) -> Result<()>
 }
 
 /// Requests of one batch may have two lifetimes; each goes in its own time.
-fn remove_request(txn: &mut Txn<'_>, seq: u64, row: &[u8], now: u64) -> Result<()> {
-    let id = RequestRow::read(row)?.id;
-    if let Some(place @ Place { seq: latest, .. }) = place(txn, Space::RequestIds, &id)?
-        && latest == seq
-    {
-        if place.is_alive(now) {
-            return Ok(());
-        }
-        txn.remove(Space::RequestIds, &id);
+fn remove_request(txn: &mut Txn<'_>, seq: u64, row: &[u8], now: u64) -> Result<bool> {
+    let has_expired = RequestRow::read(row)?.expires <= now;
+    if has_expired {
+        txn.remove(Space::Requests, &seq.to_be_bytes());
     }
-    txn.remove(Space::Requests, &seq.to_be_bytes());
-    Ok(())
+    Ok(has_expired)
 }
 
-/// What is still pending stays, until whoever leases it finds no event and ends it; and so does the way to it from the
-/// event's id.
-fn remove_event(txn: &mut Txn<'_>, seq: u64, row: &[u8], now: u64) -> Result<()> {
+/// What is still pending stays, until whoever leases it finds no event and ends it; the same identity is to find it.
+fn remove_event(txn: &mut Txn<'_>, core: &mut Core, seq: u64, row: &[u8], now: u64) -> Result<bool> {
     let EventRow { id, places, .. } = EventRow::read(row)?;
-    let is_waiting = places > 0 && txn.get(Space::Waiting, &seq.to_be_bytes())?.is_some();
-    if !is_waiting && place(txn, Space::Ids, &id)?.is_some_and(|place| place.seq == seq) {
-        txn.remove(Space::Ids, &id);
+    if places > 0 && txn.get(Space::Waiting, &seq.to_be_bytes())?.is_some() {
+        core.outlived.insert(id, seq);
     }
     txn.remove(Space::Events, &seq.to_be_bytes());
-    (0..places).try_for_each(|place| remove_ended(txn, Key::new(seq, place), now))
+    (0..places).try_for_each(|place| remove_ended(txn, Key::new(seq, place), now))?;
+    Ok(true)
 }
 
 /// Not one that ended later than its event expired, before its own time.

@@ -5,7 +5,8 @@ use rustc_hash::FxHashMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::rows::{decode, encode, pack};
+use super::ids::Kind;
+use super::rows::{Id, Place, decode, encode, pack};
 use super::spaces::{Space, Spaces, engine};
 use crate::store::Result;
 
@@ -22,12 +23,15 @@ struct Write {
 
 /// Writes that are committed together, and seen by the reads that follow here.
 pub(super) struct Txn<'a> {
-    spaces: &'a Spaces,
+    pub(super) spaces: &'a Spaces,
     writes: Vec<Write>,
     /// The latest write to each row of the spaces that are read while a batch is decided. Keys are hashes, or few.
     latest: FxHashMap<(Space, Slice), usize>,
-    /// How many writes stay when what follows is undone.
-    mark: usize,
+    /// Ids, in order, and the latest place of each.
+    ids: Vec<(Kind, Id, Place)>,
+    places: FxHashMap<(Kind, Id), Place>,
+    /// How many writes, and ids, stay when what follows is undone.
+    mark: (usize, usize),
     /// Whether the commit waits for a sync.
     pub(super) synced: bool,
 }
@@ -41,17 +45,20 @@ impl Space {
 
 impl<'a> Txn<'a> {
     pub(super) fn new(spaces: &'a Spaces) -> Self {
-        Self { spaces, writes: Vec::new(), latest: FxHashMap::default(), mark: 0, synced: false }
+        let (writes, latest) = (Vec::new(), FxHashMap::default());
+        Self { spaces, writes, latest, ids: Vec::new(), places: FxHashMap::default(), mark: (0, 0), synced: false }
     }
 
     /// What was written until now stays when what follows is undone.
     pub(super) fn mark(&mut self) {
-        self.mark = self.writes.len();
+        self.mark = (self.writes.len(), self.ids.len());
     }
 
     /// Forgets what was written since the mark.
     pub(super) fn undo(&mut self) {
-        while self.writes.len() > self.mark
+        self.ids.truncate(self.mark.1);
+        self.places = self.ids.iter().map(|(kind, id, place)| ((*kind, *id), *place)).collect();
+        while self.writes.len() > self.mark.0
             && let Some(Write { space, key, before, .. }) = self.writes.pop()
         {
             match before {
@@ -74,6 +81,19 @@ impl<'a> Txn<'a> {
             return Ok(self.writes[*latest].value.clone());
         }
         self.spaces.of(space).get(key).map_err(engine)
+    }
+
+    /// Where what has this id is, unless it has been removed.
+    pub(super) fn place(&self, kind: Kind, id: &Id) -> Result<Option<Place>> {
+        match self.places.get(&(kind, *id)) {
+            Some(place) => Ok(Some(*place)),
+            None => self.spaces.ids.get(kind, id),
+        }
+    }
+
+    pub(super) fn put_place(&mut self, kind: Kind, id: Id, place: Place) {
+        self.ids.push((kind, id, place));
+        self.places.insert((kind, id), place);
     }
 
     pub(super) fn get_json<T: DeserializeOwned>(&self, space: Space, key: &[u8]) -> Result<Option<T>> {
@@ -138,6 +158,8 @@ impl<'a> Txn<'a> {
             batch.durability(Some(PersistMode::Buffer)).commit().map_err(engine)?;
             return Err(crate::store::StoreError::Unavailable("asked to fail when it is written".into()));
         }
-        batch.commit().map_err(engine)
+        batch.commit().map_err(engine)?;
+        self.spaces.ids.add(self.ids);
+        Ok(())
     }
 }

@@ -9,12 +9,13 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::core::Core;
+use super::bulk::Bulk;
+use super::core::{Core, IDS_WRITTEN, Last};
 use super::ingest::Arrival;
 use super::lease::Taken;
 use super::ready::Ready;
 use super::rows::micros;
-use super::spaces::Spaces;
+use super::spaces::{Space, Spaces};
 use super::sweep::{SWEEP_EVERY, Sweeper};
 use super::txn::Txn;
 use crate::clock::Clock;
@@ -143,6 +144,8 @@ pub(super) struct Writer {
 
 /// The engine, and what is derived from it: thrown away together.
 struct Open {
+    /// Dropped first: it waits for a thread that writes.
+    bulk: Bulk,
     spaces: Arc<Spaces>,
     core: Core,
     sweeper: Sweeper,
@@ -157,10 +160,10 @@ impl Writer {
 
     fn reopen(&self) -> Result<Open> {
         let spaces = Arc::new(Spaces::open(&self.dir)?);
-        let mut core = Core::rebuild(&spaces, self.lifetimes)?;
+        let mut core = Core::rebuild(&spaces, self.lifetimes, micros(self.clock.now()))?;
         core.index.tell(&mut self.shared.ready());
         self.shared.set(Some(Arc::clone(&spaces)));
-        Ok(Open { spaces, core, sweeper: Sweeper::default() })
+        Ok(Open { bulk: Bulk::default(), spaces, core, sweeper: Sweeper::default() })
     }
 
     /// Serves until nobody can call any more. While nobody does it wakes by itself: what has expired is removed, and an
@@ -205,7 +208,9 @@ impl Writer {
         };
         let now = micros(self.clock.now());
         let mut replies = Vec::with_capacity(batch.len());
-        let outcome = commit(&open.spaces, &mut open.core, batch, now, &mut replies);
+        let written = open.bulk.ended(&open.spaces.ids);
+        let outcome =
+            written.and_then(|written| commit(&open.spaces, &mut open.core, written, batch, now, &mut replies));
         match &outcome {
             Ok(()) => {
                 open.core.index.tell(&mut self.shared.ready());
@@ -222,16 +227,17 @@ impl Writer {
             reply(outcome.clone());
         }
         if outcome.is_ok() {
-            self.sweep(open, now);
+            self.tidy_up(open, now);
         }
     }
 
     /// Nobody who was answered waits for this, and who asks meanwhile waits for one step at most.
-    fn sweep(&mut self, mut open: Open, now: u64) {
-        match open.sweeper.step(&open.spaces, self.clock.elapsed(), now) {
+    fn tidy_up(&mut self, mut open: Open, now: u64) {
+        let swept = open.sweeper.step(&open.spaces, &mut open.core, self.clock.elapsed(), now);
+        match swept.and_then(|()| open.bulk.begin(&open.spaces.ids, open.core.last)) {
             Ok(()) => self.open = Some(open),
             Err(error) => {
-                tracing::error!(%error, "the store failed to remove what has expired and is opened again");
+                tracing::error!(%error, "the store failed to tidy up and is opened again");
                 self.shared.set(None);
             }
         }
@@ -266,8 +272,18 @@ impl Drop for Writer {
 
 /// Decides everything in order, each seeing what came before, then commits it. What the engine fails fails the batch;
 /// the call that met that and those that follow it are dropped, which their callers see.
-fn commit(spaces: &Spaces, core: &mut Core, calls: Vec<Call>, now: u64, replies: &mut Vec<Reply>) -> Result<()> {
+fn commit(
+    spaces: &Spaces,
+    core: &mut Core,
+    written: Option<Last>,
+    calls: Vec<Call>,
+    now: u64,
+    replies: &mut Vec<Reply>,
+) -> Result<()> {
     let mut batch = Batch { spaces, core, txn: Txn::new(spaces), now, committed: Vec::new() };
+    if let Some(written) = written {
+        batch.txn.put(Space::Meta, IDS_WRITTEN, written.bytes());
+    }
     for call in calls {
         replies.push(call.run(&mut batch)?);
     }
@@ -307,7 +323,7 @@ impl Batch<'_> {
                 self.core.close_batch(&mut self.txn, self.now);
                 // What came before it is committed, so that the index can be read again without what it left there.
                 std::mem::replace(&mut self.txn, Txn::new(self.spaces)).commit()?;
-                *self.core = self.core.again(self.spaces)?;
+                *self.core = self.core.again(self.spaces, self.now)?;
             }
             Err(error) => return Err(error.clone()),
         }

@@ -1,0 +1,95 @@
+//! Writes ids in bulk, on a thread of its own, so that nobody waits for it.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use fjall::AbstractTree;
+use fjall::compaction::Leveled;
+
+use super::core::Last;
+use super::ids::{Ids, Kind, Places, Swept, Tree, tree};
+use crate::crash;
+use crate::store::{Result, StoreError};
+
+/// So many ids of a kind are written in one go. More take memory, and longer to be read again at start; fewer are
+/// merged more often with what was written before. Without optimization few, so that tests come by here.
+const BULK_LEN: usize = if cfg!(debug_assertions) { 16 } else { 128 * 1024 };
+/// When one in so many of those that were written is dead, all are written anew.
+const DEAD_SHARE: u64 = 2;
+/// How large a file of them grows.
+const FILE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The bulk that is being written, and through which places. Dropped, it waits for its end: then the trees may be opened
+/// again.
+#[derive(Default)]
+pub(super) struct Bulk(Option<(JoinHandle<Result<()>>, Last)>);
+
+impl Drop for Bulk {
+    fn drop(&mut self) {
+        if let Some((thread, _)) = self.0.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Bulk {
+    /// Through which places the ids have been written, when a bulk has come to its end.
+    pub(super) fn ended(&mut self, ids: &Ids) -> Result<Option<Last>> {
+        let Some((thread, through)) = self.0.take_if(|(thread, _)| thread.is_finished()) else { return Ok(None) };
+        thread.join().map_err(|_| StoreError::Unavailable("what writes ids has stopped".into()))??;
+        crash::point("ids.written");
+        ids.forget_frozen();
+        Ok(Some(through))
+    }
+
+    /// Begins to write, if there is enough and nothing is being written. All places through `last` are in `ids`.
+    pub(super) fn begin(&mut self, ids: &Ids, last: Last) -> Result<()> {
+        let swept = ids.swept();
+        let has_dead = swept.count >= BULK_LEN as u64 && swept.count >= in_trees(ids) / DEAD_SHARE;
+        if self.0.is_some() || !has_dead && ids.latest_len() < BULK_LEN {
+            return Ok(());
+        }
+        if has_dead {
+            ids.set_swept(Swept { count: 0, ..swept });
+        }
+        let (trees, frozen) = (ids.trees.clone(), ids.freeze());
+        #[cfg(test)]
+        let hold = Arc::clone(&ids.hold);
+        let write = move || {
+            #[cfg(test)]
+            let _held = hold.blocking_lock();
+            write(&trees, &frozen, swept, has_dead).map_err(tree)
+        };
+        let thread = std::thread::Builder::new().name("store-ids".into()).spawn(write);
+        let thread =
+            thread.map_err(|error| StoreError::Unavailable(format!("no thread to write ids with: {error}")))?;
+        self.0 = Some((thread, last));
+        Ok(())
+    }
+}
+
+fn in_trees(ids: &Ids) -> u64 {
+    ids.trees.iter().map(|tree| tree.rows.approximate_len() as u64).sum()
+}
+
+/// Each tree at once or not at all, and synced.
+fn write(trees: &[Tree; 2], all: &Places, swept: Swept, has_dead: bool) -> lsm_tree::Result<()> {
+    for ((tree, places), kind) in trees.iter().zip(all).zip(Kind::ALL) {
+        let alive = places.iter().filter(|(_, place)| !swept.is_dead(kind, **place));
+        let mut alive: Vec<_> = alive.collect();
+        alive.sort_unstable_by_key(|(id, _)| **id);
+        let mut ingestion = tree.rows.ingestion()?;
+        for (id, place) in alive {
+            ingestion.write(*id, place.bytes())?;
+        }
+        ingestion.finish()?;
+    }
+    for tree in trees {
+        if has_dead {
+            tree.rows.major_compact(FILE_BYTES, tree.seqno.get())?;
+        } else {
+            tree.rows.compact(Arc::new(Leveled::default().with_table_target_size(FILE_BYTES)), tree.seqno.get())?;
+        }
+    }
+    Ok(())
+}
