@@ -56,13 +56,17 @@ impl Space {
 
     /// Rows that are small, or that nobody compresses well, stay as they are.
     fn options(self) -> KeyspaceCreateOptions {
-        let options = KeyspaceCreateOptions::default();
+        let options = KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
         match self {
             Self::Events | Self::Requests => options,
             _ => options.data_block_compression_policy(CompressionPolicy::disabled()),
         }
     }
 }
+
+/// How much of a space is in memory before it is written in order. More is memory that was never touched before; with
+/// less, more is merged.
+const MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The key of the format's number, and the number, so that each version knows what it reads.
 const FORMAT: (&[u8], &[u8]) = (b"format", b"4");
