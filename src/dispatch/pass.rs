@@ -31,7 +31,7 @@ const REFRESH_TRIES_MAX: u32 = 3;
 /// What passes remember, and the attempts they began.
 pub(super) struct Passes {
     shared: Arc<Shared>,
-    pub(super) attempts: JoinSet<()>,
+    attempts: JoinSet<()>,
     /// Endpoints that were warned about: their secrets are missing.
     unsigned: HashSet<EndpointId>,
 }

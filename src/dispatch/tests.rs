@@ -32,6 +32,8 @@ struct Fake {
 #[derive(Default)]
 struct State {
     due: VecDeque<Lease>,
+    /// How many more times it tells of the lane.
+    echoes: usize,
     endpoints: Endpoints,
     finished: Vec<Finished>,
     wants: Vec<Want>,
@@ -77,8 +79,8 @@ impl Store for Fake {
     }
     async fn due(&self, shards: Shards) -> Result<Due> {
         self.fail()?;
-        let lane = |state: &mut State| state.due.front().map(|lease| lease.endpoint.clone());
-        let lanes = self.with(lane).into_iter().filter(|lane| shards.contains(lane)).collect();
+        let told = |state: &mut State| vec![state.due.front().map(|lease| lease.endpoint.clone()); 1 + state.echoes];
+        let lanes = self.with(told).into_iter().flatten().filter(|lane| shards.contains(lane)).collect();
         Ok(Due { lanes, next: Some(Duration::from_millis(20)) })
     }
     async fn lease(&self, wants: &[Want]) -> Result<Leased> {
@@ -226,6 +228,21 @@ async fn what_is_due_is_delivered_though_the_store_fails_at_first() {
     running.stop.send(true).unwrap();
     timeout(running.task).await.unwrap();
     assert!(running.store.with(|state| state.left));
+}
+
+#[tokio::test]
+async fn a_lane_at_its_cap_is_put_to_rest_only_where_it_may_hide_others() {
+    for (echoes, is_put_to_rest) in [(0, false), (DUE_LEN_MAX - 1, true)] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = endpoint(&format!("http://{}/", listener.local_addr().unwrap()));
+        let running = start(vec![endpoint], 3, SECRET, |state| state.echoes = echoes);
+        let _silent = [timeout(listener.accept()).await.unwrap(), timeout(listener.accept()).await.unwrap()];
+        // Several turns: the fake store has something due every 20 ms.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let rests = running.store.with(|state| state.wants.iter().any(|want| want.limit == 0 && want.rest.is_some()));
+        assert_eq!(rests, is_put_to_rest, "{echoes}");
+        assert_eq!(running.store.with(|state| state.due.len()), 1);
+    }
 }
 
 #[tokio::test]

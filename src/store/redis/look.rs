@@ -42,7 +42,7 @@ pub(super) struct Places {
 }
 
 /// A rest of at most so many microseconds is kept by this process alone: a lane that has no permit is put to rest again
-/// and again, and whoever takes it over has permits of its own.
+/// and again while very many are due, and whoever takes it over has permits of its own.
 const SHORT_REST: u64 = 2_000_000;
 
 /// What this process remembers between its calls.
