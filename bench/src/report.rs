@@ -90,6 +90,12 @@ pub(crate) struct Run {
     pub(crate) answer: Option<Quantiles>,
     /// From when a request was to be sent to its delivery.
     pub(crate) end_to_end: Option<Quantiles>,
+    /// From a request's first byte to its 200. The wait for a connection is not in it.
+    #[serde(default)]
+    pub(crate) answer_from_first_byte: Option<Quantiles>,
+    /// From a request's first byte to its delivery.
+    #[serde(default)]
+    pub(crate) end_to_end_from_first_byte: Option<Quantiles>,
     /// CPU nanoseconds by process, until the last delivery.
     pub(crate) cpu_ns: BTreeMap<String, u64>,
     /// How much of the machine went to what is no part of the run, in percent. Much of it spoils the figures.
@@ -145,6 +151,7 @@ impl Run {
         let mut run = Self { requests: records.len() as u64, ran_out: sent.ran_out, ..Self::default() };
         let accepted = records.iter().filter(|record| record.status == 200);
         run.answer = Quantiles::of(accepted.clone().map(|record| record.answered - record.due).collect());
+        run.answer_from_first_byte = Quantiles::of(accepted.clone().map(|record| record.answered - record.sent).collect());
         run.accepted = accepted.map(|record| u64::from(record.events)).sum();
         run.accepted_per_s = run.accepted as f64 / seconds(sent.began, sent.ended);
         for record in records {

@@ -23,6 +23,10 @@ pub(crate) fn run(run: &Run) -> String {
         ("answered, p50 p90 p99 max".into(), quantiles(run.answer)),
         ("delivered, p50 p90 p99 max".into(), quantiles(run.end_to_end)),
     ];
+    if run.rate.is_some() {
+        lines.insert(4, ("  from the first byte".into(), quantiles(run.answer_from_first_byte)));
+        lines.push(("  from the first byte".into(), quantiles(run.end_to_end_from_first_byte)));
+    }
     for process in run.cpu_ns.keys() {
         lines.push((format!("CPU of {process}"), format!("{:.1} us an event", run.cpu_us_per_event(process))));
     }

@@ -107,7 +107,8 @@ impl Bed {
         (run.endpoints, run.connections, run.rate) = (self.live.len(), plan.connections, plan.rate);
         run.ran_out &= plan.requests.is_none();
         run.count(counts, self.counts()?);
-        run.end_to_end = Quantiles::of(joined.latencies);
+        run.end_to_end = Quantiles::of(joined.from_due);
+        run.end_to_end_from_first_byte = Quantiles::of(joined.from_first_byte);
         run.losses = joined.losses;
         run.deliver_until(joined.last, &sent);
         for (process, after) in used_after.since(&used) {
@@ -216,7 +217,8 @@ impl Bed {
 /// What became of what was accepted.
 #[derive(Default)]
 struct Joined {
-    latencies: Vec<u64>,
+    from_due: Vec<u64>,
+    from_first_byte: Vec<u64>,
     losses: u64,
     last: u64,
 }
@@ -229,7 +231,8 @@ impl Joined {
                     0 => self.losses += 1,
                     time => {
                         self.last = self.last.max(time);
-                        self.latencies.push(time.saturating_sub(record.due));
+                        self.from_due.push(time.saturating_sub(record.due));
+                        self.from_first_byte.push(time.saturating_sub(record.sent));
                     }
                 }
             }

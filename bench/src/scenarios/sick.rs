@@ -15,12 +15,16 @@ const DELAY_MS: u64 = 200;
 /// Requests a second, if none are asked for: what an endpoint loses is to be seen, not what the gateway can take.
 const RATE: f64 = 500.0;
 
+/// Of all places, an endpoint is given one for so many that stay free.
+const FREE_PLACES: f64 = 4.0;
+
 /// Every endpoint takes 200 ms. As many attempts may be under way as the rate needs.
 pub(super) fn slow(options: &Options) -> Result<Run, Failure> {
     let mut options = at_a_rate(options);
     let in_flight = (options.rate.unwrap_or(RATE) * DELAY_MS as f64 / 1000.0 * 2.0).ceil().max(32.0);
     options.endpoint_lines.push(format!("max_in_flight = {in_flight}"));
-    options.lines.push(format!("delivery.in_flight_max = {}", in_flight * options.endpoints.max(1) as f64));
+    let places = in_flight * (options.endpoints as f64 + FREE_PLACES);
+    options.lines.push(format!("delivery.in_flight_max = {places}"));
     let mut bed = Bed::start(&options)?;
     bed.behave(Behaviour { delay_ms: DELAY_MS, ..Behaviour::default() })?;
     measure(&mut bed, &plan("slow: 200 ms", &options))
