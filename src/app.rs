@@ -12,9 +12,9 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::config::{Settings, StoreUrl};
+use crate::dispatch::client::Egress;
 use crate::dispatch::{self, Dispatcher};
 use crate::domain::id::GatewayId;
-use crate::domain::target::Networks;
 use crate::endpoints::EndpointCache;
 use crate::http::gather::Gatherer;
 use crate::http::routes;
@@ -64,7 +64,11 @@ impl App {
         let sending = dispatch::Settings {
             max_in_flight: settings.delivery.in_flight_max,
             drain,
-            networks: Networks::parse(&settings.delivery.allow_networks)?,
+            egress: Egress {
+                networks: settings.delivery.networks.clone(),
+                authorities: settings.delivery.authorities.clone(),
+                proxy: settings.delivery.proxy.clone(),
+            },
         };
         let dispatcher = Dispatcher::new(Arc::clone(&store), Arc::clone(&cache), Arc::clone(&clock), id, sending)?;
         let limits = Limits {

@@ -151,7 +151,8 @@ impl Run {
         let mut run = Self { requests: records.len() as u64, ran_out: sent.ran_out, ..Self::default() };
         let accepted = records.iter().filter(|record| record.status == 200);
         run.answer = Quantiles::of(accepted.clone().map(|record| record.answered - record.due).collect());
-        run.answer_from_first_byte = Quantiles::of(accepted.clone().map(|record| record.answered - record.sent).collect());
+        run.answer_from_first_byte =
+            Quantiles::of(accepted.clone().map(|record| record.answered - record.sent).collect());
         run.accepted = accepted.map(|record| u64::from(record.events)).sum();
         run.accepted_per_s = run.accepted as f64 / seconds(sent.began, sent.ended);
         for record in records {

@@ -14,7 +14,7 @@ use super::{Failure, asked_to_stop, receiver};
 use crate::app::App;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
-use crate::dispatch::client::Client;
+use crate::dispatch::client::{Client, Egress};
 use crate::domain::delivery::{Delivery, Status};
 use crate::domain::plan::StoredEvent;
 use crate::domain::target::Networks;
@@ -49,7 +49,7 @@ pub(super) async fn run(exit: bool) -> Result<(), Failure> {
         let _ = stopped.await;
         Ok(())
     }));
-    let posted = post_all(address, clock.as_ref()).await?;
+    let posted = post_all(address, Arc::clone(&clock)).await?;
     let rows = outcome(store.as_ref(), &*clock).await?;
     println!("{}", table(&rows));
     let landed = rows.iter().filter(|row| row.delivery.status == Status::Delivered).count();
@@ -113,8 +113,9 @@ fn toml(directory: &Path, target: SocketAddr) -> Result<String, Failure> {
     Ok(text)
 }
 
-async fn post_all(gateway: SocketAddr, clock: &dyn Clock) -> Result<usize, Failure> {
-    let client = Client::new(Networks::parse(&["127.0.0.0/8"])?)?;
+async fn post_all(gateway: SocketAddr, clock: Arc<dyn Clock>) -> Result<usize, Failure> {
+    let networks = Networks::parse(&["127.0.0.0/8"])?;
+    let client = Client::new(Egress { networks, ..Egress::default() }, Arc::clone(&clock))?;
     let mut posted = 0;
     for recordings in &RECORDINGS {
         let provider = by_name(recordings.provider).ok_or("a recording of an unknown provider")?;
@@ -122,7 +123,7 @@ async fn post_all(gateway: SocketAddr, clock: &dyn Clock) -> Result<usize, Failu
         let secret = recordings.source()?.secret;
         for body in recordings.names().filter_map(|name| Recordings::body(recordings, name)) {
             let request = signed(provider, &url, body, &secret, clock.now())?;
-            let answer = client.post(request, Duration::from_secs(10)).await;
+            let answer = client.post(request, Duration::from_secs(10)).await.answer;
             if answer.status != Some(200) {
                 return Err(format!("{url} answered {:?} {:?}", answer.status, answer.error).into());
             }

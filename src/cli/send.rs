@@ -1,6 +1,7 @@
 //! `waypost send`: what a provider would post, signed as it would.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -10,7 +11,7 @@ use super::Failure;
 use super::cases::{Recordings, signed};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
-use crate::dispatch::client::Client;
+use crate::dispatch::client::{Client, Egress};
 use crate::domain::target::Networks;
 
 #[derive(Debug, Args)]
@@ -41,10 +42,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let body = body(source.provider, &arguments.case)?;
     let gateway = arguments.url.unwrap_or_else(|| format!("http://{}", settings.server.listen));
     let url = format!("{}/in/{}", gateway.trim_end_matches('/'), arguments.source);
-    let request = signed(source.provider, &url, &body, &arguments.secret, SystemClock::new().now())?;
+    let clock = Arc::new(SystemClock::new());
+    let request = signed(source.provider, &url, &body, &arguments.secret, clock.now())?;
     // Whoever calls this names the address, so any may be called.
-    let client = Client::new(Networks::parse(&["0.0.0.0/0", "::/0"])?)?;
-    let answer = client.post(request, Duration::from_secs(15)).await;
+    let networks = Networks::parse(&["0.0.0.0/0", "::/0"])?;
+    let client = Client::new(Egress { networks, authorities: settings.delivery.authorities, proxy: None }, clock)?;
+    let answer = client.post(request, Duration::from_secs(15)).await.answer;
     let text = answer.body.unwrap_or_default();
     match answer.status {
         Some(200) => {

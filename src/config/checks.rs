@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::file::{ApiKey, Delivery, Retention, Server, Store};
+use super::file::{ApiKey, Retention, Server, Store};
 use super::{ConfigError, StoreSettings, StoreUrl};
 use crate::domain::access::AccessKey;
 use crate::domain::retention::Lifetimes;
-use crate::domain::target::{BadNetwork, Networks};
 
 const DAY_S: u64 = 24 * 3_600;
 /// Nothing is promised for longer; it also keeps sums of times within their range.
@@ -16,7 +15,7 @@ const DAYS_MAX: u64 = 3_650;
 /// A Mailgun signature is good for 24 h and 5 min.
 const TOKENS_HOURS_MIN: u64 = 25;
 /// The most of whatever is counted.
-const COUNT_MAX: u64 = 1_000_000;
+pub(super) const COUNT_MAX: u64 = 1_000_000;
 /// The most bytes of a body; it is held in memory whole.
 const BODY_BYTES_MAX: u64 = 64 << 20;
 /// The most bytes of all bodies together.
@@ -34,17 +33,6 @@ pub(super) fn server(server: &Server) -> Result<(), ConfigError> {
     within("server.body_timeout_s", server.body_timeout_s, 1, SECONDS_MAX)?;
     within("server.requests_in_flight_max", server.requests_in_flight_max as u64, 1, COUNT_MAX)?;
     within("server.drain_s", server.drain_s, 0, SECONDS_MAX)
-}
-
-/// The networks that may be called though they are private.
-pub(super) fn delivery(delivery: &Delivery) -> Result<Networks, ConfigError> {
-    within("delivery.in_flight_max", delivery.in_flight_max as u64, 1, COUNT_MAX)?;
-    Networks::parse(&delivery.allow_networks).map_err(|BadNetwork(text)| {
-        let index = delivery.allow_networks.iter().position(|network| *network == text).unwrap_or_default();
-        let problem = format!("`{text}` is no network");
-        let remedy = "write ADDRESS/PREFIX with no bit set after the prefix, such as `127.0.0.0/8`, or one address";
-        ConfigError::new(format!("delivery.allow_networks[{index}]"), problem, remedy)
-    })
 }
 
 pub(super) fn api_keys(keys: Vec<ApiKey>, env: &Env) -> Result<Vec<AccessKey>, ConfigError> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -101,14 +102,13 @@ pub(super) struct Endpoint {
     pub(super) active: bool,
 }
 
-/// How requests go out.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Delivery {
-    /// Networks, as `ADDRESS/PREFIX`, and addresses that may be called though they are private, also over plain `http`.
-    pub allow_networks: Vec<String>,
-    /// Attempts under way at once, over all endpoints.
-    pub in_flight_max: usize,
+pub(super) struct Delivery {
+    pub(super) allow_networks: Vec<String>,
+    pub(super) in_flight_max: usize,
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) proxy: Option<SecretSource>,
 }
 
 fn retry_default() -> Vec<u64> {

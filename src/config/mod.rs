@@ -6,15 +6,20 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
+
 use crate::domain::access::AccessKey;
 use crate::domain::endpoint::EndpointSettings;
 use crate::domain::id::EndpointId;
+use crate::domain::proxy::Proxy;
 use crate::domain::retention::Lifetimes;
 use crate::domain::risk::Risk;
 use crate::domain::secret::{Secret, SigningSecret};
 use crate::domain::source::Source;
+use crate::domain::target::Networks;
 
 mod checks;
+mod delivery;
 mod endpoints;
 mod file;
 mod layers;
@@ -23,7 +28,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
-pub use file::{Delivery, Server};
+pub use file::Server;
 
 /// Everything that the operator says, checked.
 #[derive(Clone, Debug)]
@@ -41,7 +46,20 @@ pub struct Settings {
     /// Who is told.
     pub endpoints: BTreeMap<EndpointId, EndpointEntry>,
     /// How requests go out.
-    pub delivery: Delivery,
+    pub delivery: DeliverySettings,
+}
+
+/// How requests go out.
+#[derive(Clone, Debug)]
+pub struct DeliverySettings {
+    /// Attempts under way at once, over all endpoints.
+    pub in_flight_max: usize,
+    /// Networks that may be called though they are private, also over plain `http`.
+    pub networks: Networks,
+    /// Certificate authorities that are trusted beside the public ones.
+    pub authorities: Vec<CertificateDer<'static>>,
+    /// What all requests go through.
+    pub proxy: Option<Proxy>,
 }
 
 /// Where things are kept.
@@ -98,9 +116,9 @@ impl Settings {
         let env = env.collect();
         let file = layers::read(path, &env)?;
         checks::server(&file.server)?;
-        let networks = checks::delivery(&file.delivery)?;
+        let delivery = delivery::read(&file.delivery, &env)?;
         let sources = sources::read(file.sources, &env)?;
-        let endpoints = endpoints::read(file.endpoints, &sources, &networks, &env)?;
+        let endpoints = endpoints::read(file.endpoints, &sources, &delivery.networks, &env)?;
         Ok(Self {
             server: file.server,
             api_keys: checks::api_keys(file.api.keys, &env)?,
@@ -108,7 +126,7 @@ impl Settings {
             lifetimes: checks::lifetimes(&file.retention)?,
             sources,
             endpoints,
-            delivery: file.delivery,
+            delivery,
         })
     }
 

@@ -114,6 +114,10 @@ fn what_is_wrong_is_named_with_its_remedy() {
             "[delivery]\nallow_networks = ['fd00::/8', '10.0.0.1/8']",
             "delivery.allow_networks[1]: `10.0.0.1/8` is no net",
         ),
+        ("[delivery]\nca_file = '/no/such'", "delivery.ca_file: `/no/such` cannot be read"),
+        ("[delivery]\nca_file = 'Cargo.toml'", "delivery.ca_file: `Cargo.toml` holds no certificate; name a file of"),
+        ("[delivery]\nproxy = 'https://me:x@proxy'", "delivery.proxy: must begin with `http://`: the tunnel through"),
+        ("[delivery]\nproxy = { env = 'K' }", "delivery.proxy: the environment variable `K` is not set; set it"),
         ("[api]\nkeys = [{name='a', key='short', scopes=['read']}]", "api.keys[0].key: is too short; use 32 or more"),
         ("[api]\nkeys = [{name='a', key={env='K'}, scopes=['read']}]", "`K` is not set; set it"),
         ("[api]\nkeys = [{name='a', key=12, scopes=['read']}]", "api.keys[0].key: a number, expected text, { env"),
@@ -314,7 +318,7 @@ fn every_key_is_in_the_default_file_with_a_comment() {
         keys("[sources.NAME]", &names);
     }
     keys("[[endpoints]]", fields::<file::Endpoint>());
-    keys("[delivery]", fields::<Delivery>());
+    keys("[delivery]", fields::<file::Delivery>());
     let mut section = String::new();
     let mut found = Vec::new();
     for line in layers::DEFAULTS.lines() {

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use http::Request;
 use tokio::time::sleep;
 
-use super::client::Answer;
+use super::client::{Answer, Posted};
 use super::lanes::Permit;
 use super::{Shared, backoff};
 use crate::crash;
-use crate::domain::delivery::{Attempt, EndReason, ErrorClass, Status};
+use crate::domain::delivery::{Attempt, EndReason, ErrorClass, Split, Status, millis};
 use crate::domain::endpoint::{Disabled, DisabledReason, Endpoint};
 use crate::domain::id::DeliveryId;
 use crate::domain::retry::{self, Next};
@@ -98,11 +98,12 @@ async fn make(
 ) -> Made {
     let started_at = shared.clock.now();
     let started = shared.clock.elapsed();
-    let answer = match request {
+    let sent = request.as_ref().map_or_else(|_| String::new(), |request| request::told(&endpoint.settings, request));
+    let Posted { answer, split } = match request {
         Ok(request) => shared.client.post(request, endpoint.settings.timeout()).await,
         Err(error) => {
             tracing::warn!(endpoint.id = %lease.endpoint, %error, "an endpoint's settings make no request");
-            Answer::failed(ErrorClass::Protocol)
+            Posted { answer: Answer::failed(ErrorClass::Protocol), split: Split::default() }
         }
     };
     crash::point("posted");
@@ -113,7 +114,9 @@ async fn make(
     let attempt = Attempt {
         number: lease.number,
         started_at,
-        duration_ms: u32::try_from(duration.as_millis()).unwrap_or(u32::MAX),
+        duration_ms: millis(duration),
+        split,
+        sent,
         status: answer.status,
         error: answer.error,
         answer: answer.body,

@@ -1,6 +1,7 @@
-//! The one network call: a request posted once, under one deadline. No redirects, no proxies.
+//! The one network call: a request posted once, under one deadline. No redirects; no proxy but the configured one.
 
 use std::error::Error as StdError;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +13,16 @@ use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use jiff::Timestamp;
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
 use tokio::time::timeout;
+use webpki_roots::TLS_SERVER_ROOTS;
 
 use super::connector::{Bounded, ConnectError, Connector};
-use crate::domain::delivery::ErrorClass;
+use super::split::Noted;
+use crate::clock::Clock;
+use crate::domain::delivery::{ErrorClass, Split, millis};
+use crate::domain::proxy::Proxy;
 use crate::domain::retry::{self, Outcome};
 use crate::domain::target::{Networks, check_uri};
 
@@ -30,11 +37,37 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 /// Unused connections kept for one host.
 const IDLE_LEN_MAX: usize = 32;
 
+/// How often a connection that is used and silent is asked whether it is still there, and how long it may take to say so.
+/// Only HTTP/2 needs it: there the next attempt uses the same connection.
+const PING_EVERY: Duration = Duration::from_secs(10);
+const PONG_WITHIN: Duration = Duration::from_secs(10);
+
+/// How endpoints are reached.
+#[derive(Clone, Debug, Default)]
+pub struct Egress {
+    /// Networks that may be called although they are not public.
+    pub networks: Networks,
+    /// Certificate authorities that are trusted beside the public ones.
+    pub authorities: Vec<CertificateDer<'static>>,
+    /// What all connections go through.
+    pub proxy: Option<Proxy>,
+}
+
 /// Posts to endpoints. Clones share their connections.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Client {
     http: legacy::Client<Bounded, Full<Bytes>>,
     networks: Arc<Networks>,
+    clock: Arc<dyn Clock>,
+}
+
+/// A request that was posted.
+#[derive(Clone, Debug, Default)]
+pub struct Posted {
+    /// What came of it.
+    pub answer: Answer,
+    /// Where the time went.
+    pub split: Split,
 }
 
 /// What came of a request. With an error there may still be a status: the body broke off after it.
@@ -74,40 +107,46 @@ impl Answer {
 }
 
 impl Client {
-    /// A client that calls the public internet and these networks.
+    /// A client that calls the public internet and what `egress` adds to it.
     ///
     /// # Errors
-    /// When TLS cannot be set up.
-    pub fn new(networks: Networks) -> Result<Self, rustls::Error> {
+    /// When TLS cannot be set up, or one of the authorities is no certificate.
+    pub fn new(egress: Egress, clock: Arc<dyn Clock>) -> Result<Self, rustls::Error> {
+        let Egress { networks, authorities, proxy } = egress;
         let networks = Arc::new(networks);
         let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(rustls::crypto::aws_lc_rs::default_provider())?
+            .with_tls_config(trusting(authorities)?)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(Connector::new(Arc::clone(&networks)));
+            .enable_http2()
+            .wrap_connector(Connector::new(Arc::clone(&networks), proxy, Arc::clone(&clock)));
         let http = legacy::Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_MAX)
             .pool_max_idle_per_host(IDLE_LEN_MAX)
             .http1_max_buf_size(HEAD_BYTES_MAX)
-            .build(Bounded::new(connector));
-        Ok(Self { http, networks })
+            .http2_max_header_list_size(HEAD_BYTES_MAX as u32)
+            .http2_keep_alive_interval(PING_EVERY)
+            .http2_keep_alive_timeout(PONG_WITHIN)
+            .build(Bounded::new(connector, Arc::clone(&clock)));
+        Ok(Self { http, networks, clock })
     }
 
     /// Posts, and reads the answer. `deadline` is over all of it: resolve, connect, TLS, headers and body.
-    pub async fn post(&self, request: Request<Bytes>, deadline: Duration) -> Answer {
+    pub async fn post(&self, request: Request<Bytes>, deadline: Duration) -> Posted {
         if check_uri(request.uri(), &self.networks).is_err() {
-            return Answer::failed(ErrorClass::Blocked);
+            return Posted { answer: Answer::failed(ErrorClass::Blocked), split: Split::default() };
         }
-        let mut answer = Answer::default();
-        let mut kept = Vec::new();
-        answer.error = match timeout(deadline, self.exchange(request, &mut answer, &mut kept)).await {
+        let (mut answer, mut kept, noted) = (Answer::default(), Vec::new(), Noted::default());
+        let exchange = noted.during(self.exchange(request, &mut answer, &mut kept, &noted));
+        answer.error = match timeout(deadline, exchange).await {
             Ok(Ok(())) => None,
             Ok(Err(class)) => Some(class),
             Err(_) => Some(ErrorClass::Timeout),
         };
         answer.body = (!kept.is_empty()).then(|| text(&kept));
-        answer
+        Posted { answer, split: noted.split() }
     }
 
     async fn exchange(
@@ -115,8 +154,12 @@ impl Client {
         request: Request<Bytes>,
         answer: &mut Answer,
         kept: &mut Vec<u8>,
+        noted: &Noted,
     ) -> Result<(), ErrorClass> {
+        let began = self.clock.elapsed();
         let response = self.http.request(request.map(Full::new)).await.map_err(|error| class(&error))?;
+        let first_byte = self.clock.elapsed().saturating_sub(began);
+        noted.note(|split| split.first_byte_ms = Some(millis(first_byte)));
         answer.status = Some(response.status().as_u16());
         let header = |name: HeaderName| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
         (answer.retry_after, answer.date) = (header(RETRY_AFTER), header(DATE));
@@ -133,6 +176,23 @@ impl Client {
         }
         Ok(())
     }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("networks", &self.networks).finish_non_exhaustive()
+    }
+}
+
+/// TLS that trusts the public authorities (Mozilla's list, as `webpki-roots` has it) and these.
+fn trusting(authorities: Vec<CertificateDer<'static>>) -> Result<ClientConfig, rustls::Error> {
+    let mut roots = RootCertStore { roots: TLS_SERVER_ROOTS.to_vec() };
+    for authority in authorities {
+        roots.add(authority)?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// As UTF-8, at most [`KEPT_BYTES_MAX`]: a byte that is none may become three.

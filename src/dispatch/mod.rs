@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::domain::id::GatewayId;
-use crate::domain::target::Networks;
 use crate::store::Store;
 
 mod attempt;
@@ -17,11 +16,12 @@ mod gather;
 mod lanes;
 mod pass;
 mod run;
+mod split;
 #[cfg(test)]
 mod tests;
 
 use crate::endpoints::EndpointCache;
-use client::Client;
+use client::{Client, Egress};
 use gather::Gatherer;
 use lanes::Lanes;
 use pass::Passes;
@@ -33,8 +33,8 @@ pub struct Settings {
     pub max_in_flight: usize,
     /// How long attempts under way may go on after a stop.
     pub drain: Duration,
-    /// Networks that may be called although they are not public.
-    pub networks: Networks,
+    /// How endpoints are reached.
+    pub egress: Egress,
 }
 
 /// Serves the lanes that this gateway owns. See [`Dispatcher::run`].
@@ -69,7 +69,7 @@ impl Dispatcher {
     ) -> Result<Self, rustls::Error> {
         let shared = Arc::new(Shared {
             gatherer: Gatherer::start(Arc::clone(&store)),
-            client: Client::new(settings.networks)?,
+            client: Client::new(settings.egress, Arc::clone(&clock))?,
             lanes: Lanes::new(settings.max_in_flight),
             store,
             endpoints,

@@ -206,8 +206,9 @@ fn start_by(
         change(state);
     });
     let secrets: Secrets = secret.into_iter().map(|text| ("wh_1".into(), vec![Secret::parse(text).unwrap()])).collect();
-    let networks = Networks::parse(&["127.0.0.0/8"]).unwrap();
-    let settings = Settings { networks, drain: Duration::from_millis(200), max_in_flight: 256 };
+    let networks = crate::domain::target::Networks::parse(&["127.0.0.0/8"]).unwrap();
+    let egress = Egress { networks, ..Egress::default() };
+    let settings = Settings { egress, drain: Duration::from_millis(200), max_in_flight: 256 };
     let gateway = GatewayId::random([1; 16]);
     let cache = Arc::new(EndpointCache::new(secrets));
     let dispatcher = Dispatcher::new(Arc::clone(&store) as _, cache, clock, gateway, settings).unwrap();

@@ -1,5 +1,7 @@
 //! Deliveries: one for each (event, endpoint) pair.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use waypost_providers::Kind;
@@ -119,6 +121,38 @@ pub enum ErrorClass {
     Timeout,
     /// The answer was no HTTP, or the request could not be made.
     Protocol,
+    /// The proxy cannot be reached, or did not connect.
+    Proxy,
+}
+
+/// Where the time of an attempt went, in whole milliseconds from one to the next. What is absent was not reached, or was
+/// not needed: an attempt on a connection that was open neither resolves nor connects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Split {
+    /// Resolving the host's name.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub resolve_ms: Option<u32>,
+    /// Connecting, through the proxy if there is one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub connect_ms: Option<u32>,
+    /// The TLS handshake.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tls_ms: Option<u32>,
+    /// From the beginning of the attempt to the head of the answer.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub first_byte_ms: Option<u32>,
+}
+
+impl Split {
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// As whole milliseconds.
+pub fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// One try.
@@ -130,6 +164,12 @@ pub struct Attempt {
     pub started_at: Timestamp,
     /// How long it took.
     pub duration_ms: u32,
+    /// Where that time went.
+    #[serde(skip_serializing_if = "Split::is_empty", default)]
+    pub split: Split,
+    /// The request's headers as they were sent, a line each; values of the endpoint's own headers are masked.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub sent: String,
     /// The answer's status code.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub status: Option<u16>,

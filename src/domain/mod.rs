@@ -9,6 +9,7 @@ pub mod header;
 pub mod id;
 pub mod ownership;
 pub mod plan;
+pub mod proxy;
 pub mod retention;
 pub mod retry;
 pub mod risk;

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::Uri;
-use http::uri::Scheme;
+use http::uri::{Authority, Scheme};
 
 /// Networks that may be called although the rules refuse them (`delivery.allow_networks`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -143,6 +143,7 @@ pub fn check_uri(uri: &Uri, networks: &Networks) -> Result<(), TargetError> {
     if authority.as_str().contains('@') {
         return Err(TargetError::Userinfo);
     }
+    check_port(authority)?;
     match host(authority.host())? {
         Some(address) => check_peer(address, is_plain, networks),
         None if is_plain && networks.0.is_empty() => Err(TargetError::Scheme),
@@ -150,8 +151,16 @@ pub fn check_uri(uri: &Uri, networks: &Networks) -> Result<(), TargetError> {
     }
 }
 
+/// A port that is none, or 0, is refused: it would be read as no port at all.
+fn check_port(authority: &Authority) -> Result<(), TargetError> {
+    let behind_host = &authority.as_str()[authority.host().len()..];
+    let is_told = !matches!(behind_host, "" | ":");
+    if is_told && authority.port_u16().is_none_or(|port| port == 0) { Err(TargetError::Url) } else { Ok(()) }
+}
+
 /// The address that a host is, if it is one. A host that ends in a number and is no plain IPv4 address (`127.1`,
-/// `0x7f.0.0.1`) is refused: resolvers read it as one.
+/// `0x7f.0.0.1`) is refused: resolvers read it as one. So is one with other characters than those of names: what is
+/// percent-encoded may be read as something else further on.
 fn host(host: &str) -> Result<Option<IpAddr>, TargetError> {
     if let Some(inner) = host.strip_prefix('[') {
         let address = inner.strip_suffix(']').and_then(|inner| inner.parse::<Ipv6Addr>().ok());
@@ -162,7 +171,8 @@ fn host(host: &str) -> Result<Option<IpAddr>, TargetError> {
     }
     let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next().unwrap_or_default();
     let is_number = last.bytes().all(|byte| byte.is_ascii_digit()) || last.to_ascii_lowercase().starts_with("0x");
-    if is_number { Err(TargetError::Url) } else { Ok(None) }
+    let is_name = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    if is_number || !is_name { Err(TargetError::Url) } else { Ok(None) }
 }
 
 /// Whether an address may be connected to, over plain `http` or not.
@@ -303,6 +313,32 @@ mod tests {
             ("https://2130706433/", Err(TargetError::Url)),
             ("https://0x7f.0x1/", Err(TargetError::Url)),
             ("https://127.0.0.1./", Err(TargetError::Url)),
+            ("https://0177.0.0.1/", Err(TargetError::Url)),
+            ("https://017700000001/", Err(TargetError::Url)),
+            ("https://0X7F000001/", Err(TargetError::Url)),
+            ("https://1.1.1.256/", Err(TargetError::Url)),
+            ("https://127.0.0.1%2e/", Err(TargetError::Url)),
+            ("https://127%2e0%2e0%2e1/", Err(TargetError::Url)),
+            ("https://\u{ff11}27.0.0.1/", Err(TargetError::Url)),
+            ("https://b\u{fc}cher.example/", Err(TargetError::Url)),
+            ("https://xn--bcher-kva.example/", Ok(())),
+            ("https://hooks.example./in", Ok(())),
+            ("HTTPS://HOOKS.EXAMPLE/in", Ok(())),
+            ("https://hooks.example:/", Ok(())),
+            ("https://hooks.example:65535/", Ok(())),
+            ("https://hooks.example:65536/", Err(TargetError::Url)),
+            ("https://hooks.example:0/", Err(TargetError::Url)),
+            ("https://[2606:4700::1111]:0/", Err(TargetError::Url)),
+            ("https://hooks.example@10.0.0.1/", Err(TargetError::Userinfo)),
+            ("https://10.0.0.1:443/", Err(TargetError::Address("private"))),
+            ("https://[::ffff:7f00:1]:8443/", Err(TargetError::Address("loopback"))),
+            ("https://[0:0:0:0:0:ffff:169.254.169.254]/", Err(TargetError::Address("link-local"))),
+            ("https://[64:ff9b::a9fe:a9fe]/", Err(TargetError::Address("link-local"))),
+            ("https://[2002:a00:1::]/", Err(TargetError::Address("private"))),
+            ("https://[fe80::1%25eth0]/", Err(TargetError::Url)),
+            ("https://[::1/", Err(TargetError::Url)),
+            ("//hooks.example/", Err(TargetError::Url)),
+            ("https:///in", Err(TargetError::Url)),
         ];
         for (url, expected) in table {
             assert_eq!(check_url(url, &none), expected, "{url}");

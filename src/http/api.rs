@@ -17,7 +17,7 @@ use super::lists::{Filter, List, ListQuery};
 use super::problem::Problem;
 use super::state::Gateway;
 use crate::domain::access::Scope;
-use crate::domain::delivery::Delivery;
+use crate::domain::delivery::{Delivery, Split};
 use crate::domain::id::{EventId, RequestId};
 use crate::domain::plan::StoredEvent;
 use crate::store::{Page, PageQuery, Store, StoredRequest};
@@ -104,12 +104,15 @@ async fn find(gateway: &Gateway, id: &str) -> Result<StoredEvent, Problem> {
     gateway.store.event(&EventId::from(id)).await?.ok_or(Problem::NotFound("event"))
 }
 
-/// An attempt's error and answer tell of the network behind an endpoint, so they are for scope `admin`.
+/// An attempt's error, answer and times tell of the network behind an endpoint, and its signatures are good for a while,
+/// so they are for scope `admin`.
 fn shown(mut page: Page<Delivery>, is_admin: bool) -> Page<Delivery> {
     if !is_admin {
         for attempt in page.items.iter_mut().flat_map(|delivery| &mut delivery.attempts) {
             attempt.error = None;
             attempt.answer = None;
+            attempt.split = Split::default();
+            attempt.sent.clear();
         }
     }
     page
@@ -193,6 +196,8 @@ mod tests {
             number: 1,
             started_at: Timestamp::UNIX_EPOCH,
             duration_ms: 5,
+            split: Split { connect_ms: Some(3), ..Split::default() },
+            sent: "drin-signature: t=0\n".into(),
             status: None,
             error: Some(ErrorClass::Blocked),
             answer: Some("secret".into()),
@@ -212,7 +217,9 @@ mod tests {
         let page = Page { items: vec![delivery], next: None };
         assert_eq!(shown(page.clone(), true), page);
         let json = serde_json::to_string(&List::from(shown(page, false))).unwrap();
-        assert!(!json.contains("blocked") && !json.contains("secret"), "{json}");
+        for hidden in ["blocked", "secret", "connect_ms", "signature"] {
+            assert!(!json.contains(hidden), "{json}");
+        }
         assert!(json.ends_with(r#""has_more":false}"#), "{json}");
     }
 

@@ -13,6 +13,11 @@ use crate::domain::plan::StoredEvent;
 /// `User-Agent` of every delivery.
 pub const AGENT: &str = concat!("Waypost/", env!("CARGO_PKG_VERSION"));
 
+/// Stands for what is not told.
+const MASK: &str = "…";
+/// What the headers of most requests take.
+const TOLD_BYTES: usize = 448;
+
 /// The client adds two.
 const OWN_HEADERS_MAX: usize = 10;
 
@@ -62,6 +67,19 @@ pub fn build(
         headers.insert(name, HeaderValue::try_from(value).map_err(http::Error::from)?);
     }
     Ok(request)
+}
+
+/// What the attempt log keeps of a request's headers: a line each, values of the endpoint's own headers masked, for they
+/// may be credentials.
+pub fn told(endpoint: &EndpointSettings, request: &Request<Bytes>) -> String {
+    let mut told = String::with_capacity(TOLD_BYTES);
+    for (name, value) in request.headers() {
+        let is_own =
+            endpoint.headers.keys().any(|own| own.eq_ignore_ascii_case(name.as_str())) && !is_reserved(name.as_str());
+        let value = if is_own { MASK } else { value.to_str().unwrap_or(MASK) };
+        told.extend([name.as_str(), ": ", value, "\n"]);
+    }
+    told
 }
 
 fn value(text: &str) -> Result<HeaderValue, http::Error> {
@@ -124,6 +142,20 @@ pub(crate) mod tests {
         assert_eq!(header("x-team").unwrap(), "mail");
         assert_eq!(header("host"), None);
         assert!(header("drin-signature").unwrap().starts_with("t=0,v1="));
+    }
+
+    #[test]
+    fn the_log_tells_all_headers_and_masks_the_endpoints_own() {
+        let secrets = [sign::Secret::parse("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD").unwrap()];
+        let endpoint = settings("https://hooks.example/in");
+        let request = build(&endpoint, &secrets, &event(), 3, Timestamp::UNIX_EPOCH).unwrap();
+        let told = told(&endpoint, &request);
+        for line in ["content-type: application/json\n", "waypost-attempt: 3\n", "webhook-id: evt_1\n", "x-team: …\n"]
+        {
+            assert!(told.contains(line), "{told}");
+        }
+        assert!(told.contains("drin-signature: t=0,v1=") && !told.contains("mail"), "{told}");
+        assert!(told.lines().count() == request.headers().len());
     }
 
     #[test]

@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use waypost::dispatch::client::{Answer, Client, KEPT_BYTES_MAX};
+use waypost::clock::SystemClock;
+use waypost::dispatch::client::{Answer, Client, Egress, KEPT_BYTES_MAX};
 use waypost::domain::delivery::ErrorClass;
 use waypost::domain::retry::Outcome;
 use waypost::domain::target::Networks;
@@ -63,12 +64,13 @@ async fn answering(answer: &'static str) -> Server {
 }
 
 fn client(networks: &[&str]) -> Client {
-    Client::new(Networks::parse(networks).unwrap()).unwrap()
+    let egress = Egress { networks: Networks::parse(networks).unwrap(), ..Egress::default() };
+    Client::new(egress, Arc::new(SystemClock::new())).unwrap()
 }
 
 async fn post(client: &Client, url: &str, deadline: Duration) -> Answer {
     let request = http::Request::post(url).body(Bytes::from_static(b"{}")).unwrap();
-    client.post(request, deadline).await
+    client.post(request, deadline).await.answer
 }
 
 async fn post_to(server: &Server, deadline: Duration) -> Answer {

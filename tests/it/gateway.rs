@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use waypost::clock::{Clock, SystemClock};
-use waypost::dispatch::client::Client;
+use waypost::dispatch::client::{Client, Egress};
 use waypost::domain::target::Networks;
 use waypost_providers::{Draft, Signed, by_name};
 
@@ -269,7 +269,8 @@ impl Poster {
     pub(crate) fn new() -> Self {
         let source: toml::Table =
             toml::from_str(&std::fs::read_to_string(fixture("sendgrid/source.toml")).unwrap()).unwrap();
-        let client = Client::new(Networks::parse(&["127.0.0.0/8"]).unwrap()).unwrap();
+        let egress = Egress { networks: Networks::parse(&["127.0.0.0/8"]).unwrap(), ..Egress::default() };
+        let client = Client::new(egress, Arc::new(SystemClock::new())).unwrap();
         Self { client, sendgrid: source["secret"].as_str().unwrap().to_owned() }
     }
 
@@ -331,7 +332,7 @@ impl Poster {
     pub(crate) async fn post(&self, url: &str, signed: Signed) -> Option<u16> {
         let blank = http::Request::post(url);
         let request = signed.headers.iter().fold(blank, |request, (name, value)| request.header(name, value));
-        let answer = self.client.post(request.body(signed.body).unwrap(), Duration::from_secs(5)).await;
+        let answer = self.client.post(request.body(signed.body).unwrap(), Duration::from_secs(5)).await.answer;
         answer.status.filter(|_| answer.error.is_none())
     }
 

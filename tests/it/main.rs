@@ -29,4 +29,5 @@ mod stopping;
 mod support;
 mod tidy;
 mod tidy_text;
+mod tls;
 mod wire;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use waypost::domain::delivery::{Attempt, Class, Status};
+use waypost::domain::delivery::{Attempt, Class, Split, Status};
 use waypost::domain::endpoint::{Endpoint, EndpointSettings, Scheme};
 use waypost::domain::id::{EventId, MailKey, RequestId};
 use waypost::domain::plan::{Generation, Ingest, PlannedDelivery, RawRequest, StoredEvent, Unit};
@@ -81,6 +81,8 @@ pub(crate) fn finished(lease: &Lease, attempted: bool, then: Then) -> Finished {
         number: lease.number,
         started_at: at(1),
         duration_ms: 7,
+        split: Split { resolve_ms: Some(1), tls_ms: Some(2), first_byte_ms: Some(4), ..Split::default() },
+        sent: "webhook-id: evt_1\n".into(),
         status: Some(500),
         error: None,
         answer: Some("\"no/\u{e9}\n".into()),

@@ -76,6 +76,7 @@ async fn a_lost_lease_changes_nothing_and_what_was_begun_is_visible() {
     assert_eq!((seen.status, seen.begun, seen.attempts.len()), (Status::Delivered, 2, 1));
     assert!(seen.ended_at.is_some() && seen.due_at.is_none());
     assert_eq!(seen.attempts[0].answer.as_deref(), Some("\"no/\u{e9}\n"));
+    assert_eq!((seen.attempts[0].split.tls_ms, seen.attempts[0].sent.as_str()), (Some(2), "webhook-id: evt_1\n"));
 }
 
 #[tokio::test]

@@ -92,7 +92,11 @@ async fn an_attempt_without_an_answer_is_made_again(on: &str) {
     stage.gateway.until_idle().await;
     let delivery = stage.delivery().await;
     assert_eq!(standing(&delivery), ("delivered", 2, 1), "{delivery}");
-    assert_eq!(delivery["attempts"][0]["number"], 2, "{delivery}");
+    let attempt = &delivery["attempts"][0];
+    assert_eq!(attempt["number"], 2, "{delivery}");
+    let sent = attempt["sent"].as_str().unwrap();
+    assert!(sent.contains("waypost-attempt: 2\n") && sent.contains("drin-signature: t="), "{sent}");
+    assert!(attempt["split"]["connect_ms"].is_u64() && attempt["split"]["first_byte_ms"].is_u64(), "{delivery}");
     assert_eq!(stage.times_seen(), 2);
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use waypost::clock::Clock;
-use waypost::domain::delivery::{Attempt, Class, Status};
+use waypost::domain::delivery::{Attempt, Class, Split, Status};
 use waypost::domain::endpoint::{Endpoint, EndpointSettings, Scheme};
 use waypost::domain::id::{EndpointId, EventId, MailKey, RequestId};
 use waypost::domain::plan::{Generation, Ingest, PlannedDelivery, RawRequest, StoredEvent, Unit};
@@ -118,6 +118,8 @@ pub(crate) fn finished(lease: &Lease, then: Then) -> Finished {
         number: lease.number,
         started_at: at(1),
         duration_ms: 7,
+        split: Split { resolve_ms: Some(1), tls_ms: Some(2), first_byte_ms: Some(4), ..Split::default() },
+        sent: "webhook-id: evt_1\n".into(),
         status: Some(if then == DELIVERED { 204 } else { 500 }),
         error: None,
         answer: None,

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::rows::{Id, Key, timestamp};
-use crate::domain::delivery::{Attempt, Class, Delivery, EndReason, ErrorClass, Status};
+use crate::domain::delivery::{Attempt, Class, Delivery, EndReason, ErrorClass, Split, Status};
 use crate::domain::id::{DeliveryId, EndpointId, EventId, MailKey};
 
 /// The length of a key in the index of ended deliveries, without its status.
@@ -72,6 +72,9 @@ pub(super) struct Made {
     /// In nanoseconds: it comes from the caller, and goes back as it came.
     started_at: i128,
     duration_ms: u32,
+    /// Resolved, connected, shaken hands, first byte.
+    split: [Option<u32>; 4],
+    sent: String,
     status: Option<u16>,
     error: Option<ErrorClass>,
     answer: Option<String>,
@@ -79,16 +82,20 @@ pub(super) struct Made {
 
 impl From<Attempt> for Made {
     fn from(attempt: Attempt) -> Self {
-        let Attempt { number, started_at, duration_ms, status, error, answer } = attempt;
-        Self { number, started_at: started_at.as_nanosecond(), duration_ms, status, error, answer }
+        let Attempt { number, started_at, duration_ms, split, sent, status, error, answer } = attempt;
+        let Split { resolve_ms, connect_ms, tls_ms, first_byte_ms } = split;
+        let split = [resolve_ms, connect_ms, tls_ms, first_byte_ms];
+        Self { number, started_at: started_at.as_nanosecond(), duration_ms, split, sent, status, error, answer }
     }
 }
 
 impl From<Made> for Attempt {
     fn from(made: Made) -> Self {
-        let Made { number, started_at, duration_ms, status, error, answer } = made;
+        let Made { number, started_at, duration_ms, split, sent, status, error, answer } = made;
         let started_at = jiff::Timestamp::from_nanosecond(started_at).unwrap_or_default();
-        Self { number, started_at, duration_ms, status, error, answer }
+        let [resolve_ms, connect_ms, tls_ms, first_byte_ms] = split;
+        let split = Split { resolve_ms, connect_ms, tls_ms, first_byte_ms };
+        Self { number, started_at, duration_ms, split, sent, status, error, answer }
     }
 }
 

@@ -11,7 +11,7 @@ use waypost_providers::{Kind, Request};
 use super::spaces::Space;
 use super::*;
 use crate::clock::SystemClock;
-use crate::domain::delivery::{Attempt, Class, EndReason, ErrorClass};
+use crate::domain::delivery::{Attempt, Class, EndReason, ErrorClass, Split};
 use crate::domain::id::{MailKey, RequestId};
 use crate::domain::plan::{Condition, PlannedDelivery, RawRequest, Unit};
 use crate::store::Then;
@@ -216,8 +216,10 @@ async fn what_a_row_of_a_delivery_says_stays_where_it_is() {
         number: 1,
         started_at: Timestamp::UNIX_EPOCH,
         duration_ms: 7,
+        split: Split { connect_ms: Some(5), ..Split::default() },
+        sent: "a".into(),
         status: None,
-        error: Some(ErrorClass::Protocol),
+        error: Some(ErrorClass::Proxy),
         answer: Some("no".into()),
     };
     let ended = Ended {
@@ -233,7 +235,7 @@ async fn what_a_row_of_a_delivery_says_stays_where_it_is() {
     };
     // An enum's value is its place in it: a value that is added goes last.
     let packed = hex::encode(rows::pack(&Row::Ended(ended)).unwrap());
-    assert_eq!(packed, format!("01{}0477685f61040104020003040101000700010601026e6f", "01".repeat(16)));
+    assert_eq!(packed, format!("01{}0477685f6104010402000304010100070001050000016100010701026e6f", "01".repeat(16)));
 }
 
 #[tokio::test]
@@ -318,6 +320,8 @@ async fn an_unreadable_pending_row_keeps_the_store_from_nothing() {
         number: 1,
         started_at: Timestamp::UNIX_EPOCH,
         duration_ms: 1,
+        split: Split::default(),
+        sent: String::new(),
         status: Some(500),
         error: None,
         answer: None,
