@@ -119,6 +119,7 @@ fn endpoints(count: usize) -> Result<Vec<Endpoint>, Failure> {
             retry: EndpointSettings::RETRY_DEFAULT.to_vec(),
             timeout_s: EndpointSettings::TIMEOUT_S_DEFAULT,
             max_in_flight: EndpointSettings::MAX_IN_FLIGHT_DEFAULT,
+            rate_limit: None,
             description: None,
             active: true,
         };

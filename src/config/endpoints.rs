@@ -11,6 +11,7 @@ use super::{ConfigError, EndpointEntry};
 use crate::domain::endpoint::{EndpointSettings, Scheme};
 use crate::domain::header::is_reserved;
 use crate::domain::id::EndpointId;
+use crate::domain::rate::Rate;
 use crate::domain::secret::{SecretError, SigningSecret};
 use crate::domain::source::Source;
 use crate::domain::subscription::Subscription;
@@ -62,6 +63,9 @@ fn entry(place: &Place, endpoint: Endpoint, env: &Env) -> Checked<EndpointEntry>
     }
     within(&place.of("timeout_s"), endpoint.timeout_s, 1, EndpointSettings::TIMEOUT_S_MAX)?;
     within(&place.of("max_in_flight"), u64::from(endpoint.max_in_flight), 1, 10_000)?;
+    if let Some(rate_limit) = endpoint.rate_limit {
+        within(&place.of("rate_limit"), u64::from(rate_limit), 1, u64::from(Rate::PER_S_MAX))?;
+    }
     let secrets = secrets(place, &endpoint, env)?;
     let settings = EndpointSettings {
         events: Subscription::new(endpoint.events)
@@ -74,6 +78,7 @@ fn entry(place: &Place, endpoint: Endpoint, env: &Env) -> Checked<EndpointEntry>
         retry: endpoint.retry,
         timeout_s: endpoint.timeout_s,
         max_in_flight: endpoint.max_in_flight,
+        rate_limit: endpoint.rate_limit,
         description: endpoint.description,
         active: endpoint.active,
     };

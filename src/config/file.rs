@@ -97,6 +97,7 @@ pub(super) struct Endpoint {
     pub(super) timeout_s: u64,
     #[serde(default = "max_in_flight_default")]
     pub(super) max_in_flight: u32,
+    pub(super) rate_limit: Option<u32>,
     pub(super) description: Option<String>,
     #[serde(default = "active_default")]
     pub(super) active: bool,

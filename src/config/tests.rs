@@ -142,6 +142,7 @@ fn what_is_wrong_is_named_with_its_remedy() {
     let cases = [
         (long_retry.as_str(), "endpoints[0].retry: 21 waits are too many; keep 20 or fewer"),
         ("timeout_s = 61", "endpoints[0].timeout_s: 61 is out of range; use 1 to 60"),
+        ("rate_limit = 0", "endpoints[0].rate_limit: 0 is out of range; use 1 to 10000"),
         ("max_in_flight = 0", "endpoints[0].max_in_flight: 0 is out of range; use 1 to 10000"),
         ("events = ['email.bounce']", "endpoints[0].events: unknown event `email.bounce`; use"),
         ("sources = ['resend']", "endpoints[0].sources: there is no source `resend`; configure it"),
@@ -290,7 +291,8 @@ fn the_example_is_a_working_config() {
 fn the_shown_defaults_of_an_endpoint_are_its_defaults() {
     let (_, shown) = layers::DEFAULTS.split_once("# [[endpoints]]").unwrap();
     let lines = shown.lines().filter_map(|line| line.strip_prefix("# "));
-    let lines: Vec<_> = lines.filter(|line| !line.starts_with("secrets ")).collect();
+    let lines: Vec<_> =
+        lines.filter(|line| !line.starts_with("secrets ") && !line.starts_with("rate_limit ")).collect();
     let env = [("BILLING_WEBHOOK_SECRET", WHSEC)];
     let shown = load(&format!("[[endpoints]]\n{}", lines.join("\n")), &env).unwrap();
     let bare = load(&format!("[[endpoints]]\n{}\n{}\n{}", lines[0], lines[1], lines[5]), &env).unwrap();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use crate::domain::breaker::Breaker;
+use super::lane::{Lane, Limits, Waiting};
 use crate::domain::id::EndpointId;
 use crate::store::LaneState;
 
@@ -27,30 +27,11 @@ pub(super) struct Lanes {
     lanes: Mutex<HashMap<EndpointId, Lane>>,
     global: Arc<Semaphore>,
     max_in_flight: u32,
+    /// When lanes last came from another owner, or from before this process: what those let through is not known.
+    owned_since: Mutex<Duration>,
     /// Whether a lane was turned away because too few places are free among all.
     is_short: AtomicBool,
     freed: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Lane {
-    in_flight: u32,
-    breaker: Breaker,
-    /// Until when the open breaker keeps it closed, on the clock that never steps.
-    rest_until: Option<Duration>,
-    /// It had something due and no permit.
-    waiting: Option<Waiting>,
-}
-
-/// What a lane waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Waiting {
-    /// One of its own attempts to end.
-    Own,
-    /// Any attempt to end.
-    Any,
-    /// Nothing more: one of its own has ended.
-    Freed,
 }
 
 /// The right to have one attempt under way: a place in its lane until the endpoint has answered, and one among all until
@@ -81,6 +62,7 @@ impl Lanes {
             lanes: Mutex::default(),
             global,
             max_in_flight,
+            owned_since: Mutex::default(),
             is_short: AtomicBool::new(false),
             freed: Notify::new(),
         })
@@ -115,21 +97,26 @@ impl Lanes {
         self.freed.notified().await;
     }
 
-    /// Takes permits for one lane: at most `share`, and not more than a part of those that are free, so that however
-    /// many endpoints hang, some are left for the others.
+    /// Takes permits for one lane: at most `share`, no more than its rate lets through, and not more than a part of those
+    /// that are free, so that however many endpoints hang, some are left for the others.
     pub(super) fn reserve(
         self: &Arc<Self>,
         endpoint: &EndpointId,
-        max_in_flight: u32,
+        limits: Limits,
         share: usize,
         elapsed: Duration,
     ) -> Reserved {
+        let owned_since = *self.owned_since.lock().unwrap_or_else(PoisonError::into_inner);
         let mut lanes = self.lock();
         let lane = lanes.entry(endpoint.clone()).or_default();
         if let Some(rest) = lane.resting(elapsed) {
             return Reserved { permits: Vec::new(), rest: Some(rest.min(REST_MAX)) };
         }
-        let cap = lane.breaker.cap(max_in_flight);
+        let share = share.min(lane.let_through(limits.rate, owned_since, elapsed));
+        if share == 0 {
+            return Reserved { permits: Vec::new(), rest: lane.throttled(elapsed) };
+        }
+        let cap = lane.breaker.cap(limits.max_in_flight);
         let mut permits = Vec::new();
         while permits.len() < share && lane.in_flight < cap && self.has_room(lane) {
             let Ok(global) = Arc::clone(&self.global).try_acquire_owned() else { break };
@@ -150,7 +137,8 @@ impl Lanes {
                 self.freed.notify_one();
             }
         }
-        Reserved { permits, rest: None }
+        lane.take(permits.len(), elapsed);
+        Reserved { permits, rest: lane.throttled(elapsed) }
     }
 
     fn has_room(&self, lane: &Lane) -> bool {
@@ -196,12 +184,17 @@ impl Lanes {
     }
 
     /// Takes over lanes from another owner, with what it remembered of the unhealthy ones.
-    pub(super) fn take_over(&self, gained: &HashSet<EndpointId>, states: &[(EndpointId, LaneState)]) {
+    pub(super) fn take_over(
+        &self,
+        gained: &HashSet<EndpointId>,
+        states: &[(EndpointId, LaneState)],
+        elapsed: Duration,
+    ) {
+        *self.owned_since.lock().unwrap_or_else(PoisonError::into_inner) = elapsed;
         let mut lanes = self.lock();
         for endpoint in gained {
             if let Some(lane) = lanes.get_mut(endpoint) {
-                lane.breaker = Breaker::default();
-                lane.rest_until = None;
+                lane.taken_over();
             }
         }
         for (endpoint, state) in states {
@@ -210,13 +203,16 @@ impl Lanes {
     }
 
     /// Takes a place in the lane back; whether the lane waits for one.
-    fn release(&self, endpoint: &EndpointId) -> bool {
+    fn release(&self, endpoint: &EndpointId, is_used: bool) -> bool {
         let mut lanes = self.lock();
         let Some(lane) = lanes.get_mut(endpoint) else { return false };
         lane.in_flight = lane.in_flight.saturating_sub(1);
+        if !is_used {
+            lane.give_back();
+        }
         lane.waiting = lane.waiting.map(|_| Waiting::Freed);
         let is_waiting = lane.waiting.is_some();
-        if lane.in_flight == 0 && lane.breaker == Breaker::default() && !is_waiting {
+        if lane.is_idle() {
             lanes.remove(endpoint);
         }
         is_waiting
@@ -224,12 +220,6 @@ impl Lanes {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<EndpointId, Lane>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Lane {
-    fn resting(&self, elapsed: Duration) -> Option<Duration> {
-        self.rest_until?.checked_sub(elapsed).filter(|rest| !rest.is_zero())
     }
 }
 
@@ -243,7 +233,10 @@ impl Permit {
 
     /// The endpoint has answered: its lane need not wait for the store to record that.
     pub(super) fn answered(&mut self) {
-        if !std::mem::replace(&mut self.is_answered, true) && self.lanes.release(&self.endpoint) && self.is_used {
+        if !std::mem::replace(&mut self.is_answered, true)
+            && self.lanes.release(&self.endpoint, self.is_used)
+            && self.is_used
+        {
             self.lanes.freed.notify_one();
         }
     }
@@ -263,8 +256,14 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::breaker::Breaker;
+    use crate::domain::rate::Rate;
 
     const NOW: Duration = Duration::from_secs(100);
+
+    fn cap(max_in_flight: u32) -> Limits {
+        Limits { max_in_flight, rate: None }
+    }
 
     fn fail(lanes: &Lanes, times: u32) -> Option<LaneState> {
         (0..times).map(|_| lanes.note(&"wh_1".into(), false, NOW, Timestamp::UNIX_EPOCH)).last().flatten()
@@ -273,11 +272,11 @@ mod tests {
     #[test]
     fn permits_keep_to_the_cap_of_the_lane_the_share_and_the_whole() {
         let lanes = Lanes::new(64);
-        let first = lanes.reserve(&"wh_1".into(), 2, 9, NOW);
+        let first = lanes.reserve(&"wh_1".into(), cap(2), 9, NOW);
         assert_eq!((first.permits.len(), first.rest), (2, None));
-        let full = lanes.reserve(&"wh_1".into(), 2, 9, NOW);
+        let full = lanes.reserve(&"wh_1".into(), cap(2), 9, NOW);
         assert_eq!((full.permits.len(), full.rest), (0, None));
-        assert_eq!(lanes.reserve(&"wh_2".into(), 3, 1, NOW).permits.len(), 1);
+        assert_eq!(lanes.reserve(&"wh_2".into(), cap(3), 1, NOW).permits.len(), 1);
         assert!(lanes.take_waiting().is_empty(), "what another gave back does not help a lane at its cap");
         drop(first);
         assert_eq!(lanes.take_waiting(), ["wh_1".into()]);
@@ -289,13 +288,13 @@ mod tests {
     async fn an_answer_makes_room_in_the_lane_and_the_record_among_all() {
         let lanes = Lanes::new(64);
         let mut permits: Vec<_> =
-            lanes.reserve(&"wh_1".into(), 2, 9, NOW).permits.into_iter().map(Permit::used).collect();
-        assert!(lanes.reserve(&"wh_1".into(), 2, 9, NOW).permits.is_empty());
+            lanes.reserve(&"wh_1".into(), cap(2), 9, NOW).permits.into_iter().map(Permit::used).collect();
+        assert!(lanes.reserve(&"wh_1".into(), cap(2), 9, NOW).permits.is_empty());
         permits[0].answered();
         tokio::time::timeout(Duration::from_secs(5), lanes.freed()).await.expect("who waits is told");
         assert_eq!(lanes.take_waiting(), ["wh_1".into()]);
         assert_eq!(lanes.available(), 62, "what is not recorded yet has its place among all");
-        assert_eq!(lanes.reserve(&"wh_1".into(), 2, 9, NOW).permits.len(), 1);
+        assert_eq!(lanes.reserve(&"wh_1".into(), cap(2), 9, NOW).permits.len(), 1);
         drop(permits);
         assert_eq!(lanes.available(), 64);
     }
@@ -303,14 +302,14 @@ mod tests {
     #[tokio::test]
     async fn who_was_turned_away_is_told_of_the_next_place_and_nobody_else_is() {
         let lanes = Lanes::new(1);
-        let mut permits = lanes.reserve(&"wh_1".into(), 2, 9, NOW).permits;
-        assert!(lanes.reserve(&"wh_2".into(), 2, 9, NOW).permits.is_empty());
+        let mut permits = lanes.reserve(&"wh_1".into(), cap(2), 9, NOW).permits;
+        assert!(lanes.reserve(&"wh_2".into(), cap(2), 9, NOW).permits.is_empty());
         let is_told = async || tokio::time::timeout(Duration::from_millis(50), lanes.freed()).await.is_ok();
         assert!(!is_told().await);
         drop(permits.pop().map(Permit::used));
         assert!(is_told().await);
         assert_eq!(lanes.take_waiting(), ["wh_2".into()]);
-        let next = lanes.reserve(&"wh_2".into(), 2, 9, NOW).permits.pop().map(Permit::used);
+        let next = lanes.reserve(&"wh_2".into(), cap(2), 9, NOW).permits.pop().map(Permit::used);
         drop(next);
         assert!(!is_told().await, "nobody waits");
     }
@@ -319,7 +318,7 @@ mod tests {
     fn lanes_that_hang_leave_permits_to_the_others() {
         let lanes = Lanes::new(256);
         let sick: Vec<EndpointId> = (0..20).map(|number| format!("wh_{number}").as_str().into()).collect();
-        let reserve = |lane| lanes.reserve(lane, 32, 32, NOW).permits;
+        let reserve = |lane| lanes.reserve(lane, cap(32), 32, NOW).permits;
         let mut held: Vec<_> = sick.iter().map(reserve).collect();
         assert!(lanes.available() > 0, "none is left at first");
         // Their attempts time out, again and again, and begin anew.
@@ -334,7 +333,7 @@ mod tests {
         lanes.take_waiting();
         let one_of_another = held.iter_mut().find_map(Vec::pop);
         let used = one_of_another.map(Permit::used);
-        lanes.reserve(&"wh_0".into(), 32, 32, NOW);
+        lanes.reserve(&"wh_0".into(), cap(32), 32, NOW);
         drop(used);
         assert!(lanes.take_waiting().contains(&"wh_0".into()), "a lane below its cap waits for any");
     }
@@ -344,15 +343,15 @@ mod tests {
         let lanes = Lanes::new(64);
         let state = fail(&lanes, 10).unwrap();
         assert_eq!(state.breaker.failures, 10);
-        let resting = lanes.reserve(&"wh_1".into(), 3, 9, NOW);
+        let resting = lanes.reserve(&"wh_1".into(), cap(3), 9, NOW);
         assert_eq!((resting.permits.len(), resting.rest), (0, Some(Duration::from_secs(30))));
         assert_eq!(fail(&lanes, 5), None, "what was under way when it opened counts no more");
         let later = NOW + Duration::from_secs(30);
-        let probe = lanes.reserve(&"wh_1".into(), 3, 9, later);
+        let probe = lanes.reserve(&"wh_1".into(), cap(3), 9, later);
         assert_eq!((probe.permits.len(), probe.rest), (1, None));
         let closed = lanes.note(&"wh_1".into(), true, later, Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(closed.breaker, Breaker::default());
-        assert_eq!(lanes.reserve(&"wh_1".into(), 3, 9, later).permits.len(), 2);
+        assert_eq!(lanes.reserve(&"wh_1".into(), cap(3), 9, later).permits.len(), 2);
     }
 
     #[test]
@@ -360,8 +359,27 @@ mod tests {
         let lanes = Lanes::new(64);
         fail(&lanes, 3);
         let state = LaneState { breaker: Breaker { failures: 12 }, at: Timestamp::UNIX_EPOCH };
-        lanes.take_over(&["wh_1".into(), "wh_2".into()].into(), &[("wh_2".into(), state)]);
-        assert_eq!(lanes.reserve(&"wh_2".into(), 3, 9, NOW).permits.len(), 1);
-        assert_eq!(lanes.reserve(&"wh_1".into(), 3, 9, NOW).permits.len(), 3);
+        lanes.take_over(&["wh_1".into(), "wh_2".into()].into(), &[("wh_2".into(), state)], NOW);
+        assert_eq!(lanes.reserve(&"wh_2".into(), cap(3), 9, NOW).permits.len(), 1);
+        assert_eq!(lanes.reserve(&"wh_1".into(), cap(3), 9, NOW).permits.len(), 3);
+    }
+
+    #[test]
+    fn a_rate_rests_the_lane_and_gives_back_what_was_not_used() {
+        let lanes = Lanes::new(256);
+        let limits = Limits { max_in_flight: 32, rate: Some(Rate::per_s(50)) };
+        let reserve = |elapsed| lanes.reserve(&"wh_1".into(), limits, 32, elapsed);
+        lanes.take_over(&["wh_1".into()].into(), &[], NOW);
+        let unknown = reserve(NOW);
+        let until_half = Some(Duration::from_millis(60));
+        assert_eq!((unknown.permits.len(), unknown.rest), (0, until_half), "another may have used it up just now");
+        let later = NOW + Duration::from_secs(1);
+        let mut first = reserve(later);
+        assert_eq!((first.permits.len(), first.rest), (5, until_half));
+        assert_eq!(reserve(later).permits.len(), 0);
+        drop(first.permits.pop());
+        first.permits.into_iter().for_each(|permit| drop(permit.used()));
+        assert_eq!(reserve(later).permits.len(), 1, "only what was not used came back");
+        assert_eq!(reserve(later + Duration::from_secs(1)).permits.len(), 5);
     }
 }

@@ -13,6 +13,7 @@ mod attempt;
 pub mod client;
 mod connector;
 mod gather;
+mod lane;
 mod lanes;
 mod pass;
 mod run;

@@ -8,12 +8,14 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::attempt::{self, HOLD_BEYOND_TIMEOUT};
+use super::lane::Limits;
 use super::lanes::{Permit, Reserved};
 use super::{Shared, backoff};
 use crate::crash;
-use crate::domain::endpoint::EndpointSettings;
+use crate::domain::endpoint::{Endpoint, EndpointSettings};
 use crate::domain::id::EndpointId;
 use crate::domain::ownership::Shards;
+use crate::domain::rate::Rate;
 use crate::endpoints::Snapshot;
 use crate::store::{DUE_LEN_MAX, Leased, Result, Want};
 
@@ -93,13 +95,13 @@ impl Passes {
                 asked.wants.push(Want { endpoint: lane.clone(), limit: 0, hold: Duration::ZERO, rest });
                 continue;
             }
-            // An endpoint that is unknown is asked for too: its deliveries are to be ended.
-            let settings = snapshot.endpoint(lane).map(|endpoint| &endpoint.settings);
-            let max_in_flight =
-                settings.map_or(EndpointSettings::MAX_IN_FLIGHT_DEFAULT, |settings| settings.max_in_flight);
+            // An endpoint that is unknown or disabled is asked for too: its deliveries are to be ended.
+            let endpoint = snapshot.endpoint(lane);
+            let settings = endpoint.map(|endpoint| &endpoint.settings);
+            let limits = limits(endpoint);
             let hold = settings.map_or(Duration::ZERO, EndpointSettings::timeout) + HOLD_BEYOND_TIMEOUT;
             let share = self.shared.lanes.available().div_ceil(lanes.len() - place);
-            let Reserved { permits, rest } = self.shared.lanes.reserve(lane, max_in_flight, share, elapsed);
+            let Reserved { permits, rest } = self.shared.lanes.reserve(lane, limits, share, elapsed);
             let rest = rest.or((permits.is_empty() && is_crowded).then_some(BUSY_REST));
             if permits.is_empty() && rest.is_none() {
                 continue;
@@ -153,5 +155,15 @@ impl Passes {
             let (shared, permit) = (Arc::clone(&self.shared), permit.used());
             self.attempts.spawn(async move { attempt::run(&shared, lease, taken, permit).await });
         }
+    }
+}
+
+/// What bounds the attempts at an endpoint. What is ended without one is bound by no rate.
+fn limits(endpoint: Option<&Endpoint>) -> Limits {
+    let served = endpoint.filter(|endpoint| endpoint.disabled.is_none());
+    Limits {
+        max_in_flight: endpoint
+            .map_or(EndpointSettings::MAX_IN_FLIGHT_DEFAULT, |endpoint| endpoint.settings.max_in_flight),
+        rate: served.and_then(|endpoint| endpoint.settings.rate_limit).map(Rate::per_s),
     }
 }

@@ -106,7 +106,8 @@ impl Dispatcher {
             let is_gained = |id: &&EndpointId| shards.contains(id) && !ownership.shards.contains(id);
             let gained: HashSet<EndpointId> = ids.filter(is_gained).cloned().collect();
             let asked: Vec<_> = gained.iter().cloned().collect();
-            self.shared.lanes.take_over(&gained, &store.lane_states(&asked).await?);
+            let states = store.lane_states(&asked).await?;
+            self.shared.lanes.take_over(&gained, &states, self.shared.clock.elapsed());
             tracing::info!(gateways = live.len(), lanes.gained = gained.len(), "the lanes were shared out again");
         }
         *ownership = Ownership { shards, at: Some(asked) };

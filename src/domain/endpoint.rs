@@ -49,6 +49,9 @@ pub struct EndpointSettings {
     pub timeout_s: u64,
     /// How many attempts may be under way at once.
     pub max_in_flight: u32,
+    /// How many requests a second it is sent at most, retries among them; none is no limit.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rate_limit: Option<u32>,
     /// The operator's note.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub description: Option<String>,

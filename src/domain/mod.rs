@@ -10,6 +10,7 @@ pub mod id;
 pub mod ownership;
 pub mod plan;
 pub mod proxy;
+pub mod rate;
 pub mod retention;
 pub mod retry;
 pub mod risk;

@@ -123,6 +123,7 @@ pub(crate) mod tests {
             retry: EndpointSettings::RETRY_DEFAULT.to_vec(),
             timeout_s: 5,
             max_in_flight: 2,
+            rate_limit: None,
             description: None,
             active: true,
         }

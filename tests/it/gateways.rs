@@ -24,14 +24,19 @@ const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(90);
 const SOON: Duration = Duration::from_secs(15);
 const MORE: &str = "timeout_s = 3\nretry = [1, 1, 1, 1, 1, 1, 1, 1]\n";
 
+/// So many that have heard of each other.
+pub(crate) async fn crowd(server: &Server, endpoints: &str, len: usize) -> Vec<Gateway> {
+    let mut all: Vec<_> = (0..len).map(|_| Gateway::serving(&server.url(), endpoints)).collect();
+    all.iter_mut().for_each(|gateway| gateway.up(None));
+    until(SOON, "all know of all", || all.iter().all(|gateway| shares(gateway) == len as u64)).await;
+    all
+}
+
 /// Two that have heard of each other.
 pub(crate) async fn pair(server: &Server, endpoints: &str) -> (Gateway, Gateway) {
-    let mut one = Gateway::serving(&server.url(), endpoints);
-    let mut other = Gateway::serving(&server.url(), endpoints);
-    one.up(None);
-    other.up(None);
-    until(SOON, "both know of both", || shares(&one) == 2 && shares(&other) == 2).await;
-    (one, other)
+    let mut both = crowd(server, endpoints, 2).await;
+    let other = both.remove(1);
+    (both.remove(0), other)
 }
 
 /// Among how many gateways this one shares the lanes, as far as it knows.

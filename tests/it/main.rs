@@ -13,6 +13,7 @@ mod gateways;
 mod hooks;
 mod inbound;
 mod interop;
+mod lanes;
 mod ledger;
 mod outage;
 mod port;

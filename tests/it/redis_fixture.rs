@@ -111,6 +111,7 @@ pub(crate) fn endpoint(id: &str) -> Endpoint {
         retry: vec![5],
         timeout_s: 15,
         max_in_flight: 4,
+        rate_limit: None,
         description: None,
         active: true,
     };

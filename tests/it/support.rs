@@ -106,6 +106,7 @@ pub(crate) fn endpoint(id: &str) -> Endpoint {
         retry: vec![5],
         timeout_s: 15,
         max_in_flight: 8,
+        rate_limit: None,
         description: None,
         active: true,
     };
