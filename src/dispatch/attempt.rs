@@ -4,38 +4,26 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use tokio::time::sleep;
 
+use super::Shared;
 use super::client::{Answer, Posted};
+use super::disable::{Disabling, disable};
 use super::lanes::Permit;
-use super::{Shared, backoff};
 use crate::crash;
+use crate::domain::breaker::Breaker;
 use crate::domain::delivery::{Attempt, EndReason, ErrorClass, Split, Status, millis};
-use crate::domain::endpoint::{Disabled, DisabledReason, Endpoint};
+use crate::domain::endpoint::{DisabledReason, Endpoint};
 use crate::domain::id::DeliveryId;
 use crate::domain::retry::{self, Next};
 use crate::outbound::request::{self, RequestError};
-use crate::store::{Finished, Lease, StoreError, Then};
+use crate::store::{Finished, LaneState, Lease, Then};
 
 /// How much longer than its deadline an attempt's lease is held: time to wait for a place, and to record what came of it.
 pub(super) const HOLD_BEYOND_TIMEOUT: Duration = Duration::from_secs(15);
 /// What must be left of a hold after the deadline for there to be an attempt at all.
 const MARGIN: Duration = Duration::from_secs(5);
-/// How often disabling an endpoint is tried.
-const DISABLE_TRIES_MAX: u32 = 5;
-
 /// When a delivery is made again whose endpoint was gone from an address that is no longer its own.
 const MOVED_RETRY: Duration = Duration::from_secs(5);
-
-/// What came of disabling an endpoint.
-enum Disabling {
-    /// It is disabled, or no longer exists.
-    Done,
-    /// The operator gave it another address meanwhile: that the old one is gone says nothing about it.
-    Moved,
-    /// Somebody else changed the endpoints at the same time.
-    Raced,
-}
 
 /// What came of an attempt that was made.
 struct Made {
@@ -81,6 +69,10 @@ async fn settle(shared: &Shared, mut lease: Lease, taken: Duration) -> Option<Fi
         // This process stood still in the middle of it, which says nothing about the endpoint.
         _ if elapsed.saturating_sub(taken) >= lease.hold => None,
         next => shared.lanes.note(&lease.endpoint, next == Next::Delivered, elapsed, shared.clock.now()),
+    };
+    let lane = match lane {
+        Some(state) if state.breaker.is_hopeless(state.at) => Some(give_up(shared, endpoint, state).await),
+        lane => lane,
     };
     let then = then(shared, endpoint, made.next).await;
     Some(Finished { lease, attempt: Some(made.attempt), then, lane })
@@ -140,53 +132,24 @@ async fn then(shared: &Shared, endpoint: &Endpoint, next: Next) -> Then {
         Next::Retry { after } => Then::Retry(after),
         Next::Dead(reason) => Then::End(Status::Failed, Some(reason)),
         Next::Disable => {
-            if disable(shared, endpoint).await {
-                Then::End(Status::Skipped, Some(EndReason::Gone))
-            } else {
+            if disable(shared, endpoint, DisabledReason::Gone).await == Disabling::Moved {
                 Then::Retry(MOVED_RETRY)
+            } else {
+                Then::End(Status::Skipped, Some(EndReason::Gone))
             }
         }
     }
 }
 
-/// Disables an endpoint that says it is gone; false when it has another address by now. When that cannot be stored,
-/// the next delivery will be told the same.
-async fn disable(shared: &Shared, endpoint: &Endpoint) -> bool {
-    let mut is_gone = true;
-    for tries in 1..=DISABLE_TRIES_MAX {
-        match try_disable(shared, endpoint).await {
-            Ok(Disabling::Done) => break,
-            Ok(Disabling::Moved) => {
-                is_gone = false;
-                break;
-            }
-            Ok(Disabling::Raced) => {}
-            Err(error) => {
-                tracing::warn!(endpoint.id = %endpoint.id, %error, "an endpoint that is gone is not disabled yet");
-                sleep(backoff(tries)).await;
-            }
+/// Disables an endpoint that has failed for days. Answers what its lane remembers: nothing any more, so that it is given
+/// as long again when it is enabled.
+async fn give_up(shared: &Shared, endpoint: &Endpoint, state: LaneState) -> LaneState {
+    match disable(shared, endpoint, DisabledReason::Failing).await {
+        // The next attempt says the same.
+        Disabling::Failed => state,
+        Disabling::Done | Disabling::Moved => {
+            shared.lanes.forgive(&endpoint.id);
+            LaneState { breaker: Breaker::default(), ..state }
         }
     }
-    if let Err(error) = shared.endpoints.refresh(shared.store.as_ref()).await {
-        tracing::warn!(%error, "the endpoints could not be read again");
-    }
-    is_gone
-}
-
-async fn try_disable(shared: &Shared, endpoint: &Endpoint) -> Result<Disabling, StoreError> {
-    let stored = shared.store.endpoints().await?;
-    let current = stored.all.into_iter().find(|other| other.id == endpoint.id);
-    let Some(current) = current.filter(|current| current.disabled.is_none()) else {
-        return Ok(Disabling::Done);
-    };
-    if current.settings.url != endpoint.settings.url {
-        return Ok(Disabling::Moved);
-    }
-    let disabled = Some(Disabled { reason: DisabledReason::Gone, at: shared.clock.now() });
-    let change = Endpoint { disabled, ..current };
-    let changed = shared.store.change_endpoints(stored.generation, &[change]).await?.is_some();
-    if changed {
-        tracing::warn!(endpoint.id = %endpoint.id, "disabled: the endpoint answered 410 Gone");
-    }
-    Ok(if changed { Disabling::Done } else { Disabling::Raced })
 }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::lane::{Lane, Limits, Waiting};
+use crate::domain::breaker::Breaker;
 use crate::domain::id::EndpointId;
 use crate::store::LaneState;
 
@@ -174,13 +175,21 @@ impl Lanes {
             // It was under way when the breaker opened, so it says nothing new.
             return None;
         }
-        let after = lane.breaker.after(success);
+        let after = lane.breaker.after(success, at);
         if after == lane.breaker {
             return None;
         }
         lane.breaker = after;
         lane.rest_until = after.rest().map(|rest| elapsed + rest);
         Some(LaneState { breaker: after, at })
+    }
+
+    /// Forgets that an endpoint failed.
+    pub(super) fn forgive(&self, endpoint: &EndpointId) {
+        if let Some(lane) = self.lock().get_mut(endpoint) {
+            lane.breaker = Breaker::default();
+            lane.rest_until = None;
+        }
     }
 
     /// Takes over lanes from another owner, with what it remembered of the unhealthy ones.
@@ -256,7 +265,6 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::breaker::Breaker;
     use crate::domain::rate::Rate;
 
     const NOW: Duration = Duration::from_secs(100);
@@ -358,7 +366,7 @@ mod tests {
     fn a_lane_that_is_taken_over_keeps_its_breaker() {
         let lanes = Lanes::new(64);
         fail(&lanes, 3);
-        let state = LaneState { breaker: Breaker { failures: 12 }, at: Timestamp::UNIX_EPOCH };
+        let state = LaneState { breaker: Breaker { failures: 12, since: None }, at: Timestamp::UNIX_EPOCH };
         lanes.take_over(&["wh_1".into(), "wh_2".into()].into(), &[("wh_2".into(), state)], NOW);
         assert_eq!(lanes.reserve(&"wh_2".into(), cap(3), 9, NOW).permits.len(), 1);
         assert_eq!(lanes.reserve(&"wh_1".into(), cap(3), 9, NOW).permits.len(), 3);

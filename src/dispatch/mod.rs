@@ -12,6 +12,7 @@ use crate::store::Store;
 mod attempt;
 pub mod client;
 mod connector;
+mod disable;
 mod gather;
 mod lane;
 mod lanes;

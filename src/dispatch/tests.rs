@@ -38,6 +38,7 @@ struct State {
     finished: Vec<Finished>,
     wants: Vec<Want>,
     failures: u32,
+    lanes: Vec<(EndpointId, LaneState)>,
     left: bool,
     reads: u32,
 }
@@ -123,7 +124,7 @@ impl Store for Fake {
         }))
     }
     async fn lane_states(&self, _: &[EndpointId]) -> Result<Vec<(EndpointId, LaneState)>> {
-        Ok(vec![])
+        Ok(self.with(|state| state.lanes.clone()))
     }
     async fn event(&self, _: &EventId) -> Result<Option<StoredEvent>> {
         unreachable!()
@@ -265,6 +266,25 @@ async fn an_endpoint_that_is_gone_is_disabled_and_the_rest_is_skipped() {
     assert_eq!(finished[2].then, Then::End(Status::Skipped, Some(EndReason::Disabled)));
     let stored = running.store.with(|state| state.endpoints.clone());
     assert_eq!(stored.all[0].disabled.as_ref().unwrap().reason, DisabledReason::Gone);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_failed_for_days_is_disabled_and_begins_anew_when_it_is_enabled() {
+    let endpoint = endpoint(&answering("500 Internal Server Error").await);
+    let now = SystemClock::new().now();
+    let state = |days: i64, failures| {
+        let since = Some(now - jiff::SignedDuration::from_hours(24 * days));
+        let breaker = crate::domain::breaker::Breaker { failures, since };
+        vec![("wh_1".into(), LaneState { breaker, at: now })]
+    };
+    for (days, failures, left) in [(6, 30, 0), (4, 30, 31), (6, 18, 19)] {
+        let running = start(vec![endpoint.clone()], 1, SECRET, |fake| fake.lanes = state(days, failures));
+        let finished = running.store.finished(1).await;
+        assert!(matches!(finished[0].then, Then::Retry(_)), "{:?}", finished[0].then);
+        let disabled = running.store.with(|state| state.endpoints.all[0].disabled.clone());
+        assert_eq!(disabled.map(|disabled| disabled.reason), (left == 0).then_some(DisabledReason::Failing));
+        assert_eq!(finished[0].lane.unwrap().breaker.failures, left);
+    }
 }
 
 #[tokio::test]

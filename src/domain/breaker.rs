@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Failures in a row that open it.
@@ -11,18 +12,34 @@ const PROBE_FIRST: Duration = Duration::from_secs(30);
 /// The longest wait between probes.
 const PROBE_MAX: Duration = Duration::from_secs(600);
 
+/// How long nothing has succeeded before an endpoint is given up, and how many attempts must have failed meanwhile.
+const HOPELESS_AFTER: SignedDuration = SignedDuration::from_hours(5 * 24);
+const HOPELESS_FAILURES: u32 = 20;
+
 /// What the breaker remembers. The default is a healthy lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Breaker {
     /// Failed attempts in a row.
     pub failures: u32,
+    /// When the first of them ended.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub since: Option<Timestamp>,
 }
 
 impl Breaker {
-    /// After one more attempt.
+    /// After one more attempt, which ended at `at`.
     #[must_use]
-    pub fn after(self, success: bool) -> Self {
-        if success { Self::default() } else { Self { failures: self.failures.saturating_add(1) } }
+    pub fn after(self, success: bool, at: Timestamp) -> Self {
+        if success {
+            return Self::default();
+        }
+        Self { failures: self.failures.saturating_add(1), since: self.since.or(Some(at)) }
+    }
+
+    /// Whether the endpoint is to be given up: nothing has succeeded for five days, and not for want of trying.
+    pub fn is_hopeless(self, at: Timestamp) -> bool {
+        let is_long = self.since.is_some_and(|since| at.duration_since(since) >= HOPELESS_AFTER);
+        is_long && self.failures >= HOPELESS_FAILURES
     }
 
     /// How long the lane rests after its latest failure, before one probe; none while it is closed.
@@ -42,7 +59,7 @@ mod tests {
     use super::*;
 
     fn failed(times: u32) -> Breaker {
-        (0..times).fold(Breaker::default(), |breaker, _| breaker.after(false))
+        (0..times).fold(Breaker::default(), |breaker, _| breaker.after(false, Timestamp::UNIX_EPOCH))
     }
 
     #[test]
@@ -56,6 +73,17 @@ mod tests {
     fn probes_double_to_ten_minutes_and_one_success_closes_it() {
         let rests: Vec<_> = (10..17).map(|times| failed(times).rest().unwrap().as_secs()).collect();
         assert_eq!(rests, [30, 60, 120, 240, 480, 600, 600]);
-        assert_eq!(failed(4_000_000).after(true), Breaker::default());
+        assert_eq!(failed(4_000_000).after(true, Timestamp::UNIX_EPOCH), Breaker::default());
+    }
+
+    #[test]
+    fn an_endpoint_is_given_up_after_five_days_and_twenty_attempts_without_a_success() {
+        let day = |days: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * days);
+        assert!(failed(20).is_hopeless(day(5)));
+        assert!(!failed(20).is_hopeless(day(5) - SignedDuration::from_secs(1)));
+        assert!(!failed(19).is_hopeless(day(50)));
+        let recovered = failed(20).after(true, day(4)).after(false, day(5));
+        assert!(!recovered.is_hopeless(day(6)));
+        assert_eq!(failed(20).after(false, day(3)).since, Some(day(0)), "the first failure counts");
     }
 }

@@ -102,28 +102,39 @@ pub struct Disabled {
 pub enum DisabledReason {
     /// It answered `410 Gone`.
     Gone,
+    /// Nothing succeeded for five days.
+    Failing,
     /// The config file no longer has it.
     Removed,
     /// The operator set `active = false`.
     Operator,
 }
 
+impl DisabledReason {
+    /// Whether the endpoint brought it upon itself: then it lasts until the operator changes something.
+    fn is_its_own(self) -> bool {
+        match self {
+            Self::Gone | Self::Failing => true,
+            Self::Removed | Self::Operator => false,
+        }
+    }
+}
+
 /// What must change in the store for it to hold the endpoints of the config file.
 ///
-/// An endpoint that has gone from the file is disabled, never deleted. One that answered `410` stays disabled until
-/// the operator changes it.
+/// An endpoint that has gone from the file is disabled, never deleted. One that answered `410`, or failed for
+/// days, stays disabled until the operator changes it.
 pub fn reconcile(stored: &[Endpoint], file: &BTreeMap<EndpointId, EndpointSettings>, now: Timestamp) -> Vec<Endpoint> {
     let mut changes = Vec::new();
     for (id, settings) in file {
         let known = stored.iter().find(|endpoint| endpoint.id == *id);
-        let disabled =
-            match known {
-                _ if !settings.active => Some(DisabledReason::Operator),
-                Some(Endpoint {
-                    disabled: Some(Disabled { reason: DisabledReason::Gone, .. }), settings: old, ..
-                }) if old == settings => Some(DisabledReason::Gone),
-                _ => None,
-            };
+        let disabled = if settings.active {
+            let unchanged = known.filter(|endpoint| endpoint.settings == *settings);
+            let reason = unchanged.and_then(|endpoint| endpoint.disabled.as_ref()).map(|disabled| disabled.reason);
+            reason.filter(|reason| reason.is_its_own())
+        } else {
+            Some(DisabledReason::Operator)
+        };
         let since = |reason| match known.and_then(|endpoint| endpoint.disabled.clone()) {
             Some(disabled) if disabled.reason == reason => disabled,
             _ => Disabled { reason, at: now },

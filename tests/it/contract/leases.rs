@@ -159,7 +159,7 @@ pub(crate) async fn a_lane_state_comes_back(harness: &mut impl Harness) {
     let store = harness.store();
     let lanes = ["wh_a".into(), "wh_b".into()];
     assert_eq!(store.lane_states(&lanes).await.unwrap(), []);
-    let state = |failures, second| LaneState { breaker: Breaker { failures }, at: at(second) };
+    let state = |failures, second| LaneState { breaker: Breaker { failures, since: Some(at(second)) }, at: at(second) };
     for (number, (failures, second, kept)) in [(3, 10, 3), (2, 5, 3), (4, 20, 4)].into_iter().enumerate() {
         put(&*store, &number.to_string(), &number.to_string(), Class::Normal).await;
         let leases = lease(&*store, "wh_a", 1, LONG).await;
