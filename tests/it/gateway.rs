@@ -282,8 +282,13 @@ impl Poster {
 
     /// One Resend event, and its id.
     pub(crate) fn resend_event(&self, number: u32) -> (String, Signed) {
+        self.resend_event_of(number, number, "email.delivered")
+    }
+
+    /// One Resend event of a mail, and its id.
+    pub(crate) fn resend_event_of(&self, mail: u32, number: u32, kind: &str) -> (String, Signed) {
         let body = format!(
-            r#"{{"type":"email.delivered","created_at":"2026-03-14T09:26:55.731Z","data":{{"email_id":"mail-{number}","to":["n{number}@customer.example"]}}}}"#
+            r#"{{"type":"{kind}","created_at":"2026-03-14T09:26:55.731Z","data":{{"email_id":"mail-{mail}","to":["n{mail}@customer.example"]}}}}"#
         );
         let mut nonce = [0; 16];
         nonce[..4].copy_from_slice(&number.to_be_bytes());

@@ -30,6 +30,7 @@ pub(crate) struct Arrival {
 pub(crate) type Pair = (String, String);
 
 type Answer = dyn Fn(&Arrival) -> HttpResponse + Send + Sync;
+type Delay = dyn Fn(&Arrival) -> Duration + Send + Sync;
 
 /// The receiver.
 pub(crate) struct Hooks {
@@ -42,6 +43,7 @@ struct Shared {
     arrivals: Mutex<Vec<Arrival>>,
     holds: watch::Sender<bool>,
     answer: Box<Answer>,
+    delay: Box<Delay>,
 }
 
 impl Hooks {
@@ -51,11 +53,20 @@ impl Hooks {
     }
 
     pub(crate) fn answering(answer: impl Fn(&Arrival) -> HttpResponse + Send + Sync + 'static) -> Self {
+        Self::late(answer, |_| Duration::ZERO)
+    }
+
+    /// One that waits before it answers.
+    pub(crate) fn late(
+        answer: impl Fn(&Arrival) -> HttpResponse + Send + Sync + 'static,
+        delay: impl Fn(&Arrival) -> Duration + Send + Sync + 'static,
+    ) -> Self {
         let shared = Arc::new(Shared {
             clock: SystemClock::new(),
             arrivals: Mutex::default(),
             holds: watch::Sender::new(false),
             answer: Box::new(answer),
+            delay: Box::new(delay),
         });
         let handed = Arc::clone(&shared);
         let server = HttpServer::new(move || {
@@ -115,6 +126,7 @@ async fn take(request: HttpRequest, shared: web::Data<Shared>, body: web::Bytes)
     shared.arrivals.lock().unwrap().push(arrival.clone());
     let mut holds = shared.holds.subscribe();
     holds.wait_for(|holds| !holds).await.unwrap();
+    tokio::time::sleep((shared.delay)(&arrival)).await;
     (shared.answer)(&arrival)
 }
 

@@ -15,6 +15,7 @@ mod inbound;
 mod interop;
 mod lanes;
 mod ledger;
+mod order;
 mod outage;
 mod port;
 mod readme;
