@@ -114,6 +114,8 @@ pub(crate) enum Scenario {
     Slow,
     /// One endpoint of ten is dead: it hangs, then it refuses connections.
     Dead,
+    /// A thousand endpoints, healthy; then thirty of them are dead, slow or dripping.
+    Crowd,
     /// One answer of five is a 500.
     Errors,
     /// Endpoints answer nothing until `--count` events are in; then they do.

@@ -19,7 +19,7 @@ const UNSIGNED: &str = "this gateway has no secret that signs for the endpoint, 
                         gateway the same config file and secrets as the others, or disable the endpoint";
 
 /// Has it read these endpoints.
-async fn reload(gateway: &Gateway, endpoints: &str) {
+pub(crate) async fn reload(gateway: &Gateway, endpoints: &str) {
     let before = gateway.logged("config reloaded").len();
     gateway.configure(endpoints);
     gateway.signal("HUP");

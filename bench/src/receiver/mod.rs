@@ -3,6 +3,7 @@
 
 mod connection;
 pub(crate) mod ledger;
+pub(crate) mod sick;
 
 use std::io::BufRead;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

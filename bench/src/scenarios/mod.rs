@@ -29,6 +29,7 @@ pub(crate) fn run(scenario: Scenario, options: &Options) -> Result<Vec<Run>, Fai
         Scenario::Backlog => steady::backlog(options).map(|run| vec![run]),
         Scenario::Slow => sick::slow(options).map(|run| vec![run]),
         Scenario::Dead => sick::dead(options),
+        Scenario::Crowd => sick::crowd(options),
         Scenario::Errors => sick::errors(options).map(|run| vec![run]),
         Scenario::Idle => idle::run(options).map(|run| vec![run]),
         Scenario::Flat => flat::run(options),

@@ -8,12 +8,19 @@ use crate::args::Options;
 use crate::bed::{Bed, Plan};
 use crate::gateway::free_address;
 use crate::receiver::Behaviour;
+use crate::receiver::sick::{self, Sick};
 use crate::report::Run;
 
 /// How slow.
 const DELAY_MS: u64 = 200;
 /// Requests a second, if none are asked for: what an endpoint loses is to be seen, not what the gateway can take.
 const RATE: f64 = 500.0;
+
+/// How many endpoints there are among which some are sick, and how many of each kind.
+const CROWD: usize = 1_000;
+const SICK: usize = 10;
+/// Events a second, each for every one of them.
+const CROWD_RATE: f64 = 3.0;
 
 /// Of all places, an endpoint is given one for so many that stay free.
 const FREE_PLACES: f64 = 4.0;
@@ -39,6 +46,21 @@ pub(super) fn dead(options: &Options) -> Result<Vec<Run>, Failure> {
     let refusing = free_address()?;
     let refuses = measure(&mut Bed::start_with(&options, &[refusing])?, &plan("dead: one refuses", &options))?;
     Ok(vec![hangs, refuses])
+}
+
+/// A thousand endpoints without a sick one, then with thirty: ten are dead, ten take 14 s, ten answer a byte a second.
+/// What the sick ones cost the healthy ones is the ratio of the two p99.
+pub(super) fn crowd(options: &Options) -> Result<Vec<Run>, Failure> {
+    let rate = options.rate.or(Some(CROWD_RATE));
+    // More would be idle for so long that the gateway closes them.
+    let options = Options { endpoints: CROWD - 3 * SICK, rate, connections: 4, ..options.clone() };
+    let healthy = measure(&mut Bed::start(&options)?, &plan("crowd: all healthy", &options))?;
+    let kinds: Vec<_> = [Sick::Dead, Sick::Slow, Sick::Drips].into_iter().flat_map(|kind| vec![kind; SICK]).collect();
+    let mut bed = Bed::start_with(&options, &sick::start(&kinds)?)?;
+    let mut with_sick = measure(&mut bed, &plan("crowd: thirty sick", &options))?;
+    let p99 = |run: &Run| run.end_to_end.map_or(f64::NAN, |all| all.p99);
+    with_sick.figures.insert("p99 / p99 without the sick".into(), p99(&with_sick) / p99(&healthy));
+    Ok(vec![healthy, with_sick])
 }
 
 /// One answer of five is a 500, and each is tried again after a second.
