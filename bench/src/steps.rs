@@ -115,6 +115,7 @@ fn endpoints(count: usize) -> Result<Vec<Endpoint>, Failure> {
             sources: vec![],
             tags: vec![],
             signatures: vec![Scheme::Drin, Scheme::Standard],
+            signature_header: None,
             headers: BTreeMap::new(),
             retry: EndpointSettings::RETRY_DEFAULT.to_vec(),
             timeout_s: EndpointSettings::TIMEOUT_S_DEFAULT,

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use super::Failure;
 use crate::config::Settings;
+use crate::domain::endpoint::Scheme;
+use crate::domain::secret::SigningSecret;
 
 /// Reads the config as `serve` would, secrets included, and lists what it sets up. Changes nothing.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
@@ -15,7 +17,14 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
         println!("  source {name}: {} calls POST /in/{name}", source.provider.name());
     }
     for (id, entry) in &settings.endpoints {
-        println!("  endpoint {id}: {}", entry.settings.url);
+        let names = |schemes: &[Scheme]| schemes.iter().map(|scheme| scheme.as_str()).collect::<Vec<_>>().join(", ");
+        println!("  endpoint {id}: {}, signed {}", entry.settings.url, names(&entry.settings.signatures));
+        if !entry.left_out.is_empty() {
+            println!("    left out: {}, which its secrets are not good for", names(&entry.left_out));
+        }
+        for public_key in entry.secrets.iter().filter_map(SigningSecret::public_key) {
+            println!("    public key: {public_key}");
+        }
     }
     Ok(())
 }

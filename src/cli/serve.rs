@@ -8,11 +8,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Failure, asked_to_stop};
 use crate::app::{App, Reloader};
 use crate::clock::SystemClock;
-use crate::config::Settings;
+use crate::config::{ConfigError, Settings};
 
 /// Runs until it is told to stop. SIGHUP reads the config again; one that does not check out changes nothing.
 pub(super) async fn run(config: Option<&Path>) -> Result<(), Failure> {
-    let settings = Settings::load_here(config)?;
+    let settings = load(config)?;
     let app = App::build(&settings, Arc::new(SystemClock::new())).await?;
     tracing::info!(listen = %app.address(), sources = settings.sources.len(), "waypost serves");
     let reloader = app.reloader();
@@ -34,11 +34,21 @@ pub(super) async fn run(config: Option<&Path>) -> Result<(), Failure> {
 }
 
 async fn reload(config: Option<&Path>, reloader: &Reloader) {
-    match Settings::load_here(config) {
+    match load(config) {
         Ok(settings) => match reloader.apply(&settings).await {
             Ok(()) => tracing::info!("config reloaded"),
             Err(error) => tracing::warn!(%error, "config reloaded; its endpoints follow when the store is back"),
         },
         Err(error) => tracing::error!(%error, "config not reloaded; the old one stays in force"),
     }
+}
+
+/// Reads the config, and says what of it has no effect.
+fn load(config: Option<&Path>) -> Result<Settings, ConfigError> {
+    let settings = Settings::load_here(config)?;
+    for (id, entry) in settings.endpoints.iter().filter(|(_, entry)| !entry.left_out.is_empty()) {
+        let left_out: Vec<_> = entry.left_out.iter().map(|scheme| scheme.as_str()).collect();
+        tracing::warn!(endpoint.id = %id, ?left_out, "signatures are left out: the endpoint's secrets are not good for them");
+    }
+    Ok(settings)
 }

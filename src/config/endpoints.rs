@@ -8,11 +8,12 @@ use super::checks::within;
 use super::file::Endpoint;
 use super::sources::NAME_LEN_MAX;
 use super::{ConfigError, EndpointEntry};
-use crate::domain::endpoint::{EndpointSettings, Scheme};
+use crate::domain::endpoint::EndpointSettings;
 use crate::domain::header::is_reserved;
 use crate::domain::id::EndpointId;
 use crate::domain::rate::Rate;
 use crate::domain::secret::{SecretError, SigningSecret};
+use crate::domain::signing;
 use crate::domain::source::Source;
 use crate::domain::subscription::Subscription;
 use crate::domain::target::{self, Networks, TargetError};
@@ -51,6 +52,13 @@ impl Place {
         format!("endpoints[{}].{field}", self.index)
     }
 
+    /// What a rule of the domain says, remedy and all.
+    fn told(&self, field: &str, error: &impl std::error::Error) -> ConfigError {
+        let text = error.to_string();
+        let (problem, remedy) = text.rsplit_once("; ").unwrap_or((&text, "change it"));
+        ConfigError::new(self.of(field), problem, remedy)
+    }
+
     fn wrong<T>(&self, field: &str, problem: impl Into<String>, remedy: impl Into<String>) -> Checked<T> {
         Err(ConfigError::new(self.of(field), problem, remedy))
     }
@@ -67,11 +75,19 @@ fn entry(place: &Place, endpoint: Endpoint, env: &Env) -> Checked<EndpointEntry>
         within(&place.of("rate_limit"), u64::from(rate_limit), 1, u64::from(Rate::PER_S_MAX))?;
     }
     let secrets = secrets(place, &endpoint, env)?;
+    let headers = headers(place, endpoint.headers)?;
+    let signing = signing::settle(endpoint.signatures.as_deref(), &EndpointSettings::SIGNATURES_DEFAULT, &secrets)
+        .map_err(|error| place.told("signatures", &error))?;
+    if let Some(name) = &endpoint.signature_header {
+        signing::check_header(name, &signing.schemes, &headers)
+            .map_err(|error| place.told("signature_header", &error))?;
+    }
     let settings = EndpointSettings {
         events: Subscription::new(endpoint.events)
             .or_else(|error| place.wrong("events", error.to_string(), "or leave it empty for all"))?,
-        signatures: signatures(place, endpoint.signatures, &secrets)?,
-        headers: headers(place, endpoint.headers)?,
+        signatures: signing.schemes,
+        signature_header: endpoint.signature_header,
+        headers,
         url: endpoint.url,
         sources: endpoint.sources,
         tags: endpoint.tags,
@@ -82,7 +98,7 @@ fn entry(place: &Place, endpoint: Endpoint, env: &Env) -> Checked<EndpointEntry>
         description: endpoint.description,
         active: endpoint.active,
     };
-    Ok(EndpointEntry { settings, secrets })
+    Ok(EndpointEntry { settings, secrets, left_out: signing.left_out })
 }
 
 fn check_id(place: &Place, id: &str) -> Checked<()> {
@@ -121,41 +137,37 @@ fn check_sources(place: &Place, wanted: &[String], sources: &BTreeMap<String, So
 fn secrets(place: &Place, endpoint: &Endpoint, env: &Env) -> Checked<Vec<SigningSecret>> {
     let (field, given) = match (&endpoint.secret, endpoint.secrets.as_slice()) {
         (Some(secret), []) => ("secret", vec![secret]),
-        (None, many @ ([_] | [_, _])) => ("secrets", many.iter().collect()),
         (None, []) => return place.wrong("secret", "is missing", "give `secret`, or `secrets = [new, old]`"),
+        (None, many) => ("secrets", many.iter().collect()),
         (Some(_), _) => return place.wrong("secrets", "is there beside `secret`", "keep one of the two"),
-        (None, _) => return place.wrong("secrets", "holds more than two", "keep [new, old]"),
     };
     let place_of = place.of(field);
     let read = given.into_iter().map(|secret| {
         let secret = secret.resolve(&place_of, env)?;
-        SigningSecret::parse(secret.expose()).or_else(|error| match error {
-            SecretError::TooShort => {
-                place.wrong(field, "is too short", format!("use {} or more characters", SigningSecret::TEXT_LEN_MIN))
-            }
-            SecretError::KeyLength(len) => {
-                place.wrong(field, format!("its base64 decodes to {len} bytes"), "use whsec_ + base64 of 24 to 64")
-            }
-        })
+        SigningSecret::parse(secret.expose()).or_else(|error| wrong_secret(place, field, error))
     });
-    read.collect()
+    let read = read.collect::<Checked<Vec<_>>>()?;
+    let private = read.iter().filter(|secret| secret.private().is_some()).count();
+    if private > 2 || read.len() - private > 2 {
+        return place.wrong("secrets", "holds more than two of a kind", "keep [new, old]");
+    }
+    Ok(read)
 }
 
-/// The schemes asked for, or all that the secrets are good for.
-fn signatures(place: &Place, wanted: Option<Vec<Scheme>>, secrets: &[SigningSecret]) -> Checked<Vec<Scheme>> {
-    let has_bytes = secrets.iter().all(|secret| secret.key().is_some());
-    match wanted {
-        None if has_bytes => Ok(vec![Scheme::Drin, Scheme::Standard]),
-        None => Ok(vec![Scheme::Drin]),
-        Some(wanted) if wanted.is_empty() => {
-            place.wrong("signatures", "is empty", "name `drin` or `standard`, or leave it out")
+fn wrong_secret<T>(place: &Place, field: &str, error: SecretError) -> Checked<T> {
+    match error {
+        SecretError::TooShort => {
+            place.wrong(field, "is too short", format!("use {} or more characters", SigningSecret::TEXT_LEN_MIN))
         }
-        Some(wanted) if wanted.contains(&Scheme::Standard) && !has_bytes => place.wrong(
-            "signatures",
-            "`standard` needs a secret that is whsec_ + base64",
-            "change the secret, or use [\"drin\"]",
+        SecretError::KeyLength(len) => {
+            place.wrong(field, format!("its base64 decodes to {len} bytes"), "use whsec_ + base64 of 24 to 64")
+        }
+        SecretError::PrivateKey => place.wrong(
+            field,
+            "begins with whsk_ and is no private key",
+            "use whsk_ + base64 of the 32-byte seed, or of the seed and its public key",
         ),
-        Some(wanted) => Ok(wanted),
+        SecretError::PublicKey => place.wrong(field, "is a public key", "give the private key (whsk_ + base64)"),
     }
 }
 

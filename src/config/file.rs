@@ -89,6 +89,7 @@ pub(super) struct Endpoint {
     pub(super) secrets: Vec<SecretSource>,
     /// When absent, all that the secrets are good for.
     pub(super) signatures: Option<Vec<Scheme>>,
+    pub(super) signature_header: Option<String>,
     #[serde(default)]
     pub(super) headers: BTreeMap<String, String>,
     #[serde(default = "retry_default")]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 
 use crate::domain::access::AccessKey;
-use crate::domain::endpoint::EndpointSettings;
+use crate::domain::endpoint::{EndpointSettings, Scheme};
 use crate::domain::id::EndpointId;
 use crate::domain::proxy::Proxy;
 use crate::domain::retention::Lifetimes;
@@ -87,6 +87,8 @@ pub struct EndpointEntry {
     pub settings: EndpointSettings,
     /// What its requests are signed with, newest first. At least one.
     pub secrets: Vec<SigningSecret>,
+    /// The schemes that it would have if its secrets were good for them.
+    pub left_out: Vec<Scheme>,
 }
 
 /// What is wrong with the config.

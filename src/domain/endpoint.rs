@@ -40,6 +40,9 @@ pub struct EndpointSettings {
     pub tags: Vec<String>,
     /// How each request is signed.
     pub signatures: Vec<Scheme>,
+    /// The header of `hex` and `sha256`, if not [`header::BODY_SIGNATURE`](super::header::BODY_SIGNATURE).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature_header: Option<String>,
     /// Static headers of the operator's own; not sealed, so no place for a credential.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
@@ -71,6 +74,9 @@ impl EndpointSettings {
     /// Attempts under way at once.
     pub const MAX_IN_FLIGHT_DEFAULT: u32 = 32;
 
+    /// How requests are signed, as far as the secrets are good for it.
+    pub const SIGNATURES_DEFAULT: [Scheme; 2] = [Scheme::Drin, Scheme::Standard];
+
     /// The deadline over the whole exchange.
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_s)
@@ -83,8 +89,16 @@ impl EndpointSettings {
 pub enum Scheme {
     /// `Drin-Signature: t=…,v1=…`.
     Drin,
-    /// Standard Webhooks: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
+    /// Standard Webhooks: `webhook-id`, `webhook-timestamp`, `webhook-signature` with `v1`.
     Standard,
+    /// The same headers with `v1a`, for receivers that hold a public key only.
+    Ed25519,
+    /// As `standard`, in `svix-id`, `svix-timestamp`, `svix-signature`.
+    Svix,
+    /// `X-Webhook-Signature`: hex of the HMAC of the body.
+    Hex,
+    /// `X-Webhook-Signature`: `sha256=` and the same.
+    Sha256,
 }
 
 /// Why and since when an endpoint gets nothing.

@@ -1,5 +1,8 @@
 //! Names that an endpoint's static headers cannot have.
 
+/// The header of a signature of the body alone (`hex`, `sha256`), unless the endpoint names another.
+pub const BODY_SIGNATURE: &str = "x-webhook-signature";
+
 /// The connection's own (RFC 9110, 7.6.1), what frames the body, and what this gateway sets or signs with.
 const RESERVED: [&str; 16] = [
     "connection",
@@ -17,7 +20,7 @@ const RESERVED: [&str; 16] = [
     "transfer-encoding",
     "upgrade",
     "user-agent",
-    "x-webhook-signature",
+    BODY_SIGNATURE,
 ];
 /// Beginnings of such names.
 const RESERVED_PREFIXES: [&str; 3] = ["svix-", "waypost-", "webhook-"];

@@ -15,6 +15,7 @@ pub mod retention;
 pub mod retry;
 pub mod risk;
 pub mod secret;
+pub mod signing;
 pub mod source;
 pub mod subscription;
 pub mod target;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -33,17 +34,27 @@ impl fmt::Debug for Secret {
 const KEY_PREFIX: &str = "whsec_";
 /// Bytes that a base64 key may have.
 const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+/// What leads the private half of an Ed25519 key (Standard Webhooks, "Signature scheme").
+const PRIVATE_PREFIX: &str = "whsk_";
+/// What leads the public half.
+const PUBLIC_PREFIX: &str = "whpk_";
+/// Bytes of the seed that an Ed25519 key is made of. Some write the public key right behind it (RFC 8032 libraries, NaCl).
+const SEED_LEN: usize = 32;
 
 /// What an endpoint's requests are signed with. Never shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct SigningSecret {
     text: Secret,
-    key: Option<Key>,
+    holds: Holds,
 }
 
-/// What the base64 of a secret holds.
-#[derive(Clone, PartialEq, Eq)]
-struct Key(Arc<[u8]>);
+/// What a secret's text holds.
+#[derive(Clone)]
+enum Holds {
+    Text,
+    Key(Arc<[u8]>),
+    Pair(Arc<Ed25519KeyPair>),
+}
 
 /// A secret that cannot be signed with. The text does not repeat it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,41 +65,88 @@ pub enum SecretError {
     /// Too short a text.
     #[error("a secret must be `whsec_` and base64 of 24 to 64 bytes, or a text of 16 characters or more")]
     TooShort,
+    /// No Ed25519 key, though it begins as one.
+    #[error("a private key must be `whsk_` and base64 of its 32-byte seed, or of the seed and the public key of it")]
+    PrivateKey,
+    /// The half that receivers have.
+    #[error("a public key (`whpk_`) signs nothing; give the private key (`whsk_`)")]
+    PublicKey,
 }
 
 impl SigningSecret {
     /// Characters that a text secret has at least.
     pub const TEXT_LEN_MIN: usize = 16;
 
-    /// Reads a secret. `whsec_` and strict base64 (the padded standard alphabet) is a key of 24 to 64 bytes; anything
-    /// else is a text of 16 characters or more, which signs only the schemes that are keyed by text.
+    /// Reads a secret. `whsec_` and strict base64 (the padded standard alphabet) is a key of 24 to 64 bytes, `whsk_` and
+    /// strict base64 the private half of an Ed25519 key; anything else is a text of 16 characters or more, which signs
+    /// only the schemes that are keyed by text.
     ///
     /// # Errors
-    /// When it is neither.
+    /// When it is none of these.
     pub fn parse(text: &str) -> Result<Self, SecretError> {
-        let key = text.strip_prefix(KEY_PREFIX).and_then(|encoded| STANDARD.decode(encoded).ok());
-        match &key {
-            Some(key) if !KEY_BYTES.contains(&key.len()) => return Err(SecretError::KeyLength(key.len())),
-            None if text.chars().count() < Self::TEXT_LEN_MIN => return Err(SecretError::TooShort),
-            _ => {}
-        }
-        Ok(Self { text: text.into(), key: key.map(|key| Key(key.into())) })
+        let holds = if let Some(encoded) = text.strip_prefix(PRIVATE_PREFIX) {
+            Holds::Pair(Arc::new(pair(encoded).ok_or(SecretError::PrivateKey)?))
+        } else if text.starts_with(PUBLIC_PREFIX) {
+            return Err(SecretError::PublicKey);
+        } else {
+            match text.strip_prefix(KEY_PREFIX).and_then(|encoded| STANDARD.decode(encoded).ok()) {
+                Some(key) if !KEY_BYTES.contains(&key.len()) => return Err(SecretError::KeyLength(key.len())),
+                None if text.chars().count() < Self::TEXT_LEN_MIN => return Err(SecretError::TooShort),
+                Some(key) => Holds::Key(key.into()),
+                None => Holds::Text,
+            }
+        };
+        Ok(Self { text: text.into(), holds })
     }
 
-    /// Its text, for the schemes that are keyed by text.
+    /// Its text as given.
     pub fn text(&self) -> &str {
         self.text.expose()
     }
 
-    /// The bytes of its base64, for the schemes that are keyed by bytes; none if it is a text.
+    /// Its text, if it is a secret that both sides have: it keys `drin`, `hex` and `sha256`.
+    pub fn shared(&self) -> Option<&str> {
+        if matches!(self.holds, Holds::Pair(_)) { None } else { Some(self.text()) }
+    }
+
+    /// The bytes of its base64: they key `standard` and `svix`. None if it is a text or a private key.
     pub fn key(&self) -> Option<&[u8]> {
-        self.key.as_ref().map(|Key(bytes)| bytes.as_ref())
+        if let Holds::Key(bytes) = &self.holds { Some(bytes) } else { None }
+    }
+
+    /// The key that signs `ed25519`.
+    pub fn private(&self) -> Option<&Ed25519KeyPair> {
+        if let Holds::Pair(pair) = &self.holds { Some(pair) } else { None }
+    }
+
+    /// What the receiver of `ed25519` verifies with: `whpk_` and base64. It may be shown.
+    pub fn public_key(&self) -> Option<String> {
+        self.private().map(|pair| format!("{PUBLIC_PREFIX}{}", STANDARD.encode(pair.public_key())))
     }
 }
 
-impl fmt::Debug for Key {
+impl PartialEq for SigningSecret {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for SigningSecret {}
+
+fn pair(encoded: &str) -> Option<Ed25519KeyPair> {
+    let bytes = STANDARD.decode(encoded).ok()?;
+    let (seed, public) = bytes.split_at_checked(SEED_LEN)?;
+    let read = if public.is_empty() {
+        Ed25519KeyPair::from_seed_unchecked(seed)
+    } else {
+        Ed25519KeyPair::from_seed_and_public_key(seed, public)
+    };
+    read.ok()
+}
+
+impl fmt::Debug for Holds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key(…)")
+        f.write_str("Holds(…)")
     }
 }
 
@@ -116,5 +174,28 @@ mod tests {
         assert!(!error.to_string().contains("hunter2"));
         let printed = format!("{:?}", SigningSecret::parse("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD").unwrap());
         assert!(!printed.contains("C2FV") && !printed.contains("11"), "{printed}");
+    }
+
+    /// The first key of the Go library of Standard Webhooks' own tests.
+    const SEED: &str = "V0VCSE9PS0FTWU1NRVRSSUNURVNUUFJJVkFURUtFWTE=";
+
+    #[test]
+    fn a_private_key_is_its_seed_with_or_without_the_public_key_behind_it() {
+        let short = SigningSecret::parse(&format!("whsk_{SEED}")).unwrap();
+        let public = short.public_key().unwrap();
+        let mut both = STANDARD.decode(SEED).unwrap();
+        both.extend(STANDARD.decode(public.strip_prefix("whpk_").unwrap()).unwrap());
+        let long = |bytes: &[u8]| SigningSecret::parse(&format!("whsk_{}", STANDARD.encode(bytes)));
+        assert_eq!(both.len(), 64);
+        assert_eq!(long(&both).unwrap().public_key().unwrap(), public);
+        assert_eq!((short.key(), short.shared()), (None, None));
+        both[63] ^= 1;
+        for wrong in [&both[..], &both[..31], &both[..33]] {
+            assert_eq!(long(wrong), Err(SecretError::PrivateKey));
+        }
+        assert_eq!(SigningSecret::parse("whsk_your_private_key_here"), Err(SecretError::PrivateKey));
+        assert_eq!(SigningSecret::parse(&public), Err(SecretError::PublicKey));
+        let printed = format!("{short:?}");
+        assert!(!printed.contains("V0VC") && !printed.contains(&public), "{printed}");
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{drin, sign};
 use crate::domain::endpoint::EndpointSettings;
-use crate::domain::header::is_reserved;
+use crate::domain::header::{BODY_SIGNATURE, is_reserved};
 use crate::domain::plan::StoredEvent;
 
 /// `User-Agent` of every delivery.
@@ -64,7 +64,13 @@ pub fn build(
     headers.insert("waypost-attempt", number.into());
     headers.insert("webhook-id", value(event.id.as_str())?);
     for (name, value) in signatures {
-        headers.insert(name, HeaderValue::try_from(value).map_err(http::Error::from)?);
+        let value = HeaderValue::try_from(value).map_err(http::Error::from)?;
+        match &endpoint.signature_header {
+            Some(own) if name == BODY_SIGNATURE => {
+                headers.insert(own.parse::<HeaderName>().map_err(http::Error::from)?, value)
+            }
+            _ => headers.insert(name, value),
+        };
     }
     Ok(request)
 }
@@ -117,6 +123,7 @@ pub(crate) mod tests {
             sources: vec![],
             tags: vec![],
             signatures: vec![Scheme::Drin, Scheme::Standard],
+            signature_header: None,
             headers: [("X-Team", "mail"), ("Host", "other.example"), ("Webhook-Id", "mine")]
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
@@ -165,5 +172,23 @@ pub(crate) mod tests {
         let secrets = [sign::Secret::parse("whsec_your_secret_key_here").unwrap()];
         let built = build(&endpoint, &secrets, &event(), 1, Timestamp::UNIX_EPOCH);
         assert!(matches!(built, Err(RequestError::Unsigned)));
+    }
+
+    #[test]
+    fn a_body_signature_goes_into_the_header_that_the_endpoint_names() {
+        let secrets = [sign::Secret::parse("your-webhook-secret").unwrap()];
+        let signed_in = |signature_header: Option<&str>| {
+            let signature_header = signature_header.map(str::to_owned);
+            let endpoint = EndpointSettings {
+                signatures: vec![Scheme::Drin, Scheme::Sha256],
+                signature_header,
+                ..settings("https://hooks.example/in")
+            };
+            build(&endpoint, &secrets, &event(), 1, Timestamp::UNIX_EPOCH).unwrap()
+        };
+        let (usual, own) = (signed_in(None), signed_in(Some("X-RelayPost-Signature")));
+        assert!(usual.headers()["x-webhook-signature"].to_str().unwrap().starts_with("sha256="));
+        assert_eq!(usual.headers()["x-webhook-signature"], own.headers()["x-relaypost-signature"]);
+        assert!(!own.headers().contains_key("x-webhook-signature") && own.headers().contains_key("drin-signature"));
     }
 }

@@ -75,3 +75,21 @@ fn a_variable_that_is_not_utf8_stops_no_command() {
     assert!(!output.status.success() && told.contains("WAYPOST__SERVER__LISTEN: is not UTF-8"), "{told}");
     assert!(!told.contains("hunter2"), "{told}");
 }
+
+#[test]
+fn check_tells_public_keys_and_what_is_left_out_and_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("waypost.toml");
+    let private = "whsk_VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk=";
+    let endpoint = format!(
+        "[[endpoints]]\nid = 'wh_a'\nurl = 'https://a.example/'\nsecrets = ['a secret in plain text', '{private}']\n"
+    );
+    std::fs::write(&config, endpoint).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_waypost")).arg("check").arg(&config).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    let public = Secret::parse(private).unwrap().public_key().unwrap();
+    for expected in ["signed drin, ed25519", "left out: standard", &format!("public key: {public}")] {
+        assert!(told.contains(expected), "{told}");
+    }
+    assert!(!told.contains("plain text") && !told.contains("whsk_"), "{told}");
+}

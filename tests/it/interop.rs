@@ -17,6 +17,7 @@ use crate::tidy::root;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const OLD_SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+const PRIVATE_KEY: &str = "whsk_VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk=";
 const BODY: &str = r#"{"type":"email.bounced","created_at":"2026-06-02T14:08:11Z","data":{"subject":"Grüße – ✉"}}"#;
 const SIGNATURE: &str = "x-twilio-email-event-webhook-signature";
 const TIMESTAMP: &str = "x-twilio-email-event-webhook-timestamp";
@@ -118,8 +119,8 @@ fn object(headers: &Headers) -> Value {
 
 /// What an endpoint receives, as its libraries see it; while a secret is rotated, either half is enough.
 fn deliveries() -> Vec<Check> {
-    let secrets = [SECRET, OLD_SECRET].map(|text| Secret::parse(text).unwrap());
-    let schemes = [Scheme::Drin, Scheme::Standard];
+    let secrets = [SECRET, OLD_SECRET, PRIVATE_KEY].map(|text| Secret::parse(text).unwrap());
+    let schemes = [Scheme::Drin, Scheme::Standard, Scheme::Ed25519, Scheme::Svix];
     let made = sign(&schemes, &secrets, "evt_1", SystemClock::new().now(), BODY.as_bytes());
     let headers: Headers = made.into_iter().collect();
     let drin = headers.get("drin-signature").unwrap();
@@ -134,7 +135,13 @@ fn deliveries() -> Vec<Check> {
             // Svix takes the names of Standard Webhooks too.
             checks.extend(Check::both(&format!("{library} on webhook-signature"), ask));
         }
+        let svix: Headers = headers.iter().filter(|(name, _)| name.starts_with("svix-")).collect();
+        let ask = json!({"library": "svix", "body": BODY, "headers": object(&svix), "secret": secret});
+        checks.extend(Check::both("svix on svix-signature", ask));
     }
+    let key = secrets[2].public_key().unwrap();
+    let ask = json!({"library": "ed25519", "body": BODY, "headers": object(&headers), "key": key});
+    checks.extend(Check::both("Node's Ed25519 on webhook-signature", ask));
     checks
 }
 

@@ -107,6 +107,7 @@ pub(crate) fn endpoint(id: &str) -> Endpoint {
         sources: vec![],
         tags: vec![],
         signatures: vec![Scheme::Drin],
+        signature_header: None,
         headers: Default::default(),
         retry: vec![5],
         timeout_s: 15,

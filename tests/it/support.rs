@@ -102,6 +102,7 @@ pub(crate) fn endpoint(id: &str) -> Endpoint {
         sources: vec![],
         tags: vec![],
         signatures: vec![Scheme::Drin],
+        signature_header: None,
         headers: [].into(),
         retry: vec![5],
         timeout_s: 15,
