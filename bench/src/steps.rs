@@ -7,10 +7,12 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use waypost::domain::endpoint::{Endpoint, EndpointSettings, Scheme};
 use waypost::domain::fan_out;
+use waypost::domain::format::Format;
 use waypost::domain::plan::{Generation, StoredEvent};
 use waypost::domain::secret::SigningSecret;
 use waypost::domain::subscription::Subscription;
-use waypost::outbound::{drin, request, sign};
+use waypost::outbound::format::drin;
+use waypost::outbound::{request, sign};
 use waypost_providers::{Draft, Headers, Keys, Parsed, Provider, Request, Verified, by_name};
 
 use crate::Failure;
@@ -111,6 +113,7 @@ fn endpoints(count: usize) -> Result<Vec<Endpoint>, Failure> {
     let one = |number: usize| -> Result<Endpoint, Failure> {
         let settings = EndpointSettings {
             url: format!("https://receiver-{number}.example/hooks"),
+            format: Format::Drin,
             events: Subscription::new(vec![])?,
             sources: vec![],
             tags: vec![],

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Failure;
 use crate::config::Settings;
-use crate::domain::endpoint::Scheme;
+use crate::domain::endpoint::{EndpointSettings, Scheme};
 use crate::domain::secret::SigningSecret;
 
 /// Reads the config as `serve` would, secrets included, and lists what it sets up. Changes nothing.
@@ -18,7 +18,8 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
     }
     for (id, entry) in &settings.endpoints {
         let names = |schemes: &[Scheme]| schemes.iter().map(|scheme| scheme.as_str()).collect::<Vec<_>>().join(", ");
-        println!("  endpoint {id}: {}, signed {}", entry.settings.url, names(&entry.settings.signatures));
+        let EndpointSettings { url, format, signatures, .. } = &entry.settings;
+        println!("  endpoint {id}: {url}, {} signed {}", format.as_str(), names(signatures));
         if !entry.left_out.is_empty() {
             println!("    left out: {}, which its secrets are not good for", names(&entry.left_out));
         }

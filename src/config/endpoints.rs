@@ -9,6 +9,7 @@ use super::file::Endpoint;
 use super::sources::NAME_LEN_MAX;
 use super::{ConfigError, EndpointEntry};
 use crate::domain::endpoint::EndpointSettings;
+use crate::domain::format::Format;
 use crate::domain::header::is_reserved;
 use crate::domain::id::EndpointId;
 use crate::domain::rate::Rate;
@@ -65,33 +66,37 @@ impl Place {
 }
 
 fn entry(place: &Place, endpoint: Endpoint, env: &Env) -> Checked<EndpointEntry> {
-    if endpoint.retry.len() > EndpointSettings::RETRY_LEN_MAX {
-        let remedy = format!("keep {} or fewer", EndpointSettings::RETRY_LEN_MAX);
-        return place.wrong("retry", format!("{} waits are too many", endpoint.retry.len()), remedy);
-    }
     within(&place.of("timeout_s"), endpoint.timeout_s, 1, EndpointSettings::TIMEOUT_S_MAX)?;
     within(&place.of("max_in_flight"), u64::from(endpoint.max_in_flight), 1, 10_000)?;
     if let Some(rate_limit) = endpoint.rate_limit {
         within(&place.of("rate_limit"), u64::from(rate_limit), 1, u64::from(Rate::PER_S_MAX))?;
     }
     let secrets = secrets(place, &endpoint, env)?;
+    let events = Subscription::new(endpoint.events)
+        .or_else(|error| place.wrong("events", error.to_string(), "or leave it empty for all"))?;
+    let format = Format::of_new(endpoint.format, None, &events).map_err(|error| place.told("events", &error))?;
+    let retry = endpoint.retry.unwrap_or_else(|| format.retry().to_vec());
+    if retry.len() > EndpointSettings::RETRY_LEN_MAX {
+        let remedy = format!("keep {} or fewer", EndpointSettings::RETRY_LEN_MAX);
+        return place.wrong("retry", format!("{} waits are too many", retry.len()), remedy);
+    }
     let headers = headers(place, endpoint.headers)?;
-    let signing = signing::settle(endpoint.signatures.as_deref(), &EndpointSettings::SIGNATURES_DEFAULT, &secrets)
+    let signing = signing::settle(endpoint.signatures.as_deref(), format.signatures(), &secrets)
         .map_err(|error| place.told("signatures", &error))?;
     if let Some(name) = &endpoint.signature_header {
         signing::check_header(name, &signing.schemes, &headers)
             .map_err(|error| place.told("signature_header", &error))?;
     }
     let settings = EndpointSettings {
-        events: Subscription::new(endpoint.events)
-            .or_else(|error| place.wrong("events", error.to_string(), "or leave it empty for all"))?,
+        format,
+        events,
         signatures: signing.schemes,
         signature_header: endpoint.signature_header,
         headers,
         url: endpoint.url,
         sources: endpoint.sources,
         tags: endpoint.tags,
-        retry: endpoint.retry,
+        retry,
         timeout_s: endpoint.timeout_s,
         max_in_flight: endpoint.max_in_flight,
         rate_limit: endpoint.rate_limit,

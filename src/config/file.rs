@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::secret::SecretSource;
 use crate::domain::access::Scope;
 use crate::domain::endpoint::{EndpointSettings, Scheme};
+use crate::domain::format::Format;
 use crate::domain::risk::Risk;
 
 /// The whole file.
@@ -78,6 +79,8 @@ pub(super) struct Retention {
 pub(super) struct Endpoint {
     pub(super) id: String,
     pub(super) url: String,
+    /// When absent, what the names in `events` tell.
+    pub(super) format: Option<Format>,
     #[serde(default)]
     pub(super) events: Vec<String>,
     #[serde(default)]
@@ -87,13 +90,13 @@ pub(super) struct Endpoint {
     pub(super) secret: Option<SecretSource>,
     #[serde(default)]
     pub(super) secrets: Vec<SecretSource>,
-    /// When absent, all that the secrets are good for.
+    /// When absent, the format's.
     pub(super) signatures: Option<Vec<Scheme>>,
     pub(super) signature_header: Option<String>,
     #[serde(default)]
     pub(super) headers: BTreeMap<String, String>,
-    #[serde(default = "retry_default")]
-    pub(super) retry: Vec<u64>,
+    /// When absent, the format's.
+    pub(super) retry: Option<Vec<u64>>,
     #[serde(default = "timeout_s_default")]
     pub(super) timeout_s: u64,
     #[serde(default = "max_in_flight_default")]
@@ -111,10 +114,6 @@ pub(super) struct Delivery {
     pub(super) in_flight_max: usize,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) proxy: Option<SecretSource>,
-}
-
-fn retry_default() -> Vec<u64> {
-    EndpointSettings::RETRY_DEFAULT.to_vec()
 }
 
 fn timeout_s_default() -> u64 {

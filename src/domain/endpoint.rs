@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::format::Format;
 use super::id::EndpointId;
 use super::subscription::Subscription;
 
@@ -30,6 +31,9 @@ pub struct Endpoint {
 pub struct EndpointSettings {
     /// Where to post.
     pub url: String,
+    /// The body it is sent.
+    #[serde(default)]
+    pub format: Format,
     /// What it subscribes to.
     pub events: Subscription,
     /// Only events of these sources; all, when empty.
@@ -73,9 +77,6 @@ impl EndpointSettings {
     pub const TIMEOUT_S_MAX: u64 = 60;
     /// Attempts under way at once.
     pub const MAX_IN_FLIGHT_DEFAULT: u32 = 32;
-
-    /// How requests are signed, as far as the secrets are good for it.
-    pub const SIGNATURES_DEFAULT: [Scheme; 2] = [Scheme::Drin, Scheme::Standard];
 
     /// The deadline over the whole exchange.
     pub fn timeout(&self) -> Duration {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use waypost_providers::event::{Data, rfc3339_millis};
-use waypost_providers::{Found, Kind, Parsed, Request, Verified};
+use waypost_providers::{Found, Parsed, Request, Verified};
 
 use super::delivery::Class;
 use super::endpoint::Endpoint;
 use super::id::{EventId, MailKey, RequestId};
 use super::plan::{Generation, Ingest, PlannedDelivery, RawRequest, StoredEvent, Unit};
+use super::subscription::Happened;
 
 /// An event that cannot be written as JSON; no provider's adapter makes one.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +54,8 @@ fn unit(found: &Found, raw: &RawRequest, endpoints: &[Endpoint]) -> Result<Unit,
     let event = &found.event;
     let id = EventId::of(&raw.request.source, &found.identity);
     let mail = mail_key(&event.data, &found.identity);
-    let deliveries = deliveries(event.kind, &raw.request.source, &event.data.tags, endpoints);
+    let deliveries =
+        deliveries(Happened::of(event.kind, &event.data), &raw.request.source, &event.data.tags, endpoints);
     let stored = StoredEvent {
         id: id.clone(),
         kind: event.kind,
@@ -89,16 +91,16 @@ fn mail_key(data: &Data, identity: &str) -> MailKey {
 }
 
 /// One delivery for each endpoint that subscribes to this event; final at once where the endpoint is disabled.
-fn deliveries(kind: Kind, source: &str, tags: &[String], endpoints: &[Endpoint]) -> Vec<PlannedDelivery> {
+fn deliveries(happened: Happened, source: &str, tags: &[String], endpoints: &[Endpoint]) -> Vec<PlannedDelivery> {
     let wants = |endpoint: &&Endpoint| {
         let settings = &endpoint.settings;
-        settings.events.wants(kind)
+        settings.events.wants_as(settings.format, happened)
             && (settings.sources.is_empty() || settings.sources.iter().any(|name| name == source))
             && (settings.tags.is_empty() || settings.tags.iter().any(|tag| tags.contains(tag)))
     };
     let planned = endpoints.iter().filter(wants).map(|endpoint| PlannedDelivery {
         endpoint: endpoint.id.clone(),
-        class: Class::of(kind),
+        class: Class::of(happened.kind),
         skipped: endpoint.disabled.is_some(),
     });
     planned.collect()

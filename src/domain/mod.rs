@@ -5,6 +5,7 @@ pub mod breaker;
 pub mod delivery;
 pub mod endpoint;
 pub mod fan_out;
+pub mod format;
 pub mod header;
 pub mod id;
 pub mod ownership;

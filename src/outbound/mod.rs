@@ -1,5 +1,5 @@
 //! What goes out: an event rendered, signed and addressed. Pure; the network is `dispatch`'s.
 
-pub mod drin;
+pub mod format;
 pub mod request;
 pub mod sign;

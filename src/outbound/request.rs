@@ -5,7 +5,7 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Request};
 use jiff::Timestamp;
 
-use super::{drin, sign};
+use super::{format, sign};
 use crate::domain::endpoint::EndpointSettings;
 use crate::domain::header::{BODY_SIGNATURE, is_reserved};
 use crate::domain::plan::StoredEvent;
@@ -46,7 +46,7 @@ pub fn build(
     number: u32,
     at: Timestamp,
 ) -> Result<Request<Bytes>, RequestError> {
-    let body = drin::render(event)?;
+    let body = format::render(endpoint, event)?;
     let signatures = sign::sign(&endpoint.signatures, secrets, event.id.as_str(), at, &body);
     if signatures.is_empty() {
         return Err(RequestError::Unsigned);
@@ -59,7 +59,7 @@ pub fn build(
             headers.insert(name.parse::<HeaderName>().map_err(http::Error::from)?, value(text)?);
         }
     }
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(format::content_type(endpoint.format)));
     headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
     headers.insert("waypost-attempt", number.into());
     headers.insert("webhook-id", value(event.id.as_str())?);
@@ -99,6 +99,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::domain::endpoint::Scheme;
+    use crate::domain::format::Format;
     use crate::domain::id::{MailKey, RequestId};
     use crate::domain::subscription::Subscription;
 
@@ -119,6 +120,7 @@ pub(crate) mod tests {
     pub(crate) fn settings(url: &str) -> EndpointSettings {
         EndpointSettings {
             url: url.into(),
+            format: Format::Drin,
             events: Subscription::new(vec![]).unwrap(),
             sources: vec![],
             tags: vec![],

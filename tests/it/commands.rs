@@ -88,7 +88,7 @@ fn check_tells_public_keys_and_what_is_left_out_and_no_secret() {
     let output = Command::new(env!("CARGO_BIN_EXE_waypost")).arg("check").arg(&config).output().unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
     let public = Secret::parse(private).unwrap().public_key().unwrap();
-    for expected in ["signed drin, ed25519", "left out: standard", &format!("public key: {public}")] {
+    for expected in ["drin signed drin, ed25519", "left out: standard", &format!("public key: {public}")] {
         assert!(told.contains(expected), "{told}");
     }
     assert!(!told.contains("plain text") && !told.contains("whsk_"), "{told}");

@@ -8,6 +8,7 @@ mod contract;
 mod crash;
 mod crash_points;
 mod embedded;
+mod formats;
 mod gateway;
 mod gateways;
 mod hooks;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use waypost::domain::fan_out;
 use waypost::domain::plan::{Generation, StoredEvent};
-use waypost::outbound::drin;
+use waypost::outbound::format::drin;
 use waypost_providers::{Draft, Keys, Request, by_name};
 
 use crate::tidy::root;

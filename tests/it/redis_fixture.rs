@@ -7,6 +7,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use waypost::domain::delivery::{Attempt, Class, Split, Status};
 use waypost::domain::endpoint::{Endpoint, EndpointSettings, Scheme};
+use waypost::domain::format::Format;
 use waypost::domain::id::{EventId, MailKey, RequestId};
 use waypost::domain::plan::{Generation, Ingest, PlannedDelivery, RawRequest, StoredEvent, Unit};
 use waypost::domain::subscription::Subscription;
@@ -103,6 +104,7 @@ pub(crate) fn page(limit: usize, cursor: Option<String>) -> PageQuery {
 pub(crate) fn endpoint(id: &str) -> Endpoint {
     let settings = EndpointSettings {
         url: "https://example.com/".into(),
+        format: Format::Drin,
         events: Subscription::new(vec![]).unwrap(),
         sources: vec![],
         tags: vec![],

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use waypost::clock::Clock;
 use waypost::domain::delivery::{Attempt, Class, Split, Status};
 use waypost::domain::endpoint::{Endpoint, EndpointSettings, Scheme};
+use waypost::domain::format::Format;
 use waypost::domain::id::{EndpointId, EventId, MailKey, RequestId};
 use waypost::domain::plan::{Generation, Ingest, PlannedDelivery, RawRequest, StoredEvent, Unit};
 use waypost::domain::subscription::Subscription;
@@ -98,6 +99,7 @@ pub(crate) fn ingest(generation: Generation, units: Vec<Unit>) -> Ingest {
 pub(crate) fn endpoint(id: &str) -> Endpoint {
     let settings = EndpointSettings {
         url: format!("https://{id}.example/hook"),
+        format: Format::Drin,
         events: Subscription::new(vec![]).unwrap(),
         sources: vec![],
         tags: vec![],

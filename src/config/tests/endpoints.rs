@@ -1,6 +1,7 @@
 //! `[[endpoints]]`, right and wrong.
 
 use super::*;
+use crate::domain::format::Format;
 
 #[test]
 fn an_endpoint_signs_in_every_way_that_its_secret_is_good_for() {
@@ -14,6 +15,18 @@ fn an_endpoint_signs_in_every_way_that_its_secret_is_good_for() {
     assert_eq!(signatures("['whsec_your_secret_key_here']"), (vec![Scheme::Drin], vec![Scheme::Standard]));
     let rotating = format!("['{WHSEC}', 'an older secret in text']");
     assert_eq!(signatures(&rotating), (vec![Scheme::Drin], vec![Scheme::Standard]));
+}
+
+#[test]
+fn a_format_brings_its_own_signatures_and_waits() {
+    let settings = |more: &str| endpoint(more).unwrap().endpoints[&EndpointId::from("wh_a")].settings.clone();
+    let selfhosted = settings("events = ['Delivered', 'bounced']");
+    assert_eq!((selfhosted.format, selfhosted.signatures), (Format::Selfhosted, vec![Scheme::Sha256]));
+    assert_eq!(selfhosted.retry, [60, 300, 1_800]);
+    assert_eq!(selfhosted.events.words(), ["Delivered", "bounced"]);
+    let resend = settings("format = 'resend'\nevents = ['deferred']\nretry = [7]");
+    assert_eq!((resend.format, resend.signatures, resend.retry), (Format::Resend, vec![Scheme::Svix], vec![7]));
+    assert_eq!(settings("events = ['email.*']").format, Format::Drin);
 }
 
 #[test]
@@ -32,7 +45,12 @@ fn what_is_wrong_with_an_endpoint_is_named_with_its_remedy() {
         ("timeout_s = 61", "endpoints[0].timeout_s: 61 is out of range; use 1 to 60"),
         ("rate_limit = 0", "endpoints[0].rate_limit: 0 is out of range; use 1 to 10000"),
         ("max_in_flight = 0", "endpoints[0].max_in_flight: 0 is out of range; use 1 to 10000"),
-        ("events = ['email.bounce']", "endpoints[0].events: unknown event `email.bounce`; use"),
+        ("events = ['email.bouncy']", "endpoints[0].events: unknown event `email.bouncy`; use"),
+        (
+            "events = ['bounced', 'email.sent']",
+            "endpoints[0].events: `bounced`, `email.sent` does not tell which format",
+        ),
+        ("format = 'sendgrid'", "endpoints[0].format: unknown variant, expected one of `drin`, `platform`"),
         ("sources = ['resend']", "endpoints[0].sources: there is no source `resend`; configure it"),
         ("secrets = ['x']", "endpoints[0].secrets: is there beside `secret`; keep one"),
         ("headers = { Host = 'b' }", "endpoints[0].headers.Host: is set by Waypost or by HTTP itself; use another"),

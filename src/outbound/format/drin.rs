@@ -33,8 +33,8 @@ pub fn render(event: &StoredEvent) -> Result<Bytes, serde_json::Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::request::tests::event;
     use super::*;
+    use crate::outbound::request::tests::event;
 
     #[test]
     fn data_is_copied_byte_for_byte() {

@@ -1,0 +1,37 @@
+//! CloudEvents 1.0 in JSON, structured mode (CNCF, "JSON Event Format for CloudEvents"), around the `data` of `drin`.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::view::View;
+use super::write::json;
+use crate::domain::plan::StoredEvent;
+
+#[derive(Serialize)]
+struct Body<'a> {
+    specversion: &'static str,
+    id: &'a str,
+    source: String,
+    r#type: String,
+    /// The mail's id, and never an address: brokers log and route by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    time: &'a str,
+    datacontenttype: &'static str,
+    data: &'a RawValue,
+}
+
+pub(super) fn render(event: &StoredEvent) -> Result<Bytes, serde_json::Error> {
+    let view = View::of(event)?;
+    json(&Body {
+        specversion: "1.0",
+        id: event.id.as_str(),
+        source: format!("/sources/{}", event.source),
+        r#type: format!("waypost.{}", event.kind.as_str()),
+        subject: view.id.as_deref(),
+        time: &event.created_at,
+        datacontenttype: "application/json",
+        data: &event.data,
+    })
+}
