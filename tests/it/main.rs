@@ -1,9 +1,11 @@
 //! Waypost as a whole, and each engine of its store.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
+mod capture;
 mod client;
 mod clocks;
 mod commands;
+mod consumers;
 mod contract;
 mod crash;
 mod crash_points;

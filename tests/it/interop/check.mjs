@@ -1,10 +1,13 @@
 // Reads a list of checks from stdin, and writes what each library says of them, in order.
 import { createPublicKey, verify as verifySignature } from "node:crypto";
 import { EventWebhook } from "@sendgrid/eventwebhook";
+import { HTTP } from "cloudevents";
+import { Resend } from "resend";
 import { Webhook as Standard } from "standardwebhooks";
 import { Stripe } from "stripe";
 import { Webhook as Svix } from "svix";
 import { verify } from "./readme.mjs";
+import { seeds } from "./seeds.mjs";
 
 const stripe = new Stripe("sk_test_unused");
 const sendgrid = new EventWebhook();
@@ -23,6 +26,10 @@ const publicKey = (whpk) => {
 };
 
 const libraries = {
+  ...seeds,
+  // Consumers verify what they have parsed and written again.
+  stringify: ({ body }) => JSON.stringify(JSON.parse(body)) === body,
+  cloudevents: ({ body, headers }) => HTTP.toEvent({ body, headers }).validate(),
   // No JavaScript library of Standard Webhooks knows v1a; Node's own Ed25519 does.
   ed25519: ({ body, headers, key }) => {
     const signed = Buffer.from(`${headers["webhook-id"]}.${headers["webhook-timestamp"]}.${body}`);
@@ -33,6 +40,11 @@ const libraries = {
   stripe: ({ body, header, secret }) => accepts(() => stripe.webhooks.constructEvent(body, header, secret)),
   standard: ({ body, headers, secret }) => accepts(() => new Standard(secret).verify(body, headers)),
   svix: ({ body, headers, secret }) => accepts(() => new Svix(secret).verify(body, headers)),
+  resend: ({ body, headers, secret }) => {
+    const [id, timestamp, signature] = ["id", "timestamp", "signature"].map((name) => headers[`svix-${name}`]);
+    const request = { payload: body, headers: { id, timestamp, signature }, webhookSecret: secret };
+    return accepts(() => new Resend("re_unused").webhooks.verify(request));
+  },
   svix_sign: ({ body, id, seconds, secret }) => new Svix(secret).sign(id, new Date(seconds * 1000), body),
   sendgrid: ({ body, key, signature, timestamp }) =>
     sendgrid.verifySignature(sendgrid.convertPublicKeyToECDSA(key), body, signature, timestamp),
