@@ -9,14 +9,12 @@ use super::file::Endpoint;
 use super::sources::NAME_LEN_MAX;
 use super::{ConfigError, EndpointEntry};
 use crate::domain::endpoint::EndpointSettings;
-use crate::domain::format::Format;
+use crate::domain::given::Given;
 use crate::domain::header::is_reserved;
 use crate::domain::id::EndpointId;
 use crate::domain::rate::Rate;
 use crate::domain::secret::{SecretError, SigningSecret};
-use crate::domain::signing;
 use crate::domain::source::Source;
-use crate::domain::subscription::Subscription;
 use crate::domain::target::{self, Networks, TargetError};
 
 type Env = BTreeMap<String, String>;
@@ -72,38 +70,34 @@ fn entry(place: &Place, endpoint: Endpoint, env: &Env) -> Checked<EndpointEntry>
         within(&place.of("rate_limit"), u64::from(rate_limit), 1, u64::from(Rate::PER_S_MAX))?;
     }
     let secrets = secrets(place, &endpoint, env)?;
-    let events = Subscription::new(endpoint.events)
-        .or_else(|error| place.wrong("events", error.to_string(), "or leave it empty for all"))?;
-    let format = Format::of_new(endpoint.format, None, &events).map_err(|error| place.told("events", &error))?;
-    let retry = endpoint.retry.unwrap_or_else(|| format.retry().to_vec());
-    if retry.len() > EndpointSettings::RETRY_LEN_MAX {
-        let remedy = format!("keep {} or fewer", EndpointSettings::RETRY_LEN_MAX);
-        return place.wrong("retry", format!("{} waits are too many", retry.len()), remedy);
-    }
-    let headers = headers(place, endpoint.headers)?;
-    let signing = signing::settle(endpoint.signatures.as_deref(), format.signatures(), &secrets)
-        .map_err(|error| place.told("signatures", &error))?;
-    if let Some(name) = &endpoint.signature_header {
-        signing::check_header(name, &signing.schemes, &headers)
-            .map_err(|error| place.told("signature_header", &error))?;
-    }
-    let settings = EndpointSettings {
-        format,
-        events,
-        signatures: signing.schemes,
+    let given = Given {
+        events: endpoint.events,
+        format: endpoint.format,
+        route: None,
+        signatures: endpoint.signatures,
         signature_header: endpoint.signature_header,
-        headers,
+        retry: endpoint.retry,
+        headers: headers(place, endpoint.headers)?,
+        secrets: &secrets,
+    };
+    let settled = given.settle().map_err(|error| place.told(error.field(), &error))?;
+    let settings = EndpointSettings {
+        events: settled.events,
+        format: settled.format,
+        signatures: settled.signatures,
+        signature_header: settled.signature_header,
+        headers: settled.headers,
+        retry: settled.retry,
         url: endpoint.url,
         sources: endpoint.sources,
         tags: endpoint.tags,
-        retry,
         timeout_s: endpoint.timeout_s,
         max_in_flight: endpoint.max_in_flight,
         rate_limit: endpoint.rate_limit,
         description: endpoint.description,
         active: endpoint.active,
     };
-    Ok(EndpointEntry { settings, secrets, left_out: signing.left_out })
+    Ok(EndpointEntry { settings, secrets, left_out: settled.left_out })
 }
 
 fn check_id(place: &Place, id: &str) -> Checked<()> {

@@ -97,7 +97,7 @@ impl Format {
 
 /// The names that a subscription uses do not tell one format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` does not tell which format is wanted; give `format`, one of {}", words.join("`, `"), names())]
+#[error("is missing, and `{}` does not tell it; use one of {}", words.join("`, `"), names())]
 pub struct FormatUnclear {
     words: Vec<String>,
 }
@@ -141,7 +141,7 @@ mod tests {
     fn an_unclear_format_is_asked_for() {
         let events = Subscription::new(vec!["open".into(), "email.sent".into()]).unwrap();
         let told = Format::of_new(None, None, &events).unwrap_err().to_string();
-        assert!(told.starts_with("`open`, `email.sent` does not tell which format is wanted; give `format`"), "{told}");
+        assert!(told.starts_with("is missing, and `open`, `email.sent` does not tell it; use one of `drin`"), "{told}");
     }
 
     #[test]

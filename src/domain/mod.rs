@@ -6,6 +6,7 @@ pub mod delivery;
 pub mod endpoint;
 pub mod fan_out;
 pub mod format;
+pub mod given;
 pub mod header;
 pub mod id;
 pub mod ownership;

@@ -137,7 +137,7 @@ mod tests {
         assert!(wants("type=email.sent,email.bounced", Kind::Bounced, "resend"));
         assert!(!wants("type=email.*", Kind::DomainVerified, "resend"));
         assert!(!wants("source=mailgun", Kind::Bounced, "resend"));
-        assert!(told(ListQuery::read("type=bounce").unwrap().filter()).contains("unknown event `bounce`"));
+        assert!(told(ListQuery::read("type=bouncy").unwrap().filter()).contains("unknown event `bouncy`"));
     }
 
     #[test]

@@ -46,10 +46,7 @@ fn what_is_wrong_with_an_endpoint_is_named_with_its_remedy() {
         ("rate_limit = 0", "endpoints[0].rate_limit: 0 is out of range; use 1 to 10000"),
         ("max_in_flight = 0", "endpoints[0].max_in_flight: 0 is out of range; use 1 to 10000"),
         ("events = ['email.bouncy']", "endpoints[0].events: unknown event `email.bouncy`; use"),
-        (
-            "events = ['bounced', 'email.sent']",
-            "endpoints[0].events: `bounced`, `email.sent` does not tell which format",
-        ),
+        ("events = ['bounced', 'email.sent']", "endpoints[0].format: is missing, and `bounced`, `email.sent` does not"),
         ("format = 'sendgrid'", "endpoints[0].format: unknown variant, expected one of `drin`, `platform`"),
         ("sources = ['resend']", "endpoints[0].sources: there is no source `resend`; configure it"),
         ("secrets = ['x']", "endpoints[0].secrets: is there beside `secret`; keep one"),
