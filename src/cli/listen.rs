@@ -25,7 +25,8 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let secret = Secret::parse(&arguments.secret).map_err(|error| format!("--secret: {error}"))?;
     let print: receiver::Answer = Arc::new(|received| {
-        let refused = received.verdict.map(|()| String::new()).unwrap_or_else(|why| format!("refused, {why}: "));
+        let refused =
+            received.verdict.as_ref().map(|()| String::new()).unwrap_or_else(|why| format!("refused, {why}: "));
         println!("{} attempt {} {refused}{}", received.id, received.attempt, String::from_utf8_lossy(&received.body));
         200
     });

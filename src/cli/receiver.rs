@@ -1,4 +1,4 @@
-//! A receiver of deliveries that believes nobody: it checks each default signature that it finds.
+//! A receiver of deliveries that believes nobody: it checks each signature that it finds.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::clock::Clock;
 use crate::domain::endpoint::Scheme;
-use crate::outbound::sign::{Secret, sign};
+use crate::outbound::sign::{Secret, can_sign, sign};
 
 /// How old or how new a signature may be, in seconds, as Stripe's and Svix's libraries have it.
 const TOLERANCE_S: i64 = 300;
@@ -24,7 +24,7 @@ pub(super) struct Received {
     /// The body, as received.
     pub(super) body: Bytes,
     /// Whether it is proven; the reason, if not.
-    pub(super) verdict: Result<(), &'static str>,
+    pub(super) verdict: Result<(), String>,
 }
 
 /// Decides what to answer to what is proven; is told of what is not, too.
@@ -55,55 +55,98 @@ pub(super) fn start(
 
 fn received(request: &HttpRequest, body: Bytes, secret: &Secret, now: Timestamp) -> Received {
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let headers = Signatures {
-        id: header("webhook-id").unwrap_or_default(),
-        drin: header("drin-signature"),
-        seconds: header("webhook-timestamp").unwrap_or_default(),
-        standard: header("webhook-signature"),
-    };
-    let verdict = verdict(secret, &headers, &body, now);
-    let (id, attempt) = (headers.id.to_owned(), header("waypost-attempt").unwrap_or_default().to_owned());
+    let verdict = verdict(secret, &Signed { header: &header, body: &body }, now);
+    let [id, attempt] = ["webhook-id", "waypost-attempt"].map(|name| header(name).unwrap_or_default().to_owned());
     Received { id, attempt, body, verdict }
 }
 
-/// The headers that prove a delivery.
-struct Signatures<'a> {
-    id: &'a str,
-    drin: Option<&'a str>,
-    seconds: &'a str,
-    standard: Option<&'a str>,
+/// A header that proves a delivery.
+struct Proof {
+    name: &'static str,
+    /// What it may hold, each with what leads the value.
+    schemes: &'static [(Scheme, &'static str)],
+    /// What stands between its values.
+    parting: char,
+    /// The headers of the id and the time that are signed with the body, where these are not in it.
+    beside: Option<[&'static str; 2]>,
 }
 
-/// Checks each scheme that is there, of which there must be one. An endpoint may sign in one way only, and with two
-/// secrets while it changes them: one signature with ours is enough.
-fn verdict(secret: &Secret, headers: &Signatures<'_>, body: &[u8], now: Timestamp) -> Result<(), &'static str> {
-    let made_by = |scheme, at, name: &str, parting: char, value: &str| {
-        let made = sign(&[scheme], std::slice::from_ref(secret), headers.id, at, body);
-        let made = made.iter().find(|(known, _)| *known == name).and_then(|(_, made)| made.rsplit(parting).next());
+const PROOFS: [Proof; 4] = [
+    Proof { name: "Drin-Signature", schemes: &[(Scheme::Drin, "")], parting: ',', beside: None },
+    Proof {
+        name: "webhook-signature",
+        schemes: &[(Scheme::Standard, ""), (Scheme::Ed25519, "")],
+        parting: ' ',
+        beside: Some(["webhook-id", "webhook-timestamp"]),
+    },
+    Proof {
+        name: "svix-signature",
+        schemes: &[(Scheme::Svix, "")],
+        parting: ' ',
+        beside: Some(["svix-id", "svix-timestamp"]),
+    },
+    Proof {
+        name: "X-Webhook-Signature",
+        schemes: &[(Scheme::Sha256, "sha256="), (Scheme::Hex, "")],
+        parting: ' ',
+        beside: None,
+    },
+];
+
+/// A request as far as it is signed.
+struct Signed<'a> {
+    /// A header's value, by its name.
+    header: &'a dyn Fn(&str) -> Option<&'a str>,
+    body: &'a [u8],
+}
+
+/// Checks each signature that is there and that the secret can make, of which there must be one. An endpoint may sign in
+/// one way only, and with two secrets while it changes them: one signature with ours is enough.
+fn verdict(secret: &Secret, signed: &Signed<'_>, now: Timestamp) -> Result<(), String> {
+    let mut is_proven = false;
+    let mut unknown = None;
+    for proof in &PROOFS {
+        let Some(value) = (signed.header)(proof.name) else { continue };
+        let can = |scheme| can_sign(&[scheme], std::slice::from_ref(secret));
+        let scheme = proof.schemes.iter().find(|(scheme, lead)| value.starts_with(lead) && can(*scheme));
+        let Some((scheme, _)) = scheme else {
+            unknown.get_or_insert(proof.name);
+            continue;
+        };
+        let at = signed_at(proof, *scheme, value, signed, now)?;
+        let id = proof.beside.and_then(|[id, _]| (signed.header)(id)).unwrap_or_default();
+        let made = sign(&[*scheme], std::slice::from_ref(secret), id, at, signed.body);
+        let made = made.iter().find(|(name, _)| name.eq_ignore_ascii_case(proof.name));
+        let made = made.and_then(|(_, made)| made.rsplit(proof.parting).next()).unwrap_or_default();
         // Compared in constant time.
-        let is_same = |one: &str, made: &str| verify_slices_are_equal(one.as_bytes(), made.as_bytes()).is_ok();
-        made.is_some_and(|made| value.split(parting).any(|one| is_same(one, made)))
+        let is_made = |one: &str| verify_slices_are_equal(one.as_bytes(), made.as_bytes()).is_ok();
+        if !value.split(proof.parting).any(is_made) {
+            return Err(format!("{} is wrong", proof.name));
+        }
+        is_proven = true;
+    }
+    match unknown {
+        _ if is_proven => Ok(()),
+        Some(name) => Err(format!("{name} cannot be checked with a secret of this kind")),
+        None => Err("no signature is there".into()),
+    }
+}
+/// The time that is signed; now, where none is.
+fn signed_at(
+    proof: &Proof,
+    scheme: Scheme,
+    value: &str,
+    signed: &Signed<'_>,
+    now: Timestamp,
+) -> Result<Timestamp, String> {
+    let seconds = match (scheme, proof.beside) {
+        (Scheme::Drin, _) => value.strip_prefix("t=").and_then(|rest| rest.split(',').next()),
+        (_, Some([_, time])) => (signed.header)(time),
+        (_, None) => return Ok(now),
     };
-    if let Some(drin) = headers.drin {
-        let seconds = drin.strip_prefix("t=").and_then(|rest| rest.split(',').next()).unwrap_or_default();
-        let at = fresh(seconds, now).ok_or("Drin-Signature is stale or malformed")?;
-        if !made_by(Scheme::Drin, at, "drin-signature", ',', drin) {
-            return Err("Drin-Signature is wrong");
-        }
-    }
-    match headers.standard {
-        None if headers.drin.is_none() => Err("neither Drin-Signature nor webhook-signature is there"),
-        Some(_) if secret.key().is_none() && headers.drin.is_none() => {
-            Err("webhook-signature cannot be checked with a secret that is not whsec_ and base64")
-        }
-        Some(standard) if secret.key().is_some() => {
-            let at = fresh(headers.seconds, now).ok_or("webhook-timestamp is missing or stale")?;
-            let is_made = made_by(Scheme::Standard, at, "webhook-signature", ' ', standard);
-            if is_made { Ok(()) } else { Err("webhook-signature is wrong") }
-        }
-        // What proves it is Drin-Signature.
-        None | Some(_) => Ok(()),
-    }
+    seconds
+        .and_then(|seconds| fresh(seconds, now))
+        .ok_or_else(|| format!("{} is stale, or without its time", proof.name))
 }
 
 /// The time that a header tells in Unix seconds, unless that is too far from now.
@@ -119,50 +162,67 @@ mod tests {
     const OLD: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
     const NEW: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     const TEXT: &str = "a secret in plain text";
+    const PRIVATE: &str = "whsk_VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk=";
     const BODY: &[u8] = b"{}";
     const BOTH: [Scheme; 2] = [Scheme::Drin, Scheme::Standard];
 
     /// What `secret` says of a delivery that was signed so, so long ago.
-    fn judged(secret: &str, schemes: &[Scheme], secrets: &[&str], age_s: i64, body: &[u8]) -> Result<(), &'static str> {
+    fn judged(secret: &str, schemes: &[Scheme], secrets: &[&str], age_s: i64, body: &[u8]) -> Result<(), String> {
         let now = Timestamp::from_second(1_773_480_413).unwrap();
         let secrets: Vec<_> = secrets.iter().map(|secret| Secret::parse(secret).unwrap()).collect();
         let at = Timestamp::from_second(now.as_second() - age_s).unwrap();
-        let headers = sign(schemes, &secrets, "evt_1", at, BODY);
-        let header = |name| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
-        let headers = Signatures {
-            id: "evt_1",
-            drin: header("drin-signature"),
-            seconds: header("webhook-timestamp").unwrap_or_default(),
-            standard: header("webhook-signature"),
+        let mut headers = sign(schemes, &secrets, "evt_1", at, BODY);
+        headers.push(("webhook-id", "evt_1".to_owned()));
+        let header = |name: &str| {
+            let found = headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+            found.map(|(_, value)| value.as_str())
         };
-        verdict(&Secret::parse(secret).unwrap(), &headers, body, now)
+        verdict(&Secret::parse(secret).unwrap(), &Signed { header: &header, body }, now)
     }
 
     #[test]
     fn each_way_to_sign_is_believed_with_either_of_two_secrets() {
-        for schemes in [&BOTH[..], &BOTH[..1], &BOTH[1..]] {
+        let (hex, sha256) = (&[Scheme::Hex][..], &[Scheme::Sha256][..]);
+        for schemes in [&BOTH[..], &BOTH[..1], &BOTH[1..], &[Scheme::Svix]] {
             for secrets in [&[NEW][..], &[NEW, OLD], &[OLD, NEW]] {
                 assert_eq!(judged(NEW, schemes, secrets, 0, BODY), Ok(()), "{schemes:?}");
             }
         }
-        assert_eq!(judged(TEXT, &BOTH, &[TEXT], 0, BODY), Ok(()));
+        for (secret, schemes) in [(TEXT, &BOTH[..]), (TEXT, hex), (NEW, sha256), (PRIVATE, &[Scheme::Ed25519])] {
+            assert_eq!(judged(secret, schemes, &[secret], 0, BODY), Ok(()), "{schemes:?}");
+        }
         // Only one of the two is good for `standard`.
         assert_eq!(judged(TEXT, &BOTH, &[NEW, TEXT], 0, BODY), Ok(()));
         assert_eq!(judged(NEW, &BOTH, &[NEW, TEXT], 0, BODY), Ok(()));
+        // Each half of a header that two schemes share is believed alone.
+        let shared = [Scheme::Standard, Scheme::Ed25519];
+        for secret in [NEW, PRIVATE] {
+            assert_eq!(judged(secret, &shared, &[NEW, PRIVATE], 0, BODY), Ok(()));
+        }
     }
 
     #[test]
     fn what_is_not_signed_with_the_secret_is_refused() {
-        let (drin, standard) = (&BOTH[..1], &BOTH[1..]);
-        assert_eq!(judged(NEW, &[], &[], 0, BODY), Err("neither Drin-Signature nor webhook-signature is there"));
-        assert_eq!(judged(NEW, &BOTH, &[OLD], 0, BODY), Err("Drin-Signature is wrong"));
-        assert_eq!(judged(NEW, drin, &[NEW], 0, b"{ }"), Err("Drin-Signature is wrong"));
-        assert_eq!(judged(NEW, standard, &[OLD], 0, BODY), Err("webhook-signature is wrong"));
-        assert_eq!(judged(NEW, standard, &[NEW], 0, b"{ }"), Err("webhook-signature is wrong"));
-        assert!(judged(TEXT, standard, &[NEW], 0, BODY).is_err_and(|why| why.contains("cannot be checked")));
-        for (age_s, is_good) in [(300, true), (301, false), (-300, true), (-301, false)] {
-            assert_eq!(judged(NEW, drin, &[NEW], age_s, BODY).is_ok(), is_good, "{age_s}");
-            assert_eq!(judged(NEW, standard, &[NEW], age_s, BODY).is_ok(), is_good, "{age_s}");
+        assert_eq!(judged(NEW, &[], &[], 0, BODY), Err("no signature is there".into()));
+        assert_eq!(judged(NEW, &BOTH, &[OLD], 0, BODY), Err("Drin-Signature is wrong".into()));
+        let unknown = judged(TEXT, &[Scheme::Standard], &[NEW], 0, BODY).unwrap_err();
+        assert_eq!(unknown, "webhook-signature cannot be checked with a secret of this kind");
+        let names = [
+            (Scheme::Drin, "Drin-Signature"),
+            (Scheme::Standard, "webhook-signature"),
+            (Scheme::Svix, "svix-signature"),
+            (Scheme::Hex, "X-Webhook-Signature"),
+            (Scheme::Sha256, "X-Webhook-Signature"),
+        ];
+        for (scheme, name) in names {
+            let wrong = Err(format!("{name} is wrong"));
+            assert_eq!(judged(NEW, &[scheme], &[OLD], 0, BODY), wrong);
+            assert_eq!(judged(NEW, &[scheme], &[NEW], 0, b"{ }"), wrong);
+            let has_time = !matches!(scheme, Scheme::Hex | Scheme::Sha256);
+            for (age_s, is_good) in [(300, true), (301, false), (-300, true), (-301, false)] {
+                let judged = judged(NEW, &[scheme], &[NEW], age_s, BODY);
+                assert_eq!(judged.is_ok(), is_good || !has_time, "{name} {age_s}");
+            }
         }
     }
 }

@@ -46,7 +46,7 @@ async fn listen_believes_either_secret_and_either_scheme_and_says_why_it_refuses
         (&[Scheme::Drin], &[OLD], 200, "evt_1 attempt 3 {}"),
         (&[Scheme::Standard], &[OLD], 200, "evt_1 attempt 3 {}"),
         (&[Scheme::Drin], &[NEW], 401, "evt_1 attempt 3 refused, Drin-Signature is wrong: {}"),
-        (&[], &[], 401, "evt_1 attempt 3 refused, neither Drin-Signature nor webhook-signature is there: {}"),
+        (&[], &[], 401, "evt_1 attempt 3 refused, no signature is there: {}"),
     ];
     for (schemes, secrets, status, printed) in cases {
         let secrets: Vec<_> = secrets.iter().map(|secret| Secret::parse(secret).unwrap()).collect();
