@@ -109,3 +109,38 @@ impl Given<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settle(given: Given<'_>) -> Result<Settled, &'static str> {
+        let secrets = [SigningSecret::parse("your-webhook-secret").unwrap()];
+        Given { secrets: &secrets, ..given }.settle().map_err(|error| error.field())
+    }
+
+    #[test]
+    fn a_route_brings_its_format_and_a_format_the_rest() {
+        let route = Some(Format::Platform);
+        let settled = settle(Given { route, events: vec!["open".into()], ..Given::default() }).unwrap();
+        assert_eq!((settled.format, settled.signatures), (Format::Platform, vec![Scheme::Hex]));
+        assert_eq!(settled.retry, EndpointSettings::RETRY_DEFAULT);
+        let settled = settle(Given::default()).unwrap();
+        assert_eq!((settled.signatures, settled.left_out), (vec![Scheme::Drin], vec![Scheme::Standard]));
+    }
+
+    #[test]
+    fn each_error_names_its_field() {
+        let header = Some("X-Mine".to_owned());
+        let wrong = [
+            (Given { events: vec!["bouncy".into()], ..Given::default() }, "events"),
+            (Given { events: vec!["open".into()], ..Given::default() }, "format"),
+            (Given { format: Some(Format::Resend), ..Given::default() }, "signatures"),
+            (Given { signature_header: header, ..Given::default() }, "signature_header"),
+            (Given { retry: Some(vec![1; 21]), ..Given::default() }, "retry"),
+        ];
+        for (given, field) in wrong {
+            assert_eq!(settle(given), Err(field));
+        }
+    }
+}

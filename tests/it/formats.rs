@@ -6,14 +6,15 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use waypost::domain::endpoint::EndpointSettings;
+use waypost::domain::delivery::Class;
+use waypost::domain::endpoint::{Endpoint, EndpointSettings};
 use waypost::domain::format::Format;
 use waypost::domain::plan::StoredEvent;
 use waypost::domain::subscription::Subscription;
 use waypost::outbound::format::render;
 use waypost_providers::Kind;
 
-use crate::support::{endpoint, unit};
+use crate::support::{endpoint, planned, unit};
 use crate::tidy::root;
 
 /// The formats of the seed documents.
@@ -31,7 +32,7 @@ fn event(drin: &str) -> StoredEvent {
     let drin: Drin = serde_json::from_str(drin).unwrap();
     let data: Value = serde_json::from_str(drin.data.get()).unwrap();
     let source = data["provider"]["source"].as_str().unwrap_or("resend").to_owned();
-    let class = waypost::domain::delivery::Class::of(drin.r#type);
+    let class = Class::of(drin.r#type);
     let stored = unit(&source, &drin.id, "mail", class, &[]).event;
     let (id, created_at) = (drin.id.as_str().into(), drin.created_at);
     StoredEvent { id, kind: drin.r#type, created_at, data: drin.data, source, ..(*stored).clone() }
@@ -173,6 +174,23 @@ fn sent_is_called_queued_by_those_who_ask_for_it_so() {
     }
     assert_eq!(named(Format::Sentinmail, &["queued"]), "sent");
     assert_eq!(named(Format::Drin, &["queued"]), "email.sent");
+}
+
+/// Each event goes to one of three endpoints that ask in the words of `relaypost`, and only there.
+#[test]
+fn relaypost_endpoints_get_what_their_words_mean_there() {
+    let endpoints = ["bounced", "failed", "rejected"].map(|word| {
+        let settings = subscribed(Format::Relaypost, &[word]);
+        Endpoint { settings, ..endpoint(word) }
+    });
+    for (case, expected) in [("failed-permanent", "bounced"), ("failed-old", "failed"), ("rejected", "rejected")] {
+        let ingest = planned(case, &endpoints);
+        let to: Vec<_> = ingest.units[0].deliveries.iter().map(|delivery| delivery.endpoint.as_str()).collect();
+        assert_eq!(to, [expected], "{case}");
+        let body: Value =
+            serde_json::from_str(&rendered(&subscribed(Format::Relaypost, &[]), &ingest.units[0].event)).unwrap();
+        assert_eq!(body["event"], expected, "{case}");
+    }
 }
 
 /// Texts that come from outside may be of any length; a body stays within what receivers take.

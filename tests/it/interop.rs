@@ -105,6 +105,7 @@ fn try_installed() -> Result<PathBuf, String> {
         if output.status.success() { Ok(()) } else { Err(format!("{program} {}: {told}", arguments.join(" "))) }
     };
     run("node", &["--version"])?;
+    run("python3", &["--version"])?;
     let done = to.join("installed.json");
     if std::fs::read_to_string(&done).ok().as_ref() != Some(&wanted) {
         std::fs::write(to.join("package.json"), &wanted).unwrap();

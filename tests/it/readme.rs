@@ -1,15 +1,13 @@
 //! The README's commands exist and do what it says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::process::{Command, Output};
 
-use jiff::Timestamp;
 use serde_json::Value;
-use waypost::domain::fan_out;
-use waypost::domain::plan::{Generation, StoredEvent};
+use waypost::domain::plan::StoredEvent;
 use waypost::outbound::format::drin;
-use waypost_providers::{Draft, Keys, Request, by_name};
 
+use crate::support::planned;
 use crate::tidy::root;
 
 /// Known to everybody: values of the right shape for the variables that the example config names.
@@ -117,16 +115,7 @@ fn its_test_command_is_there() {
 /// The body that a recorded event becomes.
 #[test]
 fn the_event_it_shows_is_a_true_one() {
-    let recorded = std::fs::read(root().join("fixtures/mailgun/delivered.http")).unwrap();
-    let head_len = recorded.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
-    let provider = by_name("mailgun").unwrap();
-    let (secret, now) = ("any key", Timestamp::UNIX_EPOCH);
-    let signed = provider.sign(Draft { body: &recorded[head_len..], secret, now, nonce: [0; 16] }).unwrap();
-    let keys = BTreeMap::from([("signing_keys".to_owned(), vec![secret.to_owned()])]);
-    let keys = Keys::read(provider, &keys).unwrap();
-    let request = Request { source: "mailgun".into(), received_at: now, headers: signed.headers, body: signed.body };
-    let verified = provider.verify(request, &keys, now).unwrap();
-    let plan = fan_out::plan(&verified, &provider.parse(&verified), Generation(0), &[]).unwrap();
+    let plan = planned("delivered", &[]);
     let event: StoredEvent = serde_json::from_slice(&plan.units[0].json).unwrap();
     let body: Value = serde_json::from_slice(&drin::render(&event).unwrap()).unwrap();
 

@@ -1,5 +1,6 @@
 //! Values to test with.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -8,12 +9,15 @@ use jiff::Timestamp;
 use waypost::clock::Clock;
 use waypost::domain::delivery::{Attempt, Class, Split, Status};
 use waypost::domain::endpoint::{Endpoint, EndpointSettings, Scheme};
+use waypost::domain::fan_out;
 use waypost::domain::format::Format;
 use waypost::domain::id::{EndpointId, EventId, MailKey, RequestId};
 use waypost::domain::plan::{Generation, Ingest, PlannedDelivery, RawRequest, StoredEvent, Unit};
 use waypost::domain::subscription::Subscription;
 use waypost::store::{Finished, Lease, Then};
-use waypost_providers::{Kind, Request};
+use waypost_providers::{Draft, Keys, Kind, Request, by_name};
+
+use crate::tidy::root;
 
 /// A clock that stands still until it is moved.
 #[derive(Debug)]
@@ -87,6 +91,20 @@ pub(crate) fn unit(source: &str, identity: &str, mail: &str, class: Class, endpo
     let planned = |endpoint| PlannedDelivery { endpoint, class, skipped: false };
     let deliveries = endpoints.into_iter().map(planned).collect();
     Unit { id, kind, mail, event: Arc::new(stored), json, deliveries, condition: None }
+}
+
+/// What a recorded request of Mailgun's becomes at these endpoints.
+pub(crate) fn planned(case: &str, endpoints: &[Endpoint]) -> Ingest {
+    let recorded = std::fs::read(root().join(format!("fixtures/mailgun/{case}.http"))).unwrap();
+    let head_len = recorded.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+    let provider = by_name("mailgun").unwrap();
+    let (secret, now) = ("any key", Timestamp::UNIX_EPOCH);
+    let signed = provider.sign(Draft { body: &recorded[head_len..], secret, now, nonce: [0; 16] }).unwrap();
+    let keys = BTreeMap::from([("signing_keys".to_owned(), vec![secret.to_owned()])]);
+    let keys = Keys::read(provider, &keys).unwrap();
+    let request = Request { source: "mailgun".into(), received_at: now, headers: signed.headers, body: signed.body };
+    let verified = provider.verify(request, &keys, now).unwrap();
+    fan_out::plan(&verified, &provider.parse(&verified), Generation(0), endpoints).unwrap()
 }
 
 /// One request with these events.

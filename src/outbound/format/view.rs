@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::ops::Deref;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use waypost_providers::event::{BounceClass, FailureStage, Scope};
 
 use crate::domain::plan::StoredEvent;
 
 /// A text, borrowed unless the JSON has escapes in it.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
