@@ -240,7 +240,7 @@ async fn lanes_remember_the_latest_and_nothing_of_health() {
     let leases = take(&store, "wh_1", 3, LONG).await;
     let states = async || store.lane_states(&["wh_1".into(), "wh_2".into()]).await.unwrap();
     for (lease, failures, second, known) in [(0, 3, 50, 1), (1, 9, 40, 1), (2, 0, 60, 0)] {
-        let lane = LaneState { breaker: Breaker { failures, since: Some(at(second)) }, at: at(second) };
+        let lane = LaneState { breaker: Breaker { failures, since: (failures > 0).then(|| at(second)) }, at: at(second) };
         let one = Finished { lane: Some(lane), ..finished(&leases[lease], true, LANDED) };
         store.finish(vec![one]).await.unwrap();
         let states = states().await;
