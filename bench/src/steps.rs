@@ -106,7 +106,7 @@ fn sign_both() -> Result<Ready, Failure> {
 fn build() -> Result<Ready, Failure> {
     let (event, secrets, now) = (stored()?, [SigningSecret::parse(SECRET)?], now()?);
     let endpoint = endpoints(1)?.remove(0).settings;
-    Ok(Box::new(move || drop(black_box(request::build(&endpoint, &secrets, black_box(&event), 1, now)))))
+    Ok(Box::new(move || drop(black_box(request::build(&endpoint, &secrets, black_box(&event), None, 1, now)))))
 }
 
 fn endpoints(count: usize) -> Result<Vec<Endpoint>, Failure> {

@@ -53,7 +53,7 @@ async fn settle(shared: &Shared, mut lease: Lease, taken: Duration) -> Option<Fi
     };
     let at = shared.clock.now();
     let secrets = snapshot.secrets(&endpoint.id);
-    let request = match request::build(&endpoint.settings, secrets, &event, lease.number, at) {
+    let request = match request::build(&endpoint.settings, secrets, &event, lease.replay.as_ref(), lease.number, at) {
         Err(RequestError::Unsigned) => return None,
         built => built,
     };
@@ -100,7 +100,7 @@ async fn make(
     };
     crash::point("posted");
     let duration = shared.clock.elapsed().saturating_sub(started);
-    let delivery = DeliveryId::of(&lease.event_id, &lease.endpoint);
+    let delivery = DeliveryId::of(&lease.event_id, &lease.endpoint, lease.replay.as_ref());
     let outcome = answer.outcome(shared.clock.now());
     let next = retry::next(&endpoint.settings.retry, &outcome, lease.number, &delivery);
     let attempt = Attempt {

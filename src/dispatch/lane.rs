@@ -5,6 +5,9 @@ use std::time::Duration;
 use crate::domain::breaker::Breaker;
 use crate::domain::rate::{Bucket, Rate};
 
+/// Of so many places, one is for live deliveries alone.
+const KEPT_PART: u32 = 4;
+
 /// What the operator says of a lane.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -18,6 +21,10 @@ pub(super) struct Limits {
 #[derive(Debug, Default)]
 pub(super) struct Lane {
     pub(super) in_flight: u32,
+    /// Those of them that are of replays.
+    pub(super) replays: u32,
+    /// Whether there was no place for one more replay.
+    pub(super) is_replay_waiting: bool,
     pub(super) breaker: Breaker,
     /// Until when the open breaker keeps it closed, on the clock that never steps.
     pub(super) rest_until: Option<Duration>,
@@ -42,6 +49,14 @@ impl Lane {
     /// For how long its breaker keeps it closed.
     pub(super) fn resting(&self, elapsed: Duration) -> Option<Duration> {
         self.rest_until?.checked_sub(elapsed).filter(|rest| !rest.is_zero())
+    }
+
+    /// How many more attempts may be of replays, of so many at once: a quarter of the places, or one, is for live
+    /// deliveries alone, so that these need not wait until a slow endpoint answers a replay. A lane of one place has none
+    /// to spare.
+    pub(super) fn replays_free(&self, cap: u32) -> u32 {
+        let kept = (cap / KEPT_PART).max(1);
+        cap.saturating_sub(kept).max(1).saturating_sub(self.replays)
     }
 
     /// How many attempts its rate lets through now.

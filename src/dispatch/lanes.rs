@@ -43,6 +43,7 @@ pub(super) struct Permit {
     endpoint: EndpointId,
     global: Option<OwnedSemaphorePermit>,
     is_used: bool,
+    is_replay: bool,
     is_answered: bool,
 }
 
@@ -51,6 +52,8 @@ pub(super) struct Permit {
 pub(super) struct Reserved {
     /// As many leases may be asked for.
     pub(super) permits: Vec<Permit>,
+    /// At most so many of them for replays.
+    pub(super) replays: usize,
     /// The lane is to be left alone for so long.
     pub(super) rest: Option<Duration>,
 }
@@ -111,11 +114,11 @@ impl Lanes {
         let mut lanes = self.lock();
         let lane = lanes.entry(endpoint.clone()).or_default();
         if let Some(rest) = lane.resting(elapsed) {
-            return Reserved { permits: Vec::new(), rest: Some(rest.min(REST_MAX)) };
+            return Reserved { rest: Some(rest.min(REST_MAX)), ..Reserved::default() };
         }
         let share = share.min(lane.let_through(limits.rate, owned_since, elapsed));
         if share == 0 {
-            return Reserved { permits: Vec::new(), rest: lane.throttled(elapsed) };
+            return Reserved { rest: lane.throttled(elapsed), ..Reserved::default() };
         }
         let cap = lane.breaker.cap(limits.max_in_flight);
         let mut permits = Vec::new();
@@ -127,6 +130,7 @@ impl Lanes {
                 endpoint: endpoint.clone(),
                 global: Some(global),
                 is_used: false,
+                is_replay: false,
                 is_answered: false,
             });
         }
@@ -139,7 +143,9 @@ impl Lanes {
             }
         }
         lane.take(permits.len(), elapsed);
-        Reserved { permits, rest: lane.throttled(elapsed) }
+        let replays = lane.replays_free(cap) as usize;
+        lane.is_replay_waiting |= replays == 0;
+        Reserved { permits, replays, rest: lane.throttled(elapsed) }
     }
 
     fn has_room(&self, lane: &Lane) -> bool {
@@ -212,15 +218,17 @@ impl Lanes {
     }
 
     /// Takes a place in the lane back; whether the lane waits for one.
-    fn release(&self, endpoint: &EndpointId, is_used: bool) -> bool {
+    fn release(&self, endpoint: &EndpointId, is_used: bool, is_replay: bool) -> bool {
         let mut lanes = self.lock();
         let Some(lane) = lanes.get_mut(endpoint) else { return false };
         lane.in_flight = lane.in_flight.saturating_sub(1);
+        lane.replays = lane.replays.saturating_sub(u32::from(is_replay));
+        let has_room = is_replay && std::mem::take(&mut lane.is_replay_waiting);
         if !is_used {
             lane.give_back();
         }
         lane.waiting = lane.waiting.map(|_| Waiting::Freed);
-        let is_waiting = lane.waiting.is_some();
+        let is_waiting = lane.waiting.is_some() || has_room;
         if lane.is_idle() {
             lanes.remove(endpoint);
         }
@@ -240,10 +248,17 @@ impl Permit {
         self
     }
 
+    /// The attempt is of a replay.
+    pub(super) fn of_replay(mut self) -> Self {
+        self.lanes.lock().entry(self.endpoint.clone()).or_default().replays += 1;
+        self.is_replay = true;
+        self
+    }
+
     /// The endpoint has answered: its lane need not wait for the store to record that.
     pub(super) fn answered(&mut self) {
         if !std::mem::replace(&mut self.is_answered, true)
-            && self.lanes.release(&self.endpoint, self.is_used)
+            && self.lanes.release(&self.endpoint, self.is_used, self.is_replay)
             && self.is_used
         {
             self.lanes.freed.notify_one();
@@ -263,131 +278,4 @@ impl Drop for Permit {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::rate::Rate;
-
-    const NOW: Duration = Duration::from_secs(100);
-
-    fn cap(max_in_flight: u32) -> Limits {
-        Limits { max_in_flight, rate: None }
-    }
-
-    fn fail(lanes: &Lanes, times: u32) -> Option<LaneState> {
-        (0..times).map(|_| lanes.note(&"wh_1".into(), false, NOW, Timestamp::UNIX_EPOCH)).last().flatten()
-    }
-
-    #[test]
-    fn permits_keep_to_the_cap_of_the_lane_the_share_and_the_whole() {
-        let lanes = Lanes::new(64);
-        let first = lanes.reserve(&"wh_1".into(), cap(2), 9, NOW);
-        assert_eq!((first.permits.len(), first.rest), (2, None));
-        let full = lanes.reserve(&"wh_1".into(), cap(2), 9, NOW);
-        assert_eq!((full.permits.len(), full.rest), (0, None));
-        assert_eq!(lanes.reserve(&"wh_2".into(), cap(3), 1, NOW).permits.len(), 1);
-        assert!(lanes.take_waiting().is_empty(), "what another gave back does not help a lane at its cap");
-        drop(first);
-        assert_eq!(lanes.take_waiting(), ["wh_1".into()]);
-        assert!(lanes.take_waiting().is_empty());
-        assert_eq!(lanes.available(), 64);
-    }
-
-    #[tokio::test]
-    async fn an_answer_makes_room_in_the_lane_and_the_record_among_all() {
-        let lanes = Lanes::new(64);
-        let mut permits: Vec<_> =
-            lanes.reserve(&"wh_1".into(), cap(2), 9, NOW).permits.into_iter().map(Permit::used).collect();
-        assert!(lanes.reserve(&"wh_1".into(), cap(2), 9, NOW).permits.is_empty());
-        permits[0].answered();
-        tokio::time::timeout(Duration::from_secs(5), lanes.freed()).await.expect("who waits is told");
-        assert_eq!(lanes.take_waiting(), ["wh_1".into()]);
-        assert_eq!(lanes.available(), 62, "what is not recorded yet has its place among all");
-        assert_eq!(lanes.reserve(&"wh_1".into(), cap(2), 9, NOW).permits.len(), 1);
-        drop(permits);
-        assert_eq!(lanes.available(), 64);
-    }
-
-    #[tokio::test]
-    async fn who_was_turned_away_is_told_of_the_next_place_and_nobody_else_is() {
-        let lanes = Lanes::new(1);
-        let mut permits = lanes.reserve(&"wh_1".into(), cap(2), 9, NOW).permits;
-        assert!(lanes.reserve(&"wh_2".into(), cap(2), 9, NOW).permits.is_empty());
-        let is_told = async || tokio::time::timeout(Duration::from_millis(50), lanes.freed()).await.is_ok();
-        assert!(!is_told().await);
-        drop(permits.pop().map(Permit::used));
-        assert!(is_told().await);
-        assert_eq!(lanes.take_waiting(), ["wh_2".into()]);
-        let next = lanes.reserve(&"wh_2".into(), cap(2), 9, NOW).permits.pop().map(Permit::used);
-        drop(next);
-        assert!(!is_told().await, "nobody waits");
-    }
-
-    #[test]
-    fn lanes_that_hang_leave_permits_to_the_others() {
-        let lanes = Lanes::new(256);
-        let sick: Vec<EndpointId> = (0..20).map(|number| format!("wh_{number}").as_str().into()).collect();
-        let reserve = |lane| lanes.reserve(lane, cap(32), 32, NOW).permits;
-        let mut held: Vec<_> = sick.iter().map(reserve).collect();
-        assert!(lanes.available() > 0, "none is left at first");
-        // Their attempts time out, again and again, and begin anew.
-        for round in 0..200 {
-            held[round % 20].clear();
-            for (lane, permits) in sick.iter().zip(&mut held) {
-                permits.extend(reserve(lane));
-            }
-        }
-        assert!(lanes.available() >= 24, "only {} are left", lanes.available());
-        assert!(reserve(&"wh_healthy".into()).len() >= 5);
-        lanes.take_waiting();
-        let one_of_another = held.iter_mut().find_map(Vec::pop);
-        let used = one_of_another.map(Permit::used);
-        lanes.reserve(&"wh_0".into(), cap(32), 32, NOW);
-        drop(used);
-        assert!(lanes.take_waiting().contains(&"wh_0".into()), "a lane below its cap waits for any");
-    }
-
-    #[test]
-    fn an_open_breaker_rests_then_lets_one_probe_through() {
-        let lanes = Lanes::new(64);
-        let state = fail(&lanes, 10).unwrap();
-        assert_eq!(state.breaker.failures, 10);
-        let resting = lanes.reserve(&"wh_1".into(), cap(3), 9, NOW);
-        assert_eq!((resting.permits.len(), resting.rest), (0, Some(Duration::from_secs(30))));
-        assert_eq!(fail(&lanes, 5), None, "what was under way when it opened counts no more");
-        let later = NOW + Duration::from_secs(30);
-        let probe = lanes.reserve(&"wh_1".into(), cap(3), 9, later);
-        assert_eq!((probe.permits.len(), probe.rest), (1, None));
-        let closed = lanes.note(&"wh_1".into(), true, later, Timestamp::UNIX_EPOCH).unwrap();
-        assert_eq!(closed.breaker, Breaker::default());
-        assert_eq!(lanes.reserve(&"wh_1".into(), cap(3), 9, later).permits.len(), 2);
-    }
-
-    #[test]
-    fn a_lane_that_is_taken_over_keeps_its_breaker() {
-        let lanes = Lanes::new(64);
-        fail(&lanes, 3);
-        let state = LaneState { breaker: Breaker { failures: 12, since: None }, at: Timestamp::UNIX_EPOCH };
-        lanes.take_over(&["wh_1".into(), "wh_2".into()].into(), &[("wh_2".into(), state)], NOW);
-        assert_eq!(lanes.reserve(&"wh_2".into(), cap(3), 9, NOW).permits.len(), 1);
-        assert_eq!(lanes.reserve(&"wh_1".into(), cap(3), 9, NOW).permits.len(), 3);
-    }
-
-    #[test]
-    fn a_rate_rests_the_lane_and_gives_back_what_was_not_used() {
-        let lanes = Lanes::new(256);
-        let limits = Limits { max_in_flight: 32, rate: Some(Rate::per_s(50)) };
-        let reserve = |elapsed| lanes.reserve(&"wh_1".into(), limits, 32, elapsed);
-        lanes.take_over(&["wh_1".into()].into(), &[], NOW);
-        let unknown = reserve(NOW);
-        let until_half = Some(Duration::from_millis(60));
-        assert_eq!((unknown.permits.len(), unknown.rest), (0, until_half), "another may have used it up just now");
-        let later = NOW + Duration::from_secs(1);
-        let mut first = reserve(later);
-        assert_eq!((first.permits.len(), first.rest), (5, until_half));
-        assert_eq!(reserve(later).permits.len(), 0);
-        drop(first.permits.pop());
-        first.permits.into_iter().for_each(|permit| drop(permit.used()));
-        assert_eq!(reserve(later).permits.len(), 1, "only what was not used came back");
-        assert_eq!(reserve(later + Duration::from_secs(1)).permits.len(), 5);
-    }
-}
+mod tests;

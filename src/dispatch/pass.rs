@@ -12,6 +12,7 @@ use super::lane::Limits;
 use super::lanes::{Permit, Reserved};
 use super::{Shared, backoff};
 use crate::crash;
+use crate::domain::delivery::Class;
 use crate::domain::endpoint::{Endpoint, EndpointSettings};
 use crate::domain::id::EndpointId;
 use crate::domain::ownership::Shards;
@@ -92,7 +93,7 @@ impl Passes {
         for (place, lane) in lanes.iter().enumerate() {
             if self.is_unsigned(&snapshot, lane) {
                 let rest = Some(UNSIGNED_REST);
-                asked.wants.push(Want { endpoint: lane.clone(), limit: 0, hold: Duration::ZERO, rest });
+                asked.wants.push(Want { endpoint: lane.clone(), limit: 0, replays: 0, hold: Duration::ZERO, rest });
                 continue;
             }
             // An endpoint that is unknown or disabled is asked for too: its deliveries are to be ended.
@@ -101,12 +102,12 @@ impl Passes {
             let limits = limits(endpoint);
             let hold = settings.map_or(Duration::ZERO, EndpointSettings::timeout) + HOLD_BEYOND_TIMEOUT;
             let share = self.shared.lanes.available().div_ceil(lanes.len() - place);
-            let Reserved { permits, rest } = self.shared.lanes.reserve(lane, limits, share, elapsed);
+            let Reserved { permits, replays, rest } = self.shared.lanes.reserve(lane, limits, share, elapsed);
             let rest = rest.or((permits.is_empty() && is_crowded).then_some(BUSY_REST));
             if permits.is_empty() && rest.is_none() {
                 continue;
             }
-            asked.wants.push(Want { endpoint: lane.clone(), limit: permits.len(), hold, rest });
+            asked.wants.push(Want { endpoint: lane.clone(), limit: permits.len(), replays, hold, rest });
             if !permits.is_empty() {
                 asked.permits.insert(lane.clone(), permits);
             }
@@ -153,6 +154,7 @@ impl Passes {
             // More than was asked for falls due again.
             let Some(permit) = permits.get_mut(&lease.endpoint).and_then(Vec::pop) else { continue };
             let (shared, permit) = (Arc::clone(&self.shared), permit.used());
+            let permit = if lease.class == Class::Low { permit.of_replay() } else { permit };
             self.attempts.spawn(async move { attempt::run(&shared, lease, taken, permit).await });
         }
     }

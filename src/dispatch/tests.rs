@@ -21,6 +21,7 @@ use crate::endpoints::Secrets;
 use crate::outbound::request::tests::{event, settings};
 use crate::outbound::sign::Secret;
 use crate::store::*;
+mod jobs;
 
 /// Hands out leases of one lane, and keeps what is finished.
 #[derive(Default)]
@@ -147,11 +148,11 @@ impl Store for Fake {
 }
 
 fn lease(token: u64) -> Lease {
-    let event = Some(Arc::new(event()));
-    let endpoint = "wh_1".into();
+    let (event, endpoint) = (Some(Arc::new(event())), "wh_1".into());
     Lease {
         event_id: "evt_1".into(),
         endpoint,
+        replay: None,
         class: Class::Normal,
         mail: MailKey(1),
         number: 1,
@@ -210,8 +211,7 @@ fn start_by(
     let networks = crate::domain::target::Networks::parse(&["127.0.0.0/8"]).unwrap();
     let egress = Egress { networks, ..Egress::default() };
     let settings = Settings { egress, drain: Duration::from_millis(200), max_in_flight: 256 };
-    let gateway = GatewayId::random([1; 16]);
-    let cache = Arc::new(EndpointCache::new(secrets));
+    let (gateway, cache) = (GatewayId::random([1; 16]), Arc::new(EndpointCache::new(secrets)));
     let dispatcher = Dispatcher::new(Arc::clone(&store) as _, cache, clock, gateway, settings).unwrap();
     let (stop, stopped) = watch::channel(false);
     Running { store, stop, task: tokio::spawn(dispatcher.run(stopped)) }

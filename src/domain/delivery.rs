@@ -1,4 +1,4 @@
-//! Deliveries: one for each (event, endpoint) pair.
+//! Deliveries: one for each (event, endpoint) pair, and one more for each time the pair is replayed.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use waypost_providers::Kind;
 
-use super::id::{DeliveryId, EndpointId, EventId};
+use super::id::{DeliveryId, EndpointId, EventId, ReplayId};
 
 /// How urgent a delivery is. Order holds within one mail and one class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -16,11 +16,13 @@ pub enum Class {
     High,
     /// The rest.
     Normal,
+    /// Replays: they get what live deliveries leave, and one place in [`Owed::PART`] of what those would take whole.
+    Low,
 }
 
 impl Class {
     /// All, most urgent first.
-    pub const ALL: [Self; 2] = [Self::High, Self::Normal];
+    pub const ALL: [Self; 3] = [Self::High, Self::Normal, Self::Low];
 
     /// `bounced`, `complained`, `failed` and `unsubscribed` before the rest, as seed 003 ranks them.
     pub fn of(kind: Kind) -> Self {
@@ -41,7 +43,33 @@ impl Class {
         match self {
             Self::High => 'h',
             Self::Normal => 'n',
+            Self::Low => 'l',
         }
+    }
+}
+
+/// What the replays of one lane are owed, in places that live deliveries took.
+///
+/// A replay never delays live traffic by more than this share, and live traffic never starves a replay for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owed(usize);
+
+impl Owed {
+    /// Of so many places that live deliveries would take, one is a replay's.
+    pub const PART: usize = 20;
+
+    /// How many of `limit` places go to replays, when so many live deliveries and so many replays are due: those that
+    /// live ones leave, and those owed. What is owed adds up over the calls while replays wait.
+    pub fn places(&mut self, limit: usize, live: usize, replays: usize) -> usize {
+        let left = limit.saturating_sub(live);
+        if replays <= left {
+            self.0 = 0;
+            return replays;
+        }
+        self.0 += limit - left;
+        let owed = self.0 / Self::PART;
+        self.0 %= Self::PART;
+        replays.min(left + owed)
     }
 }
 
@@ -57,7 +85,7 @@ pub enum Status {
     Failed,
     /// The endpoint was disabled.
     Skipped,
-    /// The endpoint was deleted, or the person erased.
+    /// The endpoint was deleted, the person erased, or the replay canceled.
     Canceled,
 }
 
@@ -96,11 +124,14 @@ pub enum EndReason {
     Disabled,
     /// The endpoint no longer exists.
     Deleted,
+    /// The replay that made it was canceled.
+    ReplayCanceled,
 }
 
 impl EndReason {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Exhausted, Self::Expired, Self::Gone, Self::Disabled, Self::Deleted];
+    pub const ALL: [Self; 6] =
+        [Self::Exhausted, Self::Expired, Self::Gone, Self::Disabled, Self::Deleted, Self::ReplayCanceled];
 }
 
 /// Why an attempt got no answer.
@@ -184,12 +215,15 @@ pub struct Attempt {
 /// A delivery as the API shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
-    /// Derived from event and endpoint.
+    /// Derived from event, endpoint and replay.
     pub id: DeliveryId,
     /// What is delivered.
     pub event_id: EventId,
     /// To whom.
     pub endpoint_id: EndpointId,
+    /// Which replay made it; none of the one that began with its event.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub replay_id: Option<ReplayId>,
     /// Where it stands.
     pub status: Status,
     /// Why it ended, if it was not delivered.
@@ -209,4 +243,26 @@ pub struct Delivery {
     pub ended_at: Option<Timestamp>,
     /// The finished attempts, in order.
     pub attempts: Vec<Attempt>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replays_get_what_live_deliveries_leave() {
+        let mut owed = Owed::default();
+        assert_eq!(owed.places(8, 3, 100), 5);
+        assert_eq!(owed.places(8, 0, 3), 3);
+        assert_eq!(owed.places(8, 8, 0), 0);
+    }
+
+    #[test]
+    fn one_place_in_twenty_is_a_replays_however_many_are_asked_for_at_a_time() {
+        for limit in [1, 3, 8, 20, 32] {
+            let mut owed = Owed::default();
+            let replays: usize = (0..1_000).map(|_| owed.places(limit, limit, 1_000)).sum();
+            assert_eq!(replays, 1_000 * limit / Owed::PART, "{limit} at a time");
+        }
+    }
 }

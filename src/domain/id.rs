@@ -66,8 +66,12 @@ id! {
     RequestId
 }
 id! {
-    /// One event for one endpoint: `dlv_…`.
+    /// One event for one endpoint, once: `dlv_…`.
     DeliveryId
+}
+id! {
+    /// What made deliveries anew: `rpl_…`.
+    ReplayId
 }
 id! {
     /// An endpoint: `wh_…`, or what the config file calls it.
@@ -112,9 +116,48 @@ impl RequestId {
 }
 
 impl DeliveryId {
-    /// The one delivery of `event` to `endpoint`.
-    pub fn of(event: &EventId, endpoint: &EndpointId) -> Self {
-        Self(derived("dlv_", &[event.0.as_bytes(), endpoint.0.as_bytes()]))
+    const PREFIX: &str = "dlv_";
+    /// How many digits hold 64 bits.
+    const TAIL: usize = 13;
+
+    /// The one delivery of `event` to `endpoint` that began with the event, or that this replay made.
+    ///
+    /// The event's bits, then 64 of a hash of the rest: so a delivery is found by its id, and no store keeps an index
+    /// of these for it, which would be one more row to write for each.
+    pub fn of(event: &EventId, endpoint: &EndpointId, replay: Option<&ReplayId>) -> Self {
+        let bits = event.bits().unwrap_or_else(|| first_bits(&[event.0.as_bytes()]));
+        let replay = replay.map_or("", ReplayId::as_str);
+        let tail = hash64(&[endpoint.0.as_bytes(), replay.as_bytes()]);
+        let mut text = String::with_capacity(Self::PREFIX.len() + DIGITS + Self::TAIL);
+        text.push_str(Self::PREFIX);
+        push_digits(&mut text, u128::from_be_bytes(bits), DIGITS);
+        push_digits(&mut text, tail.into(), Self::TAIL);
+        Self(text.into())
+    }
+
+    /// The event that it is of; none where the text is no delivery's id.
+    pub fn event(&self) -> Option<EventId> {
+        let digits = self.0.strip_prefix(Self::PREFIX).filter(|digits| digits.len() == DIGITS + Self::TAIL)?;
+        bits("", digits.get(..DIGITS)?).map(EventId::from_bits)
+    }
+}
+
+impl ReplayId {
+    const PREFIX: &str = "rpl_";
+
+    /// From random bytes, or from what is the same when a request is made again.
+    pub fn of(parts: &[&[u8]]) -> Self {
+        Self(derived(Self::PREFIX, parts))
+    }
+
+    /// The 128 bits it stands for; none where the text is no replay's id.
+    pub fn bits(&self) -> Option<[u8; 16]> {
+        bits(Self::PREFIX, &self.0)
+    }
+
+    /// The id that stands for these bits.
+    pub fn from_bits(bits: [u8; 16]) -> Self {
+        Self(text(Self::PREFIX, bits))
     }
 }
 
@@ -165,19 +208,25 @@ pub fn hash64(parts: &[&[u8]]) -> u64 {
 
 /// `prefix` and 26 characters: the first 128 bits of the hash.
 fn derived(prefix: &str, parts: &[&[u8]]) -> Arc<str> {
+    text(prefix, first_bits(parts))
+}
+
+fn first_bits(parts: &[&[u8]]) -> [u8; 16] {
     let digest = hash(parts);
     let mut bits = [0; 16];
     bits.copy_from_slice(&digest[..16]);
-    text(prefix, bits)
+    bits
 }
 
 fn text(prefix: &str, bits: [u8; 16]) -> Arc<str> {
-    let bits = u128::from_be_bytes(bits);
-    let digits = (0..DIGITS).rev().map(|place| char::from(ALPHABET[((bits >> (place * 5)) & 31) as usize]));
     let mut text = String::with_capacity(prefix.len() + DIGITS);
     text.push_str(prefix);
-    text.extend(digits);
+    push_digits(&mut text, u128::from_be_bytes(bits), DIGITS);
     text.into()
+}
+
+fn push_digits(text: &mut String, bits: u128, len: usize) {
+    text.extend((0..len).rev().map(|place| char::from(ALPHABET[((bits >> (place * 5)) & 31) as usize])));
 }
 
 fn bits(prefix: &str, text: &str) -> Option<[u8; 16]> {
@@ -203,6 +252,26 @@ mod tests {
         assert_ne!(EventId::of("resend", "msg_1"), EventId::of("resend-eu", "msg_1"));
         assert_ne!(EventId::of("ab", "c"), EventId::of("a", "bc"));
         assert_eq!(EventId::of("resend", "msg_1").as_str().len(), 4 + 26);
+    }
+
+    #[test]
+    fn a_delivery_is_one_of_its_event_endpoint_and_replay_and_tells_its_event() {
+        let (event, replay) = (EventId::of("resend", "msg_1"), ReplayId::of(&[b"one"]));
+        let (a, b) = (EndpointId::from("wh_a"), EndpointId::from("wh_b"));
+        let ids = [
+            DeliveryId::of(&event, &a, None),
+            DeliveryId::of(&event, &b, None),
+            DeliveryId::of(&event, &a, Some(&replay)),
+            DeliveryId::of(&event, &a, Some(&ReplayId::of(&[b"other"]))),
+        ];
+        for (place, id) in ids.iter().enumerate() {
+            assert_eq!(id.event(), Some(event.clone()), "{id}");
+            assert!(!ids[..place].contains(id), "{id}");
+        }
+        for text in ["", "dlv_", "dlv_1", event.as_str(), &ids[0].as_str()[..42]] {
+            assert_eq!(DeliveryId::from(text).event(), None, "{text}");
+        }
+        assert_eq!(ReplayId::from_bits(replay.bits().unwrap()), replay);
     }
 
     #[test]

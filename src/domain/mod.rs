@@ -13,6 +13,7 @@ pub mod ownership;
 pub mod plan;
 pub mod proxy;
 pub mod rate;
+pub mod replay;
 pub mod retention;
 pub mod retry;
 pub mod risk;

@@ -206,6 +206,7 @@ mod tests {
             id: DeliveryId::from("dlv_1"),
             event_id: EventId::from("evt_1"),
             endpoint_id: EndpointId::from("wh_1"),
+            replay_id: None,
             status: Status::Pending,
             reason: None,
             begun: 1,

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::{format, sign};
 use crate::domain::endpoint::EndpointSettings;
 use crate::domain::header::{BODY_SIGNATURE, is_reserved};
+use crate::domain::id::ReplayId;
 use crate::domain::plan::StoredEvent;
 
 /// `User-Agent` of every delivery.
@@ -35,7 +36,7 @@ pub enum RequestError {
     Unsigned,
 }
 
-/// Renders, signs and addresses attempt `number`, sent at `at`.
+/// Renders, signs and addresses attempt `number`, sent at `at`; of a replay, if one made the delivery.
 ///
 /// # Errors
 /// When the URL or a static header is none, or when nothing can be signed: a request is never sent unsigned.
@@ -43,6 +44,7 @@ pub fn build(
     endpoint: &EndpointSettings,
     secrets: &[sign::Secret],
     event: &StoredEvent,
+    replay: Option<&ReplayId>,
     number: u32,
     at: Timestamp,
 ) -> Result<Request<Bytes>, RequestError> {
@@ -63,6 +65,9 @@ pub fn build(
     headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
     headers.insert("waypost-attempt", number.into());
     headers.insert("webhook-id", value(event.id.as_str())?);
+    if let Some(replay) = replay {
+        headers.insert("waypost-replay", value(replay.as_str())?);
+    }
     for (name, value) in signatures {
         let value = HeaderValue::try_from(value).map_err(http::Error::from)?;
         match &endpoint.signature_header {
@@ -142,12 +147,14 @@ pub(crate) mod tests {
     fn the_head_is_complete_and_static_headers_cannot_replace_it() {
         let secrets = [sign::Secret::parse("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD").unwrap()];
         let endpoint = settings("https://hooks.example/in");
-        let request = build(&endpoint, &secrets, &event(), 3, Timestamp::UNIX_EPOCH).unwrap();
+        let replay = ReplayId::from("rpl_1");
+        let request = build(&endpoint, &secrets, &event(), Some(&replay), 3, Timestamp::UNIX_EPOCH).unwrap();
         let header = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
         assert_eq!(header("content-type").unwrap(), "application/json");
         assert_eq!(header("user-agent").unwrap(), AGENT);
         assert_eq!(header("waypost-attempt").unwrap(), "3");
-        assert_eq!(header("webhook-id").unwrap(), "evt_1");
+        assert_eq!(header("webhook-id").unwrap(), "evt_1", "of a replay too");
+        assert_eq!(header("waypost-replay").unwrap(), "rpl_1");
         assert_eq!(header("webhook-timestamp").unwrap(), "0");
         assert_eq!(header("x-team").unwrap(), "mail");
         assert_eq!(header("host"), None);
@@ -158,7 +165,7 @@ pub(crate) mod tests {
     fn the_log_tells_all_headers_and_masks_the_endpoints_own() {
         let secrets = [sign::Secret::parse("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD").unwrap()];
         let endpoint = settings("https://hooks.example/in");
-        let request = build(&endpoint, &secrets, &event(), 3, Timestamp::UNIX_EPOCH).unwrap();
+        let request = build(&endpoint, &secrets, &event(), None, 3, Timestamp::UNIX_EPOCH).unwrap();
         let told = told(&endpoint, &request);
         for line in ["content-type: application/json\n", "waypost-attempt: 3\n", "webhook-id: evt_1\n", "x-team: …\n"]
         {
@@ -172,7 +179,7 @@ pub(crate) mod tests {
     fn a_request_is_never_sent_unsigned() {
         let endpoint = EndpointSettings { signatures: vec![Scheme::Standard], ..settings("https://hooks.example/in") };
         let secrets = [sign::Secret::parse("whsec_your_secret_key_here").unwrap()];
-        let built = build(&endpoint, &secrets, &event(), 1, Timestamp::UNIX_EPOCH);
+        let built = build(&endpoint, &secrets, &event(), None, 1, Timestamp::UNIX_EPOCH);
         assert!(matches!(built, Err(RequestError::Unsigned)));
     }
 
@@ -186,7 +193,7 @@ pub(crate) mod tests {
                 signature_header,
                 ..settings("https://hooks.example/in")
             };
-            build(&endpoint, &secrets, &event(), 1, Timestamp::UNIX_EPOCH).unwrap()
+            build(&endpoint, &secrets, &event(), None, 1, Timestamp::UNIX_EPOCH).unwrap()
         };
         let (usual, own) = (signed_in(None), signed_in(Some("X-RelayPost-Signature")));
         assert!(usual.headers()["x-webhook-signature"].to_str().unwrap().starts_with("sha256="));

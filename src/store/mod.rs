@@ -34,7 +34,8 @@
 //! finished is visible as `begun` exceeding the attempts listed.
 //!
 //! **Order.** Deliveries of one mail, one class and one endpoint form a chain in commit order. Only its head can be
-//! leased; the next becomes due when the head's first attempt is finished or the head ends without one.
+//! leased; the next becomes due when the head's first attempt is finished or the head ends without one. Replays are a
+//! class of their own, so that they never hold back a live delivery of the same mail.
 //!
 //! **A pass costs what is due.** [`Store::due`] reads one index of lanes by earliest due time, kept by the same
 //! commits, and a poll that finds nothing costs next to nothing.
@@ -54,12 +55,14 @@ use crate::domain::plan::{Generation, Ingest, StoredEvent};
 pub mod embedded;
 mod model;
 pub mod redis;
+mod replays;
 
 pub use model::*;
+pub use replays::*;
 
 /// What a store can be asked. See the module for the contract.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: Replays {
     /// Remembers a Mailgun token (a forgery ends here, nothing stored), stores the raw request, then commits each
     /// event with what belongs to it. `200` may be answered when this returns [`Ingested::Stored`].
     ///
@@ -79,7 +82,8 @@ pub trait Store: Send + Sync {
     async fn due(&self, shards: Shards) -> Result<Due>;
 
     /// Takes due deliveries from the lanes asked for, at most so many of each, the urgent class first but with a
-    /// quarter of each lane's places kept for the other. Each falls due again after its hold. The generation is answered
+    /// quarter of each lane's places kept for the other; and replays with what those leave, and one place in
+    /// [`Owed::PART`](crate::domain::delivery::Owed::PART), but no more than were asked for. Each falls due again after its hold. The generation is answered
     /// also when nothing is taken, or nothing was asked for.
     async fn lease(&self, wants: &[Want]) -> Result<Leased>;
 
@@ -119,11 +123,11 @@ pub trait Store: Send + Sync {
     /// One request as it was received.
     async fn request(&self, id: &RequestId) -> Result<Option<StoredRequest>>;
 
-    /// The deliveries of one event, in the order of its endpoints.
+    /// The deliveries of one event, in the order of its endpoints; then its replays, in the order they were made.
     async fn deliveries_of(&self, event: &EventId) -> Result<Vec<Delivery>>;
 
     /// Deliveries in one status: those that have ended by when they did, the pending ones by when their event was
-    /// committed, the latest first. Reads a bounded number of rows, so a page may hold fewer than asked for and still
+    /// committed, the latest first (a replay beside its event, or by when it was made). Reads a bounded number of rows, so a page may hold fewer than asked for and still
     /// not be the last.
     async fn deliveries(&self, status: Status, page: &PageQuery) -> Result<Page<Delivery>>;
 

@@ -10,7 +10,7 @@ use waypost_providers::Request;
 use crate::domain::breaker::Breaker;
 use crate::domain::delivery::{Attempt, Class, EndReason, Status};
 use crate::domain::endpoint::Endpoint;
-use crate::domain::id::{EndpointId, EventId, MailKey, RequestId};
+use crate::domain::id::{EndpointId, EventId, MailKey, ReplayId, RequestId};
 use crate::domain::plan::{Generation, StoredEvent};
 
 /// The most lanes that one look at what is due returns.
@@ -68,6 +68,8 @@ pub struct Want {
     pub endpoint: EndpointId,
     /// At most so many, whether the lane rests or not. With 0 the lane is only put to rest.
     pub limit: usize,
+    /// Of these, at most so many replays.
+    pub replays: usize,
     /// What is taken falls due again after this.
     pub hold: Duration,
     /// Then leave the lane alone for this long: its breaker is open, or it has no permit. None ends its rest.
@@ -90,6 +92,8 @@ pub struct Lease {
     pub event_id: EventId,
     /// To whom.
     pub endpoint: EndpointId,
+    /// Which replay made it, if one did.
+    pub replay: Option<ReplayId>,
     /// How urgent.
     pub class: Class,
     /// The mail, which gives the partition.

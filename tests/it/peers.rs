@@ -96,7 +96,7 @@ const CASES: [(&str, &[&str]); 28] = [
     ),
     (
         "A breaker that counts exhausted messages trips days late; one lucky success resets it",
-        &["breaker: opens_after_ten_failures_in_a_row", "lanes: an_open_breaker_rests_then_lets_one_probe_through"],
+        &["breaker: opens_after_ten_failures_in_a_row", "tests: an_open_breaker_rests_then_lets_one_probe_through"],
     ),
     ("A parser bug drops real messages", &["inbound: what_is_verified_and_unreadable_is_kept"]),
     (
@@ -120,7 +120,7 @@ const CASES: [(&str, &[&str]); 28] = [
     ("A Retry-After of an hour becomes 10 s", &["retry: retry_after_only_lengthens_and_only_on_429_and_503"]),
     (
         "A throttled endpoint's backlog churns through the queue",
-        &["lanes: a_rate_rests_the_lane_and_gives_back_what_was_not_used"],
+        &["tests: a_rate_rests_the_lane_and_gives_back_what_was_not_used"],
     ),
     (
         "A short freshness window and 406 lose mail silently after an outage",

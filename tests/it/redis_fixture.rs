@@ -73,7 +73,7 @@ pub(crate) fn stored(new: u32, repeated: u32) -> Ingested {
 }
 
 pub(crate) async fn take(store: &RedisStore, endpoint: &str, limit: usize, hold: Duration) -> Vec<Lease> {
-    let want = Want { endpoint: endpoint.into(), limit, hold, rest: None };
+    let want = Want { endpoint: endpoint.into(), limit, replays: limit, hold, rest: None };
     store.lease(&[want]).await.unwrap().leases
 }
 

@@ -180,7 +180,7 @@ async fn a_resting_lane_is_left_alone_until_its_rest_ends() {
     let server = Server::start().await;
     let store = server.store().await;
     put(&store, vec![unit("a", "m", "wh_1"), unit("b", "n", "wh_2")]).await;
-    let rest = |rest| [Want { endpoint: "wh_1".into(), limit: 0, hold: LONG, rest: Some(rest) }];
+    let rest = |rest| [Want { endpoint: "wh_1".into(), limit: 0, replays: 0, hold: LONG, rest: Some(rest) }];
     assert!(store.lease(&rest(LONG)).await.unwrap().leases.is_empty());
     put(&store, vec![unit("c", "o", "wh_1")]).await;
     let due = store.due(Shards::ALL).await.unwrap();
@@ -240,7 +240,8 @@ async fn lanes_remember_the_latest_and_nothing_of_health() {
     let leases = take(&store, "wh_1", 3, LONG).await;
     let states = async || store.lane_states(&["wh_1".into(), "wh_2".into()]).await.unwrap();
     for (lease, failures, second, known) in [(0, 3, 50, 1), (1, 9, 40, 1), (2, 0, 60, 0)] {
-        let lane = LaneState { breaker: Breaker { failures, since: (failures > 0).then(|| at(second)) }, at: at(second) };
+        let lane =
+            LaneState { breaker: Breaker { failures, since: (failures > 0).then(|| at(second)) }, at: at(second) };
         let one = Finished { lane: Some(lane), ..finished(&leases[lease], true, LANDED) };
         store.finish(vec![one]).await.unwrap();
         let states = states().await;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use waypost::domain::delivery::{Class, EndReason, Status};
-use waypost::domain::id::EndpointId;
+use waypost::domain::id::{EndpointId, ReplayId};
 use waypost::domain::ownership::Shards;
 use waypost::domain::plan::Generation;
 use waypost::store::{Lease, Page, PageQuery, Result, Store, Then, Want};
@@ -69,7 +69,8 @@ impl<S: Stage> Run<S> {
 
     async fn step(&mut self) {
         match self.random.below(100) {
-            0..30 => self.ingest().await,
+            0..24 => self.ingest().await,
+            24..30 => self.replay().await,
             30..60 => self.lease().await,
             60..85 => self.finish().await,
             85..87 => {
@@ -113,7 +114,7 @@ impl<S: Stage> Run<S> {
         let endpoint = EndpointId::from(ENDPOINTS[self.random.index(ENDPOINTS.len())]);
         let limit = self.random.index(9);
         let hold = S::UNIT * HOLD;
-        let want = Want { endpoint: endpoint.clone(), limit, hold, rest: None };
+        let want = Want { endpoint: endpoint.clone(), limit, replays: limit, hold, rest: None };
         let then = self.stage.micros();
         let leased = self.store().lease(&[want]).await.unwrap();
         let now = self.since(then);
@@ -149,6 +150,27 @@ impl<S: Stage> Run<S> {
         assert_eq!(answer.into_iter().map(|lost| (lost.event_id, lost.endpoint)).collect::<Vec<_>>(), lost);
     }
 
+    /// Makes some deliveries anew, at times ones that were made before; or cancels a replay.
+    async fn replay(&mut self) {
+        let name = |random: &mut Random| ReplayId::of(&[&random.below(12).to_be_bytes()]);
+        let then = self.stage.micros();
+        if self.random.below(8) == 0 {
+            let replay = name(&mut self.random);
+            let ended = self.store().cancel(&replay, 1_000).await.unwrap();
+            let now = self.since(then);
+            assert_eq!(ended, self.model.cancel(&replay, now));
+            return;
+        }
+        let mut asked = Vec::new();
+        for _ in 0..=self.random.below(3) {
+            let (number, replay) = (self.random.index(1_000), name(&mut self.random));
+            asked.extend(self.model.again(number, replay));
+        }
+        let answers = self.store().replay(asked.clone()).await.unwrap();
+        let now = self.since(then);
+        assert_eq!(answers, asked.iter().map(|one| self.model.replay(one, now)).collect::<Vec<_>>());
+    }
+
     async fn check_due(&self) {
         let then = self.stage.micros();
         let due = self.store().due(Shards::ALL).await.unwrap();
@@ -169,9 +191,9 @@ impl<S: Stage> Run<S> {
         for status in Status::ALL {
             let listed = all(async |page| self.store().deliveries(status, &page).await).await;
             let listed: Vec<_> =
-                listed.into_iter().map(|one| (one.event_id, one.endpoint_id, one.begun, one.attempts.len())).collect();
+                listed.into_iter().map(|one| (one.id, one.event_id, one.begun, one.attempts.len())).collect();
             let found = self.model.listed(status);
-            let expected = found.iter().map(|one| (one.event.clone(), one.endpoint.clone(), one.begun, one.attempts));
+            let expected = found.iter().map(|one| (one.id(), one.event.clone(), one.begun, one.attempts));
             let expected: Vec<_> = expected.collect();
             if S::EXACT {
                 assert_eq!(listed, expected, "{status:?}");
@@ -183,9 +205,9 @@ impl<S: Stage> Run<S> {
         }
         for (seq, (id, _)) in self.model.events.iter().enumerate() {
             let listed = self.store().deliveries_of(id).await.unwrap();
-            let listed: Vec<_> = listed.into_iter().map(|one| (one.endpoint_id, one.status)).collect();
+            let listed: Vec<_> = listed.into_iter().map(|one| (one.id, one.endpoint_id, one.status)).collect();
             let expected = self.model.deliveries.range((seq, 0)..(seq + 1, 0));
-            let expected: Vec<_> = expected.map(|(_, one)| (one.endpoint.clone(), one.status)).collect();
+            let expected: Vec<_> = expected.map(|(_, one)| (one.id(), one.endpoint.clone(), one.status)).collect();
             assert_eq!(listed, expected);
         }
     }

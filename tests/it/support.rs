@@ -72,7 +72,7 @@ pub(crate) fn unit(source: &str, identity: &str, mail: &str, class: Class, endpo
     let id = EventId::of(source, identity);
     let kind = match class {
         Class::High => Kind::Bounced,
-        Class::Normal => Kind::Opened,
+        Class::Normal | Class::Low => Kind::Opened,
     };
     let mail = MailKey::of("mail", mail);
     let endpoints: Vec<EndpointId> = endpoints.iter().map(|endpoint| EndpointId::from(*endpoint)).collect();

@@ -34,6 +34,8 @@ pub(super) struct Core {
     written: Last,
     /// Events that were removed while they had deliveries that had not ended, by id.
     pub(super) outlived: FxHashMap<Id, u64>,
+    /// The place of the last replay among those that were pending with it.
+    pub(super) last_replay: u64,
     /// Whether the batch has a request that is kept as long as events.
     pub(super) has_incomplete: bool,
     /// Whether work was added or moved since this was last put down.
@@ -64,12 +66,12 @@ impl Core {
         let txn = Txn::new(spaces);
         let last = txn.get(Space::Meta, LAST)?.map_or(Ok(Last::default()), |bytes| Last::read(&bytes))?;
         let generation = endpoints(&txn)?.generation;
-        let (mut index, mut outlived) = (Index::default(), FxHashMap::default());
+        let (mut index, mut outlived, mut replays) = (Index::default(), FxHashMap::default(), Vec::new());
         for waiting in spaces.of(Space::Waiting).iter() {
             let (seq, row) = waiting.into_inner().map_err(engine)?;
             match number(&seq).and_then(|(seq, _)| Ok((seq, unpack(&row)?))) {
                 Ok((seq, waiting)) => {
-                    index_event(&txn, &mut index, seq, &waiting)?;
+                    index_event(&txn, &mut index, seq, &waiting, &mut replays)?;
                     if waiting.expires <= now.max(spaces.ids.swept().until) {
                         outlived.insert(waiting.event, seq);
                     }
@@ -77,9 +79,15 @@ impl Core {
                 Err(error) => tell_set_aside(&seq, &error),
             }
         }
+        // Those of one mail keep the order they were made in.
+        replays.sort_by_key(|(order, ..)| *order);
+        let last_replay = replays.last().map_or(0, |(order, ..)| *order);
+        for (_, key, pending) in replays {
+            pending.add(&mut index, key);
+        }
         let recent = Recent::default();
         let (written, has_incomplete, moved) = (last, false, true);
-        Ok(Self { index, recent, generation, lifetimes, last, written, outlived, has_incomplete, moved })
+        Ok(Self { index, recent, generation, lifetimes, last, written, outlived, last_replay, has_incomplete, moved })
     }
 
     /// The same, read again.
@@ -163,8 +171,35 @@ impl Core {
     }
 }
 
-/// Adds those deliveries of an event to the index that have not ended.
-fn index_event(txn: &Txn<'_>, index: &mut Index, seq: u64, waiting: &Waiting) -> Result<()> {
+/// A delivery that has not ended, as its row has it.
+struct Pending {
+    item: Item,
+    replay: Option<Id>,
+    progress: Progress,
+}
+
+impl Pending {
+    fn add(self, index: &mut Index, key: Key) {
+        let Self { item, replay, progress } = self;
+        if let Some(replay) = replay {
+            index.note_replay(key, replay);
+        }
+        index.add(key, item);
+        if progress.held {
+            index.hold(key, progress.token, progress.begun, progress.begun_at.unwrap_or_default());
+        }
+    }
+}
+
+/// Adds those deliveries of an event to the index that have not ended; replays, each with its place among them, are set
+/// aside to be added later.
+fn index_event(
+    txn: &Txn<'_>,
+    index: &mut Index,
+    seq: u64,
+    waiting: &Waiting,
+    replays: &mut Vec<(u64, Key, Pending)>,
+) -> Result<()> {
     for planned in &waiting.planned {
         let key = Key::new(seq, planned.place);
         let row = match txn.get(Space::Deliveries, &key.bytes())?.map(|row| unpack(&row)).transpose() {
@@ -174,8 +209,9 @@ fn index_event(txn: &Txn<'_>, index: &mut Index, seq: u64, waiting: &Waiting) ->
                 continue;
             }
         };
+        let made = planned.replay.map_or(waiting.committed, |replay| replay.made);
         let (progress, stored) = match row {
-            None => (Progress { due: waiting.committed, ..Progress::default() }, Stored::Nothing),
+            None => (Progress { due: made, ..Progress::default() }, Stored::Nothing),
             Some(Row::Pending(progress)) if progress.attempts.is_empty() => (progress, Stored::Begun),
             Some(Row::Pending(progress)) => (progress, Stored::Attempts),
             Some(Row::Ended(_)) => continue,
@@ -192,9 +228,10 @@ fn index_event(txn: &Txn<'_>, index: &mut Index, seq: u64, waiting: &Waiting) ->
             held: false,
             next: None,
         };
-        index.add(key, item);
-        if progress.held {
-            index.hold(key, progress.token, progress.begun, progress.begun_at.unwrap_or_default());
+        let pending = Pending { item, replay: planned.replay.map(|replay| replay.id), progress };
+        match planned.replay {
+            Some(replay) => replays.push((replay.order, key, pending)),
+            None => pending.add(index, key),
         }
     }
     Ok(())

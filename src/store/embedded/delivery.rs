@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rows::{Id, Key, timestamp};
 use crate::domain::delivery::{Attempt, Class, Delivery, EndReason, ErrorClass, Split, Status};
-use crate::domain::id::{DeliveryId, EndpointId, EventId, MailKey};
+use crate::domain::id::{DeliveryId, EndpointId, EventId, MailKey, ReplayId};
 
 /// The length of a key in the index of ended deliveries, without its status.
 pub(super) const ENDED_LEN: usize = 8 + Key::LEN;
@@ -26,6 +26,15 @@ pub(super) struct Planned {
     pub(super) place: u16,
     pub(super) class: Class,
     pub(super) endpoint: EndpointId,
+    pub(super) replay: Option<Again>,
+}
+
+/// Which replay made a delivery, when, and after which others of those that are pending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Again {
+    pub(super) id: Id,
+    pub(super) made: u64,
+    pub(super) order: u64,
 }
 
 /// A delivery's row.
@@ -55,6 +64,7 @@ pub(super) struct Progress {
 pub(super) struct Ended {
     pub(super) event: Id,
     pub(super) endpoint: EndpointId,
+    pub(super) replay: Option<Id>,
     pub(super) status: Status,
     pub(super) reason: Option<EndReason>,
     pub(super) begun: u32,
@@ -110,10 +120,12 @@ impl Ended {
 
     pub(super) fn delivery(self) -> Delivery {
         let event_id = EventId::from_bits(self.event);
+        let replay_id = self.replay.map(ReplayId::from_bits);
         Delivery {
-            id: DeliveryId::of(&event_id, &self.endpoint),
+            id: DeliveryId::of(&event_id, &self.endpoint, replay_id.as_ref()),
             event_id,
             endpoint_id: self.endpoint,
+            replay_id,
             status: self.status,
             reason: self.reason,
             begun: self.begun,
@@ -126,13 +138,20 @@ impl Ended {
 }
 
 /// A delivery that has not ended, with what became of it since it began to wait, where that is known.
-pub(super) fn pending(event_id: EventId, endpoint_id: EndpointId, progress: Option<Progress>) -> Delivery {
+pub(super) fn pending(
+    event_id: EventId,
+    endpoint_id: EndpointId,
+    replay: Option<Id>,
+    progress: Option<Progress>,
+) -> Delivery {
+    let replay_id = replay.map(ReplayId::from_bits);
     let due_at = progress.as_ref().map(|progress| timestamp(progress.due));
     let progress = progress.unwrap_or_default();
     Delivery {
-        id: DeliveryId::of(&event_id, &endpoint_id),
+        id: DeliveryId::of(&event_id, &endpoint_id, replay_id.as_ref()),
         event_id,
         endpoint_id,
+        replay_id,
         status: Status::Pending,
         reason: None,
         begun: progress.begun,

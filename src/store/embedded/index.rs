@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use super::ready::Ready;
 use super::rows::{Id, Key};
-use crate::domain::delivery::Class;
+use crate::domain::delivery::{Class, Owed};
 use crate::domain::id::{EndpointId, MailKey};
 
 /// How much longer the other class must have been due to go before the urgent one, where there are too few places to
@@ -75,7 +75,9 @@ struct Chain {
 /// One endpoint's deliveries that may be leased.
 struct Lane {
     endpoint: EndpointId,
-    due: [BTreeSet<(u64, Key)>; 2],
+    due: [BTreeSet<(u64, Key)>; Class::ALL.len()],
+    /// To its replays.
+    owed: Owed,
     rest_until: u64,
     /// As others were told.
     ready: Option<u64>,
@@ -86,8 +88,11 @@ struct Lane {
 #[derive(Default)]
 pub(super) struct Index {
     items: BTreeMap<Key, Item>,
-    /// By event, token and endpoint.
-    held: FxHashMap<(Id, u64, LaneNo), Held>,
+    /// By event, token, endpoint and replay.
+    held: FxHashMap<(Id, u64, LaneNo, Option<Id>), Held>,
+    /// Which of the items were made by a replay, and by which.
+    replays: FxHashMap<Key, Id>,
+    by_replay: BTreeSet<(Id, Key)>,
     /// Only the first of each is in its lane.
     chains: FxHashMap<ChainKey, Chain>,
     lanes: Vec<Lane>,
@@ -106,8 +111,14 @@ impl Index {
         }
         let number = LaneNo::try_from(self.lanes.len()).unwrap_or(LaneNo::MAX);
         self.numbers.insert(endpoint.clone(), number);
-        let due = [BTreeSet::new(), BTreeSet::new()];
-        self.lanes.push(Lane { endpoint: endpoint.clone(), due, rest_until: 0, ready: None, is_changed: false });
+        self.lanes.push(Lane {
+            endpoint: endpoint.clone(),
+            due: Default::default(),
+            owed: Owed::default(),
+            rest_until: 0,
+            ready: None,
+            is_changed: false,
+        });
         number
     }
 
@@ -155,13 +166,36 @@ impl Index {
         if item.stored == Stored::Nothing {
             item.stored = Stored::Begun;
         }
-        self.held.insert((item.event, token, item.lane), Held { key, begun, begun_at });
+        let (event, lane, replay) = (item.event, item.lane, self.replay(key));
+        self.held.insert((event, token, lane, replay), Held { key, begun, begun_at });
     }
 
     /// The lease with this token, if it may still finish.
-    pub(super) fn held(&self, event: Id, token: u64, endpoint: &EndpointId) -> Option<Held> {
+    pub(super) fn held(&self, event: Id, token: u64, endpoint: &EndpointId, replay: Option<Id>) -> Option<Held> {
         let lane = self.numbers.get(endpoint)?;
-        self.held.get(&(event, token, *lane)).copied()
+        self.held.get(&(event, token, *lane, replay)).copied()
+    }
+
+    /// Says which replay made a delivery that is about to be added.
+    pub(super) fn note_replay(&mut self, key: Key, replay: Id) {
+        self.replays.insert(key, replay);
+        self.by_replay.insert((replay, key));
+    }
+
+    /// Which replay made a pending delivery.
+    pub(super) fn replay(&self, key: Key) -> Option<Id> {
+        if self.replays.is_empty() { None } else { self.replays.get(&key).copied() }
+    }
+
+    /// The pending deliveries that a replay made.
+    pub(super) fn of_replay(&self, replay: Id) -> impl Iterator<Item = Key> {
+        let all = (replay, Key::FIRST)..=(replay, Key::LAST);
+        self.by_replay.range(all).map(|(_, key)| *key)
+    }
+
+    /// Whose lane it is.
+    pub(super) fn endpoint(&self, lane: LaneNo) -> &EndpointId {
+        &self.lanes[lane as usize].endpoint
     }
 
     /// Moves the due time of a delivery that is in its lane; no lease of it may finish any more.
@@ -175,9 +209,10 @@ impl Index {
     }
 
     fn release(&mut self, key: Key) {
+        let replay = self.replay(key);
         if let Some(item) = self.items.get_mut(&key).filter(|item| item.held) {
             item.held = false;
-            self.held.remove(&(item.event, item.due, item.lane));
+            self.held.remove(&(item.event, item.due, item.lane, replay));
         }
     }
 
@@ -196,6 +231,11 @@ impl Index {
         self.release(key);
         self.delist(key);
         let item = self.items.remove(&key)?;
+        if item.class == Class::Low
+            && let Some(replay) = self.replays.remove(&key)
+        {
+            self.by_replay.remove(&(replay, key));
+        }
         if item.tried { None } else { self.unchain(key, &item, now) }
     }
 
@@ -291,19 +331,22 @@ impl Index {
     ///
     /// With [`SHARED_FROM`] places or more, a quarter of them goes to the other class if it has that much due, and
     /// places that one class cannot use go to the other. With fewer, each place goes to the longest due, where the
-    /// urgent class counts as due [`HEAD_START_US`] earlier than it is; so neither class can starve.
-    pub(super) fn take(&self, lane: LaneNo, limit: usize, now: u64) -> Vec<Key> {
-        let [high, normal] = &self.lanes[lane as usize].due;
+    /// urgent class counts as due [`HEAD_START_US`] earlier than it is; so neither class can starve. Replays get what
+    /// [`Owed::places`] says, and no more than `replays`.
+    pub(super) fn take(&mut self, lane: LaneNo, limit: usize, replays: usize, now: u64) -> Vec<Key> {
+        let Lane { due, owed, .. } = &mut self.lanes[lane as usize];
         let ripe = |due: &BTreeSet<(u64, Key)>| -> Vec<(u64, Key)> {
             due.iter().take_while(|(due, _)| *due <= now).take(limit).copied().collect()
         };
-        let (high, normal) = (ripe(high), ripe(normal));
+        let [high, normal, mut low] = due.each_ref().map(ripe);
+        low.truncate(owed.places(limit, high.len() + normal.len(), low.len().min(replays)));
+        let limit = limit - low.len();
         let highs = if limit >= SHARED_FROM {
             high.len().min(limit - normal.len().min(limit / 4))
         } else {
             (0..limit).fold(0, |highs, place| highs + usize::from(urgent_next(&high, &normal, highs, place - highs)))
         };
-        let taken = high.iter().take(highs).chain(normal.iter().take(limit - highs));
+        let taken = high.iter().take(highs).chain(normal.iter().take(limit - highs)).chain(&low);
         taken.map(|(_, key)| *key).collect()
     }
 }

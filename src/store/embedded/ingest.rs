@@ -137,7 +137,7 @@ impl Core {
                 next: None,
             };
             self.index.add(key, item);
-            waiting.planned.push(Planned { place, class, endpoint });
+            waiting.planned.push(Planned { place, class, endpoint, replay: None });
         }
         if !waiting.planned.is_empty() {
             txn.put_packed(Space::Waiting, &seq.to_be_bytes(), &waiting)?;
@@ -151,7 +151,8 @@ impl Core {
     fn supersede(&mut self, txn: &mut Txn<'_>, expired: u64, again: &[PlannedDelivery], now: u64) -> Result<()> {
         let Some(row) = txn.get(Space::Waiting, &expired.to_be_bytes())? else { return Ok(()) };
         let mut waiting: Waiting = unpack(&row)?;
-        let is_again = |planned: &Planned| again.iter().any(|one| one.endpoint == planned.endpoint);
+        let is_again =
+            |planned: &Planned| planned.replay.is_none() && again.iter().any(|one| one.endpoint == planned.endpoint);
         for planned in waiting.planned.extract_if(.., |planned| is_again(planned)) {
             let key = Key::new(expired, planned.place);
             if self.index.get(key).is_none() {
@@ -179,6 +180,7 @@ fn skipped_now(event: Id, endpoint: &crate::domain::id::EndpointId, now: u64, ex
     Ended {
         event,
         endpoint: endpoint.clone(),
+        replay: None,
         status: Status::Skipped,
         reason: Some(EndReason::Disabled),
         begun: 0,

@@ -11,7 +11,7 @@ use super::ingest::put_ended;
 use super::rows::{Expiring, Key, after, micros};
 use super::spaces::Space;
 use super::txn::Txn;
-use crate::domain::id::{EndpointId, EventId};
+use crate::domain::id::{EndpointId, EventId, ReplayId};
 use crate::domain::plan::StoredEvent;
 use crate::store::{Finished, LaneState, Lease, LeaseLost, Leased, Result, StoreError, Then, Want};
 
@@ -35,7 +35,7 @@ impl Core {
         let (mut leases, mut events) = (Vec::new(), Vec::new());
         for want in wants {
             let lane = self.index.lane(&want.endpoint);
-            for key in self.index.take(lane, want.limit, now) {
+            for key in self.index.take(lane, want.limit, want.replays, now) {
                 let Some(lease) = self.lease_one(txn, key, want, now)? else { continue };
                 events.push(match self.index.get(key) {
                     Some(item) if item.expires > now => {
@@ -68,6 +68,7 @@ impl Core {
         Ok(Some(Lease {
             event_id: EventId::from_bits(item.event),
             endpoint: want.endpoint.clone(),
+            replay: self.index.replay(key).map(ReplayId::from_bits),
             class: item.class,
             mail: item.mail,
             number,
@@ -80,8 +81,9 @@ impl Core {
     pub(super) fn finish(&mut self, txn: &mut Txn<'_>, all: Vec<Finished>, now: u64) -> Result<Vec<LeaseLost>> {
         let mut lost = Vec::new();
         for finished in all {
-            let Finished { lease: Lease { event_id, endpoint, token, .. }, .. } = &finished;
-            let held = event_id.bits().and_then(|event| self.index.held(event, *token, endpoint));
+            let Finished { lease: Lease { event_id, endpoint, token, replay, .. }, .. } = &finished;
+            let replay = replay.as_ref().and_then(ReplayId::bits);
+            let held = event_id.bits().and_then(|event| self.index.held(event, *token, endpoint, replay));
             let (event_id, endpoint) = (event_id.clone(), endpoint.clone());
             let is_finished = match held {
                 Some(held) => self.finish_one(txn, held, finished, now)?,
@@ -120,9 +122,10 @@ impl Core {
             }
             Then::End(status, reason) => {
                 let Item { event, expires, .. } = item;
-                let endpoint = lease.endpoint;
+                let (endpoint, replay) = (lease.endpoint, self.index.replay(key));
                 let ended_at = now;
-                let ended = Ended { event, endpoint, status, reason, begun, begun_at, ended_at, expires, attempts };
+                let ended =
+                    Ended { event, endpoint, replay, status, reason, begun, begun_at, ended_at, expires, attempts };
                 self.end(txn, key, ended)
             }
         }?;
@@ -140,12 +143,15 @@ impl Core {
         self.write_moved(txn, moved, now)
     }
 
-    fn end(&mut self, txn: &mut Txn<'_>, key: Key, mut ended: Ended) -> Result<()> {
+    pub(super) fn end(&mut self, txn: &mut Txn<'_>, key: Key, mut ended: Ended) -> Result<()> {
         let (now, id) = (ended.ended_at, ended.event);
         let has_expired = ended.expires <= now;
         if has_expired {
             // The event has gone, and with it what would remove this row: it is kept for another lifetime.
             ended.expires = after(now, self.lifetimes.events);
+        }
+        // An event that goes takes with it only those that began with it.
+        if has_expired || ended.replay.is_some() {
             txn.put(Space::Expiry, &Expiring::Delivery(&key.bytes()).key(ended.expires), Slice::empty());
         }
         put_ended(txn, key, ended)?;

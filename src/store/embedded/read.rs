@@ -3,7 +3,7 @@
 use fjall::{Guard, Iter, Readable, Slice, Snapshot};
 
 use super::core::ENDPOINTS;
-use super::delivery::{ENDED_LEN, Planned, Progress, Row, Waiting, pending, status_byte};
+use super::delivery::{Again, ENDED_LEN, Planned, Progress, Row, Waiting, pending, status_byte};
 use super::ids::Kind;
 use super::rows::{EventRow, Id, Key, RequestRow, corrupt, decode, number, unpack};
 use super::spaces::{Space, Spaces, engine};
@@ -28,12 +28,16 @@ impl<'a> View<'a> {
         Self { spaces, snapshot: spaces.db.snapshot(), now }
     }
 
-    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Slice>> {
+    pub(super) fn now(&self) -> u64 {
+        self.now
+    }
+
+    pub(super) fn get(&self, space: Space, key: &[u8]) -> Result<Option<Slice>> {
         self.snapshot.get(self.spaces.of(space), key).map_err(engine)
     }
 
     /// Where something with this id is, if it has not expired.
-    fn place(&self, kind: Kind, id: Option<Id>) -> Result<Option<u64>> {
+    pub(super) fn place(&self, kind: Kind, id: Option<Id>) -> Result<Option<u64>> {
         let place = id.map(|id| self.spaces.ids.get(kind, &id)).transpose()?.flatten();
         Ok(place.filter(|place| place.is_alive(self.now)).map(|place| place.seq))
     }
@@ -92,16 +96,22 @@ impl<'a> View<'a> {
         let waiting = self.get(Space::Waiting, &seq.to_be_bytes())?;
         let waiting: Option<Waiting> = waiting.map(|row| unpack(&row)).transpose()?;
         let due = waiting.map(|waiting| waiting.committed);
-        let places = (0..=u16::MAX).zip(event.endpoints);
-        let delivery = |(place, endpoint)| match self.row(Key::new(seq, place))? {
-            Some(Row::Ended(ended)) => Ok(ended.delivery()),
-            Some(Row::Pending(progress)) => Ok(pending(id.clone(), endpoint, Some(progress))),
-            None => Ok(pending(id.clone(), endpoint, due.map(not_begun))),
+        let begun = (0..=u16::MAX).zip(event.endpoints).map(|(place, endpoint)| (place, endpoint, None));
+        let replays = self.get(Space::Replays, &seq.to_be_bytes())?;
+        let replays: Vec<Planned> = replays.map_or(Ok(Vec::new()), |row| unpack(&row))?;
+        let replays = replays.into_iter().map(|one| (one.place, one.endpoint, one.replay));
+        let delivery = |(place, endpoint, replay): (_, _, Option<Again>)| {
+            let (due, replay) = (replay.map(|replay| replay.made).or(due), replay.map(|replay| replay.id));
+            match self.row(Key::new(seq, place))? {
+                Some(Row::Ended(ended)) => Ok(ended.delivery()),
+                Some(Row::Pending(progress)) => Ok(pending(id.clone(), endpoint, replay, Some(progress))),
+                None => Ok(pending(id.clone(), endpoint, replay, due.map(not_begun))),
+            }
         };
-        places.map(delivery).collect()
+        begun.chain(replays).map(delivery).collect()
     }
 
-    fn row(&self, key: Key) -> Result<Option<Row>> {
+    pub(super) fn row(&self, key: Key) -> Result<Option<Row>> {
         self.get(Space::Deliveries, &key.bytes())?.map(|row| unpack(&row)).transpose()
     }
 
@@ -129,24 +139,29 @@ impl<'a> View<'a> {
         // The event that a page ended in has more.
         let waiting = self.back_from(Space::Waiting, &[], &until.seq().saturating_add(1).to_be_bytes());
         let rows = waiting.flat_map(|row| places(row, until));
-        collect(rows, page, |(key, (event, endpoint, due))| {
+        collect(rows, page, |(key, (event, endpoint, replay, due))| {
             let key = Key::read(&key)?;
             let progress = match readable(key, self.row(key).map(|row| row.unwrap_or(Row::Pending(not_begun(due)))))? {
                 Some(Row::Pending(progress)) => progress,
                 _ => return Ok(None),
             };
-            Ok(Some(pending(EventId::from_bits(event), endpoint, Some(progress))))
+            Ok(Some(pending(EventId::from_bits(event), endpoint, replay, Some(progress))))
         })
     }
 
+    /// Events from this place in the feed on.
+    pub(super) fn events_from(&self, first: u64) -> Iter {
+        self.snapshot.range(self.spaces.of(Space::Events), first.to_be_bytes()..)
+    }
+
     /// The rows under a prefix before this end, the last first.
-    fn back_from(&self, space: Space, prefix: &[u8], end: &[u8]) -> std::iter::Rev<Iter> {
+    pub(super) fn back_from(&self, space: Space, prefix: &[u8], end: &[u8]) -> std::iter::Rev<Iter> {
         self.snapshot.range(self.spaces.of(space), prefix.to_vec()..[prefix, end].concat()).rev()
     }
 }
 
-/// A pending delivery of a list: its event, its endpoint, and since when it waits.
-type Listed = (Id, EndpointId, u64);
+/// A pending delivery of a list: its event, its endpoint, its replay, and since when it waits.
+type Listed = (Id, EndpointId, Option<Id>, u64);
 
 /// The deliveries of an event that have not ended, as far as its own row says, the last first; those before `until`.
 fn places(row: Guard, until: Key) -> Vec<Result<(Vec<u8>, Listed)>> {
@@ -160,7 +175,10 @@ fn places(row: Guard, until: Key) -> Vec<Result<(Vec<u8>, Listed)>> {
         Ok((_, None)) => return Vec::new(),
         Err(error) => return vec![Err(error)],
     };
-    let listed = |Planned { place, endpoint, .. }| (Key::new(seq, place), (event, endpoint, committed));
+    let listed = |Planned { place, endpoint, replay, .. }| {
+        let since = replay.map_or(committed, |replay: Again| replay.made);
+        (Key::new(seq, place), (event, endpoint, replay.map(|replay| replay.id), since))
+    };
     let before = planned.into_iter().rev().map(listed).filter(|(key, _)| *key < until);
     before.map(|(key, listed)| Ok((key.bytes().to_vec(), listed))).collect()
 }
@@ -171,13 +189,13 @@ fn not_begun(due: u64) -> Progress {
 }
 
 /// Where a page begins, going back: before the key of the last row of the page before it.
-fn cursor(page: &PageQuery, len: usize) -> Result<Vec<u8>> {
+pub(super) fn cursor(page: &PageQuery, len: usize) -> Result<Vec<u8>> {
     let Some(cursor) = &page.cursor else { return Ok(vec![u8::MAX; len]) };
     hex::decode(cursor).ok().filter(|key| key.len() == len).ok_or(StoreError::BadCursor)
 }
 
 /// Collects a page of rows, each led by its key.
-fn collect<R, T>(
+pub(super) fn collect<R, T>(
     rows: impl Iterator<Item = Result<(impl AsRef<[u8]>, R)>>,
     page: &PageQuery,
     show: impl Fn((Vec<u8>, R)) -> Result<Option<T>>,

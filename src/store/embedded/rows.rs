@@ -13,13 +13,16 @@ use crate::store::{Result, StoreError};
 /// An id in keys and rows: its 128 bits.
 pub(super) type Id = [u8; 16];
 
-/// A delivery's key: its event's place in the feed, which begins at 1, and its endpoint's place in the event. Packed,
+/// A delivery's key: its event's place in the feed, which begins at 1, and its endpoint's place in the event; replays
+/// have the places after those, in the order they were made. Packed,
 /// for there may be millions in memory, where having none is to take no room; the feed ends at 2^48 events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Key(NonZeroU64);
 
 impl Key {
     pub(super) const LEN: usize = 10;
+    pub(super) const FIRST: Self = Self(NonZeroU64::MIN);
+    pub(super) const LAST: Self = Self(NonZeroU64::MAX);
 
     pub(super) fn new(seq: u64, place: u16) -> Self {
         Self(NonZeroU64::new((seq << u16::BITS) | u64::from(place)).unwrap_or(NonZeroU64::MIN))
@@ -136,8 +139,12 @@ pub(super) enum Expiring<'a> {
     /// The requests of one batch, likewise.
     Requests(u64),
     Token(&'a [u8]),
-    /// One that ended when its event had expired.
+    /// One that ended when its event had expired, or that a replay made.
     Delivery(&'a [u8]),
+    /// Which replays there are of the event at this place in the feed.
+    Replays(&'a [u8]),
+    /// The job of this replay.
+    Job(&'a [u8]),
 }
 
 impl<'a> Expiring<'a> {
@@ -158,6 +165,14 @@ impl<'a> Expiring<'a> {
                 tag = b'd';
                 id
             }
+            Self::Replays(id) => {
+                tag = b'p';
+                id
+            }
+            Self::Job(id) => {
+                tag = b'j';
+                id
+            }
         };
         [&at.to_be_bytes()[..], &[tag], id].concat()
     }
@@ -169,6 +184,8 @@ impl<'a> Expiring<'a> {
             [b'r', first @ ..] => Ok(Self::Requests(number(first)?.0)),
             [b't', id @ ..] => Ok(Self::Token(id)),
             [b'd', id @ ..] => Ok(Self::Delivery(id)),
+            [b'p', id @ ..] => Ok(Self::Replays(id)),
+            [b'j', id @ ..] => Ok(Self::Job(id)),
             _ => Err(corrupt("an expiry key")),
         }
     }

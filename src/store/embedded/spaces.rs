@@ -36,10 +36,14 @@ pub(super) enum Space {
     Lanes,
     /// When and what expires.
     Expiry,
+    /// Place in the feed -> which replays there are of the event.
+    Replays,
+    /// Jobs of bulk replay, and indexes of them.
+    Jobs,
 }
 
 impl Space {
-    pub(super) const COUNT: usize = 10;
+    pub(super) const COUNT: usize = 12;
 
     const ALL: [(Self, &str); Self::COUNT] = [
         (Self::Meta, "meta"),
@@ -52,6 +56,8 @@ impl Space {
         (Self::States, "states"),
         (Self::Lanes, "lanes"),
         (Self::Expiry, "expiry"),
+        (Self::Replays, "replays"),
+        (Self::Jobs, "jobs"),
     ];
 
     /// Rows that are small, or that nobody compresses well, stay as they are.
@@ -69,7 +75,7 @@ impl Space {
 const MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The key of the format's number, and the number, so that each version knows what it reads.
-const FORMAT: (&[u8], &[u8]) = (b"format", b"5");
+const FORMAT: (&[u8], &[u8]) = (b"format", b"6");
 
 /// The open engine.
 pub(super) struct Spaces {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::core::{Core, SWEPT};
 use super::delivery::Row;
 use super::ids::Swept;
+use super::jobs::forget_job;
 use super::rows::{EventRow, Expiring, Key, RequestRow, number, unpack};
 use super::spaces::{Space, Spaces, engine};
 use super::txn::Txn;
@@ -94,6 +95,11 @@ impl Sweeper {
         let (space, first): (_, u64) = match Expiring::read(key)? {
             Expiring::Token(token) => return remove_unless_renewed(txn, token, at).map(|()| true),
             Expiring::Delivery(delivery) => return remove_ended(txn, Key::read(delivery)?, now).map(|()| true),
+            Expiring::Replays(seq) => {
+                txn.remove(Space::Replays, seq);
+                return Ok(true);
+            }
+            Expiring::Job(id) => return forget_job(txn, id).map(|()| true),
             Expiring::Events(first) => (Space::Events, first),
             Expiring::Requests(first) => (Space::Requests, first),
         };

@@ -225,6 +225,7 @@ async fn what_a_row_of_a_delivery_says_stays_where_it_is() {
     let ended = Ended {
         event: [1; 16],
         endpoint: "wh_a".into(),
+        replay: None,
         status: Status::Canceled,
         reason: Some(EndReason::Deleted),
         begun: 2,
@@ -235,7 +236,7 @@ async fn what_a_row_of_a_delivery_says_stays_where_it_is() {
     };
     // An enum's value is its place in it: a value that is added goes last.
     let packed = hex::encode(rows::pack(&Row::Ended(ended)).unwrap());
-    assert_eq!(packed, format!("01{}0477685f6104010402000304010100070001050000016100010701026e6f", "01".repeat(16)));
+    assert_eq!(packed, format!("01{}0477685f610004010402000304010100070001050000016100010701026e6f", "01".repeat(16)));
 }
 
 #[tokio::test]
@@ -247,7 +248,7 @@ async fn an_end_after_its_event_expired_is_kept_for_a_lifetime_of_its_own() {
     let planned = |endpoint: &str| PlannedDelivery { endpoint: endpoint.into(), class: Class::Normal, skipped: false };
     ingest.units[0].deliveries = vec![planned("wh_a"), planned("wh_b")];
     store.ingest(ingest).await.unwrap();
-    let want = Want { endpoint: "wh_a".into(), limit: 1, hold: DAY * 2, rest: None };
+    let want = Want { endpoint: "wh_a".into(), limit: 1, replays: 1, hold: DAY * 2, rest: None };
     let lease = store.lease(&[want]).await.unwrap().leases.remove(0);
     let spaces = store.shared.spaces().unwrap();
     let left = || {
@@ -278,7 +279,7 @@ fn to(identity: &str, endpoint: &str) -> Ingest {
 }
 
 async fn take(store: &Embedded, endpoint: &str) -> Vec<crate::store::Lease> {
-    let want = Want { endpoint: endpoint.into(), limit: 10, hold: DAY, rest: None };
+    let want = Want { endpoint: endpoint.into(), limit: 10, replays: 10, hold: DAY, rest: None };
     store.lease(&[want]).await.unwrap().leases
 }
 
@@ -309,7 +310,13 @@ async fn an_unreadable_pending_row_keeps_the_store_from_nothing() {
     let again = leases.into_iter().map(|lease| finished(lease, Then::Retry(Duration::ZERO))).collect();
     assert_eq!(store.finish(again).await.unwrap(), []);
     break_first(&store, Space::Deliveries);
-    let wants = ["wh_a", "wh_b"].map(|endpoint| Want { endpoint: endpoint.into(), limit: 9, hold: DAY, rest: None });
+    let wants = ["wh_a", "wh_b"].map(|endpoint| Want {
+        endpoint: endpoint.into(),
+        limit: 9,
+        replays: 9,
+        hold: DAY,
+        rest: None,
+    });
     let leases = store.lease(&wants).await.unwrap().leases;
     assert!(matches!(&leases[..], [lease] if lease.endpoint == "wh_b".into()), "{leases:?}");
     assert_eq!(store.deliveries(Status::Pending, &all).await.unwrap().items.len(), 2);

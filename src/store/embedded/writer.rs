@@ -31,7 +31,9 @@ const BATCH_CALLS_MAX: usize = 512;
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 type Answer<T> = oneshot::Sender<Result<T>>;
-type Reply = Box<dyn FnOnce(Result<()>)>;
+pub(super) type Reply = Box<dyn FnOnce(Result<()>)>;
+/// Decides on a batch, or is refused.
+type Decide = Box<dyn FnOnce(Result<&mut Batch<'_>>) -> Result<Reply> + Send>;
 /// Before the commit, and after it.
 type CrashPoints = (Option<&'static str>, Option<&'static str>);
 
@@ -42,6 +44,8 @@ pub(super) enum Call {
     Lease(Vec<Want>, Answer<Taken>),
     Finish(Vec<Finished>, Answer<Vec<LeaseLost>>),
     Change(Generation, Vec<Endpoint>, Answer<Option<Generation>>),
+    /// Something else, as [`decide`] makes it.
+    Decide(Decide),
     /// Nothing but whether it is there and the engine is open.
     Ready(Answer<()>),
 }
@@ -58,7 +62,7 @@ impl Call {
             Self::Ingest(..) => (Some("ingest.before_commit"), Some("ingest.committed")),
             Self::Lease(..) => (None, Some("lease.committed")),
             Self::Finish(..) => (Some("finish.before_commit"), Some("finish.committed")),
-            Self::Change(..) | Self::Ready(_) => (None, None),
+            Self::Change(..) | Self::Decide(_) | Self::Ready(_) => (None, None),
         }
     }
 
@@ -85,6 +89,7 @@ impl Call {
             Self::Change(base, changes, answer) => {
                 reply(answer, batch.decide(points, |core, txn, now| core.change_endpoints(txn, base, &changes, now))?)
             }
+            Self::Decide(decide) => decide(Ok(batch))?,
             Self::Ready(answer) => reply(answer, Ok(())),
         })
     }
@@ -95,9 +100,24 @@ impl Call {
             Self::Lease(_, answer) => drop(answer.send(Err(error))),
             Self::Finish(_, answer) => drop(answer.send(Err(error))),
             Self::Change(_, _, answer) => drop(answer.send(Err(error))),
+            Self::Decide(decide) => drop(decide(Err(error))),
             Self::Ready(answer) => drop(answer.send(Err(error))),
         }
     }
+}
+
+/// A call that is decided so.
+pub(super) fn decide<T: Send + 'static>(
+    answer: Answer<T>,
+    how: impl FnOnce(&mut Core, &mut Txn<'_>, u64) -> Result<T> + Send + 'static,
+) -> Call {
+    Call::Decide(Box::new(move |batch| match batch {
+        Ok(batch) => Ok(reply(answer, batch.decide((None, None), how)?)),
+        Err(error) => {
+            drop(answer.send(Err(error.clone())));
+            Err(error)
+        }
+    }))
 }
 
 /// The answer, kept back until the commit; who asked may have gone.
@@ -294,7 +314,7 @@ fn commit(
 }
 
 /// What is committed together.
-struct Batch<'a> {
+pub(super) struct Batch<'a> {
     spaces: &'a Spaces,
     core: &'a mut Core,
     txn: Txn<'a>,

@@ -8,10 +8,16 @@ local function trim(status, lifetime_s, added)
 end
 -- A row of what has ended: status, reason, how often it was begun and when last, when it ended, the attempts. It lives as
 -- long as its event, or a whole lifetime from now where that has gone. Answers false if it cannot be written.
-local function keep(event, endpoint, row, stamp, lifetime_s)
-  local key = prefix .. 'd:' .. event
-  local kept = redis.pcall('HSET', key, endpoint, table.concat(row, '|'))
+local function keep(name, endpoint, row, stamp, lifetime_s)
+  local key, field = ended_at(name, endpoint)
+  local kept = redis.pcall('HSET', key, field, table.concat(row, '|'))
   if type(kept) == 'table' and kept.err then return false end
+  if field ~= endpoint then
+    -- A replay's stamp is later than that of its event.
+    local left = call('TTL', prefix .. 'e:' .. string.match(name, '^[^~]*'))
+    call('EXPIRE', key, text(left > 0 and left or lifetime_s))
+    return true
+  end
   local lived = math.floor((now - tonumber(stamp)) / 1000000)
   call('EXPIRE', key, lived < lifetime_s and text(lifetime_s - math.max(lived, 0)) or text(lifetime_s))
   return true

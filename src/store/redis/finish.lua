@@ -1,9 +1,9 @@
--- Records attempts and what follows. KEYS: lanes, ls, announce. ARGV: the lifetime in seconds; how many, of each event,
+-- Records attempts and what follows. KEYS: lanes, ls, announce. ARGV: the lifetime in seconds; how many, of each name,
 -- class, mail, endpoint, token, attempt or nothing, status, reason, delay until the next attempt, and what the lane
 -- remembers or nothing, and after that since when. Answers for each 1, 0 when its lease was lost, or -1 when what is kept
 -- of it is unreadable.
 local lifetime_s, count = tonumber(arg()), tonumber(arg())
-local finished, rows, lanes, ended, unindexed, answers = {}, {}, {}, {}, {}, {}
+local finished, rows, lanes, ended, unindexed, replays, answers = {}, {}, {}, {}, {}, {}, {}
 local function lane_named(class, endpoint)
   local lane = lanes[class .. endpoint]
   if not lane then
@@ -28,6 +28,10 @@ for i = 1, count do
   if one.status ~= 'pending' and not ended[one.status] then
     ended[one.status] = {}
     call('ZCARD', prefix .. 'st:' .. one.status)
+  end
+  if one.class == 'l' then
+    one.replay = prefix .. 'rp:' .. string.match(one.event, '~(.*)$')
+    call('ZCARD', one.replay)
   end
   one.lane, one.key = lane_named(one.class, one.endpoint), one.event .. '|' .. one.endpoint
   table.insert(one.lane.all, one)
@@ -99,8 +103,12 @@ local function record(one)
     if not keep(one.event, one.endpoint, kept, made, lifetime_s) then return -1 end
     rows[one.key] = ''
     table.insert(lane.gone, entry)
-    table.insert(unindexed, made)
-    table.insert(unindexed, one.key)
+    if one.replay then
+      table.insert(replays, one)
+    else
+      table.insert(unindexed, made)
+      table.insert(unindexed, one.key)
+    end
     table.insert(of, at)
     table.insert(of, one.key)
     stamp = stamp + 1
@@ -134,6 +142,10 @@ for _, lane in pairs(lanes) do
   if rest or not shown or shown >= lane.earliest then refresh(lane.class, lane.endpoint) end
 end
 unindex(unindexed)
+for _, one in ipairs(replays) do
+  call('ZREM', one.replay, one.mail .. one.key)
+  call('ZREM', prefix .. 'st:replays', one.key)
+end
 for status, added in pairs(ended) do
   each('ZADD', prefix .. 'st:' .. status, added)
   if #added > 0 then trim(status, lifetime_s, added) end

@@ -4,17 +4,7 @@
 -- first sight counts. Answers for each unit 0 (condition did not hold), 1 (new), 2 (repeated) or 3 (stale).
 local lifetime = arg()
 local lifetime_s = tonumber(lifetime)
-local plans, lanes, units, skips = {}, {}, {}, false
-local function known_lane(class, endpoint)
-  local lane = lanes[class .. endpoint]
-  if not lane then
-    lane = lane_of(class, endpoint)
-    lane.len, lane.entries = call('LLEN', lane.fresh), {}
-    if lane.len == 0 then lane.is_busy = call('HLEN', lane.busy) > 0 end
-    lanes[class .. endpoint] = lane
-  end
-  return lane
-end
+local plans, units, skips = {}, {}, false
 for i = 1, tonumber(arg()) do
   plans[i] = {}
   for j = 1, tonumber(arg()) do
@@ -101,7 +91,7 @@ local function commit(unit)
   local made = text(stamp)
   if not call('SET', key, made .. unit.json, 'NX', 'EX', lifetime) then return 2 end
   -- What became of the same identity when it was new before.
-  call('DEL', prefix .. 'd:' .. unit.id)
+  call('DEL', prefix .. 'd:' .. unit.id, prefix .. 'a:' .. unit.id)
   for i, row in ipairs(unit.plan) do
     if i > 1 then
       stamp = stamp + 1
@@ -119,29 +109,6 @@ local function commit(unit)
     trimmed = true
   end
   return 1
-end
-
--- The head of a lane is always one that may go; nothing before it can change that but a head that is new.
-local function enqueue(lane)
-  local count = #lane.entries
-  if count == 0 then return end
-  each('RPUSH', lane.fresh, lane.entries)
-  if lane.len > 0 then return end
-  local head = 1
-  while lane.is_busy and head <= count do
-    local mail = string.sub(lane.entries[head], 17, 32)
-    local holder = call('HGET', lane.busy, mail)
-    if not holder then break end
-    call('RPUSH', chain(lane, mail), call('LPOP', lane.fresh))
-    call('HSET', lane.busy, mail, waited_for(holder))
-    head = head + 1
-  end
-  if head > count then return end
-  if call('ZSCORE', KEYS[3], ' ' .. lane.endpoint) then
-    refresh(lane.class, lane.endpoint)
-  else
-    call('ZADD', KEYS[3], 'LT', string.sub(lane.entries[head], 1, 16), lane.class .. lane.endpoint)
-  end
 end
 
 local answers = {}

@@ -1,7 +1,7 @@
 //! The names of keys. All of one partition share a hash tag, so that one script can touch them.
 
 use crate::domain::delivery::Class;
-use crate::domain::id::{EndpointId, EventId, MailKey, RequestId, hash64};
+use crate::domain::id::{EndpointId, EventId, MailKey, ReplayId, RequestId, hash64};
 
 /// How many partitions there are; fixed, for it decides where everything is. Few, for a script's call costs more than what
 /// it does for one more event, and what comes in together is shared out among all of them.
@@ -45,16 +45,30 @@ impl Partition {
     }
 }
 
-/// A member of a status index: `<event>|<endpoint>`.
+/// What a delivery is called next to its endpoint: `<event>`, or `<event>~<replay>`.
+pub(super) fn name(event: &EventId, replay: Option<&ReplayId>) -> String {
+    replay.map_or_else(|| event.to_string(), |replay| format!("{event}~{replay}"))
+}
+
+fn read_name(name: &str) -> (EventId, Option<ReplayId>) {
+    match name.split_once('~') {
+        Some((event, replay)) => (event.into(), Some(replay.into())),
+        None => (name.into(), None),
+    }
+}
+
+/// A member of a status index: `<name>|<endpoint>`.
 pub(super) struct Entry {
     pub(super) event: EventId,
+    pub(super) replay: Option<ReplayId>,
     pub(super) endpoint: EndpointId,
 }
 
 impl Entry {
     pub(super) fn parse(member: &str) -> Option<Self> {
-        let (event, endpoint) = member.split_once('|')?;
-        Some(Self { event: event.into(), endpoint: endpoint.into() })
+        let (name, endpoint) = member.split_once('|')?;
+        let (event, replay) = read_name(name);
+        Some(Self { event, replay, endpoint: endpoint.into() })
     }
 }
 
@@ -68,10 +82,11 @@ pub(super) fn stamp(bytes: &[u8]) -> Option<u64> {
     std::str::from_utf8(bytes.get(..STAMP_LEN)?).ok()?.parse().ok()
 }
 
-/// A place in a lane: `<stamp><mail><event>`.
-pub(super) fn lane_entry(entry: &str) -> Option<(MailKey, EventId)> {
-    let (mail, event) = entry.get(STAMP_LEN..)?.split_at_checked(MAIL_LEN)?;
-    Some((MailKey(u64::from_str_radix(mail, 16).ok()?), event.into()))
+/// A place in a lane: `<stamp><mail><name>`.
+pub(super) fn lane_entry(entry: &str) -> Option<(MailKey, EventId, Option<ReplayId>)> {
+    let (mail, name) = entry.get(STAMP_LEN..)?.split_at_checked(MAIL_LEN)?;
+    let (event, replay) = read_name(name);
+    Some((MailKey(u64::from_str_radix(mail, 16).ok()?), event, replay))
 }
 
 /// A class as keys spell it.
@@ -79,6 +94,7 @@ pub(super) const fn letter(class: Class) -> &'static str {
     match class {
         Class::High => "h",
         Class::Normal => "n",
+        Class::Low => "l",
     }
 }
 

@@ -10,7 +10,7 @@ use super::read::parse;
 use super::rows::micros;
 use super::{RedisStore, scripts};
 use crate::crash;
-use crate::domain::delivery::Class;
+use crate::domain::delivery::{Class, Owed};
 use crate::domain::id::EndpointId;
 use crate::domain::plan::Generation;
 use crate::store::{Lease, Leased, Result, Want};
@@ -23,11 +23,20 @@ const LEASES_MAX: usize = 1_000;
 /// The most rounds of one call: each finds at least one that may not go yet, and does not find it again.
 const ROUNDS_MAX: usize = 10;
 
-/// What each lane's less urgent class is owed, in places, while the urgent one would take all.
-pub(super) type Credits = HashMap<EndpointId, usize>;
+/// What each lane's less urgent class is owed, in places, while the urgent one would take all; and what its replays are.
+#[derive(Default)]
+pub(super) struct Credits {
+    normal: HashMap<EndpointId, usize>,
+    low: HashMap<EndpointId, Owed>,
+}
 
 pub(super) async fn lease(store: &RedisStore, wants: &[Want]) -> Result<Leased> {
-    let of = |want: &Want| Places { all: want.limit.min(LEASES_MAX), kept: None };
+    let of = |want: &Want| Places {
+        all: want.limit.min(LEASES_MAX),
+        kept: None,
+        low: None,
+        low_max: want.replays.min(LEASES_MAX),
+    };
     let mut places: Vec<Places> = wants.iter().map(of).collect();
     let (looked, mut found) = look(store, wants, &places).await?;
     let mut leased = Leased::default();
@@ -39,8 +48,8 @@ pub(super) async fn lease(store: &RedisStore, wants: &[Want]) -> Result<Leased> 
         let mut picks = Vec::new();
         {
             let mut credits = store.credits.lock().unwrap_or_else(PoisonError::into_inner);
-            for ((want, places), (high, normal)) in wants.iter().zip(&mut places).zip(std::mem::take(&mut found)) {
-                picks.extend(choose(&want.endpoint, places, high, normal, &mut credits));
+            for ((want, places), found) in wants.iter().zip(&mut places).zip(std::mem::take(&mut found)) {
+                picks.extend(choose(&want.endpoint, places, found, &mut credits));
             }
         }
         if picks.is_empty() && round > 0 {
@@ -52,8 +61,10 @@ pub(super) async fn lease(store: &RedisStore, wants: &[Want]) -> Result<Leased> 
         for (want, lease) in taken {
             if let Some(places) = places.get_mut(want) {
                 places.all = places.all.saturating_sub(1);
-                let kept = usize::from(lease.class == Class::Normal);
-                places.kept = places.kept.map(|left| left.saturating_sub(kept));
+                let of_class = |class| usize::from(lease.class == class);
+                places.kept = places.kept.map(|left| left.saturating_sub(of_class(Class::Normal)));
+                places.low = places.low.map(|left| left.saturating_sub(of_class(Class::Low)));
+                places.low_max = places.low_max.saturating_sub(of_class(Class::Low));
             }
             leased.leases.push(lease);
         }
@@ -70,17 +81,18 @@ pub(super) async fn lease(store: &RedisStore, wants: &[Want]) -> Result<Leased> 
 }
 
 /// The urgent first, but of every four places one is kept for the others; where fewer are asked for at a time, the
-/// places they are owed add up over the calls.
-fn choose(
-    lane: &EndpointId,
-    places: &mut Places,
-    mut high: Vec<Candidate>,
-    mut normal: Vec<Candidate>,
-    credits: &mut Credits,
-) -> Vec<Candidate> {
-    let limit = places.all;
+/// places they are owed add up over the calls. Replays get what [`Owed::places`] says.
+fn choose(lane: &EndpointId, places: &mut Places, found: Found, credits: &mut Credits) -> Vec<Candidate> {
+    let [mut high, mut normal, mut low] = found;
+    let live = high.len() + normal.len();
+    low.truncate(places.low_max);
+    let lows = places.low.unwrap_or_else(|| replays(lane, places.all, live, low.len(), &mut credits.low));
+    places.low = Some(lows);
+    low.truncate(lows.max(places.all.saturating_sub(live)));
+    let limit = places.all.saturating_sub(low.len());
+    let credits = &mut credits.normal;
     let owed = places.kept.unwrap_or_else(|| {
-        if normal.is_empty() || high.len() + normal.len() <= limit {
+        if normal.is_empty() || live <= limit {
             credits.remove(lane);
             return 0;
         }
@@ -95,7 +107,23 @@ fn choose(
     high.truncate(limit - kept);
     normal.truncate(limit - high.len());
     high.append(&mut normal);
+    high.append(&mut low);
     high
+}
+
+/// How many places replays get. A lane that owes them nothing is not remembered.
+fn replays(
+    lane: &EndpointId,
+    limit: usize,
+    live: usize,
+    replays: usize,
+    credits: &mut HashMap<EndpointId, Owed>,
+) -> usize {
+    if replays == 0 {
+        credits.remove(lane);
+        return 0;
+    }
+    credits.entry(lane.clone()).or_default().places(limit, live, replays)
 }
 
 /// One partition's part of what is to be taken: lanes by their number and class, each with how many at its head to take
@@ -169,14 +197,14 @@ async fn take(store: &RedisStore, wants: &[Want], takings: Vec<Taking>) -> Resul
 }
 
 fn leased(want: &Want, class: Class, (entry, _, token, number, kept): Taken) -> Result<Lease> {
-    let (mail, event_id) = lane_entry(&entry).ok_or_else(|| corrupt("a lane's entry"))?;
+    let (mail, event_id, replay) = lane_entry(&entry).ok_or_else(|| corrupt("a lane's entry"))?;
     let stored = if kept.is_empty() { None } else { Some(parse(&kept)) };
     // One unreadable event must not block its lane: it is as if it had expired.
     let stored = stored.and_then(|read| {
         read.inspect_err(|error| tracing::error!(event = %event_id, %error, "a stored event cannot be read")).ok()
     });
     let (endpoint, hold, event) = (want.endpoint.clone(), want.hold, stored.map(|(_, event)| Arc::new(event)));
-    Ok(Lease { event_id, endpoint, class, mail, number, token, hold, event })
+    Ok(Lease { event_id, endpoint, replay, class, mail, number, token, hold, event })
 }
 
 #[cfg(test)]
@@ -188,16 +216,20 @@ mod tests {
         vec![one; count]
     }
 
+    fn chosen(limit: usize, found: [usize; 3], credits: &mut Credits) -> [usize; 3] {
+        let mut places = Places { all: limit, kept: None, low: None, low_max: limit };
+        let found = [0, 1, 2].map(|class| candidates(Class::ALL[class], found[class]));
+        let chosen = choose(&"wh_1".into(), &mut places, found, credits);
+        Class::ALL.map(|class| chosen.iter().filter(|candidate| candidate.class == class).count())
+    }
+
     fn normals(limit: usize, high: usize, normal: usize, credits: &mut Credits) -> usize {
-        let (high, normal) = (candidates(Class::High, high), candidates(Class::Normal, normal));
-        let mut places = Places { all: limit, kept: None };
-        let chosen = choose(&"wh_1".into(), &mut places, high, normal, credits);
-        chosen.iter().filter(|candidate| candidate.class == Class::Normal).count()
+        chosen(limit, [high, normal, 0], credits)[1]
     }
 
     #[test]
     fn a_quarter_is_kept_for_the_less_urgent_and_none_is_wasted() {
-        let mut credits = Credits::new();
+        let mut credits = Credits::default();
         assert_eq!(normals(8, 20, 20, &mut credits), 2);
         assert_eq!(normals(8, 20, 1, &mut credits), 1);
         assert_eq!(normals(8, 3, 20, &mut credits), 5);
@@ -205,8 +237,18 @@ mod tests {
     }
 
     #[test]
+    fn replays_get_what_is_left_and_one_place_in_twenty() {
+        let mut credits = Credits::default();
+        assert_eq!(chosen(8, [2, 3, 20], &mut credits), [2, 3, 3]);
+        assert_eq!(chosen(8, [20, 20, 0], &mut credits), [6, 2, 0]);
+        let rounds = [0; 5].map(|_| chosen(8, [20, 20, 20], &mut credits));
+        assert_eq!(rounds.map(|[_, _, low]| low), [0, 0, 1, 0, 1]);
+        assert!(rounds.iter().all(|classes| classes.iter().sum::<usize>() == 8));
+    }
+
+    #[test]
     fn one_place_at_a_time_starves_nobody() {
-        let mut credits = Credits::new();
+        let mut credits = Credits::default();
         let taken: Vec<_> = (0..8).map(|_| normals(1, 9, 9, &mut credits)).collect();
         assert_eq!(taken, [0, 0, 0, 1, 0, 0, 0, 1]);
     }

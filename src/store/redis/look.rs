@@ -39,6 +39,10 @@ pub(super) struct Places {
     pub(super) all: usize,
     /// Those kept for the less urgent class, once that is known.
     pub(super) kept: Option<usize>,
+    /// Those that replays get, once that is known.
+    pub(super) low: Option<usize>,
+    /// Those that replays may have.
+    pub(super) low_max: usize,
 }
 
 /// A rest of at most so many microseconds is kept by this process alone: a lane that has no permit is put to rest again
@@ -81,8 +85,9 @@ fn first(mut seen: Vec<(i64, Partition)>, limit: usize) -> impl Iterator<Item = 
     seen.into_iter().take(limit).map(|(_, partition)| partition)
 }
 
-/// What one lane has due: the urgent, and the others.
-pub(super) type Found = (Vec<Candidate>, Vec<Candidate>);
+/// What one lane has due, by class.
+pub(super) type Found = [Vec<Candidate>; CLASSES];
+const CLASSES: usize = Class::ALL.len();
 
 /// One class of a lane by its number, in one partition.
 type Spot = (Partition, usize, Class);
@@ -105,7 +110,9 @@ pub(super) async fn look(store: &RedisStore, wants: &[Want], places: &[Places]) 
     for partition in all() {
         let mut call = Call::plain(&["ZMSCORE", &partition.key("lanes")]);
         for want in wants {
-            call.arg(format!("h{}", want.endpoint)).arg(format!("n{}", want.endpoint));
+            for class in Class::ALL {
+                call.arg(format!("{}{}", letter(class), want.endpoint));
+            }
             call.arg(format!(" {}", want.endpoint));
         }
         calls.push(call);
@@ -122,17 +129,17 @@ pub(super) async fn look(store: &RedisStore, wants: &[Want], places: &[Places]) 
     let (mut calls, mut spots, mut needed) = (Vec::new(), Vec::new(), Vec::new());
     for (number, want) in wants.iter().enumerate() {
         let is_long = rest(&mut store.recent().rests, want, now);
-        let mut due: [Vec<(i64, Partition)>; 2] = Default::default();
+        let mut due: [Vec<(i64, Partition)>; CLASSES] = Default::default();
         let mut is_resting = is_long;
         for (partition, scores) in all().zip(&scores) {
-            let Some([high, normal, rest]) = scores.get(3 * number..3 * number + 3) else { continue };
+            let Some([classes @ .., rest]) = scores.chunks(CLASSES + 1).nth(number) else { continue };
             if is_long || rest.is_some() {
                 calls.push(rest_call(partition, want, is_long));
                 is_resting = true;
             }
             // What rests may be due all the same.
             let may_be = |score: &Option<i64>| score.filter(|score| *score <= now || is_long || rest.is_some());
-            for (due, score) in due.iter_mut().zip([high, normal]) {
+            for (due, score) in due.iter_mut().zip(classes) {
                 due.extend(may_be(score).map(|score| (score, partition)));
             }
         }
@@ -180,9 +187,8 @@ pub(super) async fn peek(
     let mut calls = Vec::new();
     ask(&mut calls, wants, places, &looked.spots);
     hear(&mut store.link.run(calls).await?.into_iter(), found, &looked.spots, looked.now)?;
-    for (high, normal) in found {
-        high.sort_by_key(|candidate| candidate.due);
-        normal.sort_by_key(|candidate| candidate.due);
+    for class in found.iter_mut().flatten() {
+        class.sort_by_key(|candidate| candidate.due);
     }
     Ok(())
 }
@@ -211,8 +217,7 @@ fn hear(
     let mut next = || answers.next().unwrap_or_else(|| Err(corrupt("no answer")));
     for &(partition, want, class) in spots {
         let (fresh, again) = (next()?, next()?);
-        let Some((high, normal)) = found.get_mut(want) else { continue };
-        let into = if class == Class::High { high } else { normal };
+        let Some(into) = found.get_mut(want).and_then(|found| found.get_mut(class as usize)) else { continue };
         let one = |due, entry| Candidate { due, want, class, partition, entry };
         for (place, entry) in read::<Vec<Vec<u8>>>(fresh)?.into_iter().enumerate() {
             let due = stamp(&entry).ok_or_else(|| corrupt("a lane's entry"))?;

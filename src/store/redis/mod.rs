@@ -14,6 +14,9 @@
 //! | `lanes` | `<class><endpoint>` by earliest due time, or the end of its rest; ends of rests, below zero |
 //! | `p:<endpoint>` | a row for each delivery that was begun and has not ended; it does not expire |
 //! | `d:<event>` | a row for each delivery that has ended |
+//! | `a:<event>` | which replays there are of it, and when each was made |
+//! | `st:replays`, `rp:<replay>` | pending replays by when they were made: all, and those of one replay |
+//! | `x:<replay>` | that it was canceled |
 //! | `st:pending`, `i:<stamp>` | pending deliveries by when they were made, in pages |
 //! | `st:<status>` | the others by when they ended |
 //! | `s:<entity>` | the state of a domain or contact |
@@ -25,7 +28,10 @@
 //! A delivery that nobody has tried costs its place in `f:` and one in `i:`, and is held back only when its turn comes while
 //! another of its mail is under way. A stamp is the time of a commit in microseconds, one for each delivery.
 //!
-//! `endpoints`, `generation` and `gateways` are in the first partition only.
+//! What a replay made goes by `<event>~<replay>` where others go by their event; its class is `l`.
+//!
+//! `endpoints`, `generation`, `gateways` and the jobs of bulk replay (`j:<job>`, `jobs`, `jobs:active`) are in the first
+//! partition only.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -58,6 +64,7 @@ mod look;
 mod queue;
 mod raw;
 mod read;
+mod replay;
 mod rows;
 mod scripts;
 mod watch;

@@ -19,9 +19,7 @@ end
 local answers = {}
 local page = call('ZREVRANGE', KEYS[1], start, start + limit - 1, 'WITHSCORES')
 for i = 1, #page, 2 do
-  local event, endpoint = string.match(page[i], '^([^|]*)|(.*)$')
-  answers[#answers + 1] = {
-    page[i], text(tonumber(page[i + 1])), call('HGET', prefix .. 'd:' .. event, endpoint) or '',
-  }
+  local key, field = ended_at(string.match(page[i], '^([^|]*)|(.*)$'))
+  answers[#answers + 1] = {page[i], text(tonumber(page[i + 1])), call('HGET', key, field) or ''}
 end
 return answers

@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::Value;
 
 use super::gather::{Shape, run_gathered};
-use super::keys::{Partition, all, lane_member, letter};
+use super::keys::{Partition, all, lane_member, letter, name};
 use super::link::{Call, Link, corrupt, read};
 use super::look::Seen;
 use super::rows::{micros, seconds, word};
@@ -132,8 +132,8 @@ impl Finishing {
     }
 
     fn write(&self, call: &mut Call) {
-        let Lease { event_id, class, mail, endpoint, token, .. } = &self.lease;
-        call.arg(event_id.as_str()).arg(letter(*class)).arg(mail.to_string()).arg(endpoint.as_str());
+        let Lease { event_id, replay, class, mail, endpoint, token, .. } = &self.lease;
+        call.arg(name(event_id, replay.as_ref())).arg(letter(*class)).arg(mail.to_string()).arg(endpoint.as_str());
         call.num(*token).arg(&self.attempt);
         match self.then {
             Then::Retry(after) => call.arg("pending").arg("").num(micros(after)),

@@ -32,7 +32,7 @@ async fn made(link: &Link, id: &EventId) -> Result<Option<(u64, StoredEvent)>> {
     Ok(None)
 }
 
-fn get(key: String) -> Cmd {
+pub(super) fn get(key: String) -> Cmd {
     let mut cmd = Cmd::new();
     cmd.arg("GET").arg(key);
     cmd
@@ -51,14 +51,14 @@ const PAGE_LEN_MAX: usize = 1_000;
 
 /// A place in the feeds: the latest first, one partition's before another's where they are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct FeedPlace {
-    ms: u64,
-    sequence: u64,
-    partition: Partition,
+pub(super) struct FeedPlace {
+    pub(super) ms: u64,
+    pub(super) sequence: u64,
+    pub(super) partition: Partition,
 }
 
 impl FeedPlace {
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('-').map(str::parse::<u64>);
         let (ms, sequence, partition) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);
         let partition = all().find(|known| u64::from(known.0) == partition)?;
@@ -116,17 +116,29 @@ pub(super) async fn events(link: &Link, page: &PageQuery) -> Result<Page<StoredE
 
 pub(super) async fn deliveries_of(link: &Link, id: &EventId) -> Result<Vec<Delivery>> {
     let Some((made, stored)) = made(link, id).await? else { return Ok(Vec::new()) };
-    let mut call = Call::new(&scripts::ROWS, Partition::of_mail(stored.mail), &[&format!("d:{id}")]);
+    let mut call =
+        Call::new(&scripts::ROWS, Partition::of_mail(stored.mail), &[&format!("d:{id}"), &format!("a:{id}")]);
     call.arg(id.as_str()).num(stored.endpoints.len());
     for endpoint in &stored.endpoints {
         call.arg(endpoint.as_str());
     }
-    let rows: Vec<Vec<u8>> = link.run_one(call).await?;
+    let (began, mut again): (Vec<Vec<u8>>, Vec<Again>) = link.run_one(call).await?;
     // Each delivery has a stamp of its own, counted from that of its event.
-    let rows = rows.into_iter().zip(made..);
-    let pairs = stored.endpoints.iter().zip(rows);
-    pairs.map(|(endpoint, (row, made))| Ok(Row::parse(&row, made)?.delivery(id, endpoint))).collect()
+    let began = stored.endpoints.iter().zip(began.into_iter().zip(made..));
+    let mut deliveries = Vec::with_capacity(stored.endpoints.len() + again.len());
+    for (endpoint, (row, made)) in began {
+        deliveries.push(Row::parse(&row, made)?.delivery(id, endpoint, None));
+    }
+    again.sort_by_key(|(_, made, _)| *made);
+    for (field, made, row) in again {
+        let (replay, endpoint) = field.split_once('|').ok_or_else(|| corrupt("a replay's name"))?;
+        deliveries.push(Row::parse(&row, made)?.delivery(id, &endpoint.into(), Some(replay.into())));
+    }
+    Ok(deliveries)
 }
+
+/// A replay as its script answers it: `<replay>|<endpoint>`, when it was made, row.
+type Again = (String, u64, Vec<u8>);
 
 /// An entry of a status index as its script answers it: member, score, row.
 type Indexed = (String, u64, Vec<u8>);
@@ -148,7 +160,7 @@ pub(super) async fn deliveries(link: &Link, status: Status, page: &PageQuery) ->
     let script = if status == Status::Pending { &scripts::PENDING } else { &scripts::PAGE };
     let mut calls = Vec::new();
     for partition in all() {
-        let mut call = Call::new(script, partition, &[&index]);
+        let mut call = Call::new(script, partition, &[&index, "st:replays"]);
         match &from {
             Some((score, member)) => call.num(*score).arg(member),
             None => call.arg("").arg(""),
@@ -169,7 +181,7 @@ pub(super) async fn deliveries(link: &Link, status: Status, page: &PageQuery) ->
         let row = Row::parse(&row, score)?;
         // An ended delivery without a row has expired, and its entry will go too.
         if row.status == status {
-            items.push(row.delivery(&entry.event, &entry.endpoint));
+            items.push(row.delivery(&entry.event, &entry.endpoint, entry.replay));
         }
     }
     Ok(Page { items, next })

@@ -8,5 +8,6 @@ for _ = 1, tonumber(arg()) do
   end
   refresh('h', endpoint)
   refresh('n', endpoint)
+  refresh('l', endpoint)
 end
 return 1

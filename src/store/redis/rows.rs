@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::link::corrupt;
 use crate::domain::delivery::{Attempt, Delivery, EndReason, Status};
-use crate::domain::id::{DeliveryId, EndpointId, EventId};
+use crate::domain::id::{DeliveryId, EndpointId, EventId, ReplayId};
 use crate::store::{Result, StoreError};
 
 /// A hundred years, which a double still holds exactly next to the server's time.
@@ -35,6 +35,7 @@ pub(super) fn word(reason: EndReason) -> &'static str {
         EndReason::Gone => "gone",
         EndReason::Disabled => "disabled",
         EndReason::Deleted => "deleted",
+        EndReason::ReplayCanceled => "replay_canceled",
     }
 }
 
@@ -82,11 +83,12 @@ impl Row {
     }
 
     /// As the API shows it.
-    pub(super) fn delivery(self, event: &EventId, endpoint: &EndpointId) -> Delivery {
+    pub(super) fn delivery(self, event: &EventId, endpoint: &EndpointId, replay: Option<ReplayId>) -> Delivery {
         Delivery {
-            id: DeliveryId::of(event, endpoint),
+            id: DeliveryId::of(event, endpoint, replay.as_ref()),
             event_id: event.clone(),
             endpoint_id: endpoint.clone(),
+            replay_id: replay,
             status: self.status,
             reason: self.reason,
             begun: self.begun,

@@ -31,11 +31,14 @@ macro_rules! scripts {
 
 // Each with the parts that it uses, for all of it is run at each call.
 scripts! {
-    INGEST = "lanes.lua" "row.lua" "pages.lua" "ended.lua" "ingest.lua",
+    INGEST = "lanes.lua" "enqueue.lua" "row.lua" "pages.lua" "names.lua" "ended.lua" "ingest.lua",
     TAKE = "lanes.lua" "row.lua" "take.lua",
-    FINISH = "lanes.lua" "row.lua" "pages.lua" "ended.lua" "finish.lua",
+    FINISH = "lanes.lua" "row.lua" "pages.lua" "names.lua" "ended.lua" "finish.lua",
+    REPLAY = "lanes.lua" "enqueue.lua" "replay.lua",
+    CANCEL = "lanes.lua" "row.lua" "names.lua" "ended.lua" "cancel.lua",
+    JOB = "job.lua",
     REST = "lanes.lua" "rest.lua",
-    PAGE = "less.lua" "page.lua",
+    PAGE = "less.lua" "names.lua" "page.lua",
     PENDING = "less.lua" "pending.lua",
     ROWS = "rows.lua",
     ENDPOINTS = "endpoints.lua",

@@ -70,7 +70,7 @@ local function begin(lane, entry, due, row)
   set[#set + 1] = row_of(string.sub(entry, 1, 16), begun, now_text, token, token, attempts)
   moved[#moved + 1] = token
   moved[#moved + 1] = entry
-  lane.events[#lane.events + 1] = prefix .. 'e:' .. event
+  lane.events[#lane.events + 1] = prefix .. 'e:' .. (lane.class == 'l' and string.match(event, '^[^~]*') or event)
   answer[#answer + 1] = {entry, due, token, begun}
 end
 

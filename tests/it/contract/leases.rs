@@ -134,7 +134,7 @@ pub(crate) async fn nothing_due_costs_nothing_and_tells_when(harness: &mut impl 
 pub(crate) async fn a_lane_rests(harness: &mut impl Harness) {
     let store = harness.store();
     put(&*store, "a", "a", Class::Normal).await;
-    let want = |limit| Want { endpoint: "wh_a".into(), limit, hold: LONG, rest: Some(LONG) };
+    let want = |limit| Want { endpoint: "wh_a".into(), limit, replays: limit, hold: LONG, rest: Some(LONG) };
     let generation = store.change_endpoints(Generation(0), &[]).await.unwrap().unwrap();
     let rested = store.lease(&[want(0)]).await.unwrap();
     assert_eq!((rested.leases.len(), rested.generation), (0, generation));
@@ -149,7 +149,7 @@ pub(crate) async fn a_lease_without_a_rest_ends_it(harness: &mut impl Harness) {
     let store = harness.store();
     put(&*store, "a", "a", Class::Normal).await;
     put(&*store, "b", "b", Class::Normal).await;
-    let rest = Want { endpoint: "wh_a".into(), limit: 0, hold: LONG, rest: Some(LONG) };
+    let rest = Want { endpoint: "wh_a".into(), limit: 0, replays: 0, hold: LONG, rest: Some(LONG) };
     store.lease(&[rest]).await.unwrap();
     assert_eq!(lease(&*store, "wh_a", 1, LONG).await.len(), 1);
     assert_eq!(due(&*store).await.lanes, ["wh_a".into()]);

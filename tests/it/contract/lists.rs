@@ -105,7 +105,7 @@ pub(crate) async fn deliveries_of_an_event_keep_the_order_of_its_endpoints(harne
     let expected: Vec<EndpointId> = endpoints.iter().map(|endpoint| EndpointId::from(*endpoint)).collect();
     let got: Vec<_> = deliveries.iter().map(|delivery| delivery.endpoint_id.clone()).collect();
     assert_eq!(got, expected);
-    assert_eq!(deliveries[0].id, DeliveryId::of(&id, &expected[0]));
+    assert_eq!(deliveries[0].id, DeliveryId::of(&id, &expected[0], None));
     assert_eq!((deliveries[0].status, deliveries[0].begun), (Status::Pending, 0));
     assert_eq!(deliveries[1].status, Status::Delivered);
 }

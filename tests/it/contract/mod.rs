@@ -12,6 +12,7 @@ use crate::embedded::LIFETIMES;
 pub(crate) mod ingest;
 pub(crate) mod leases;
 pub(crate) mod lists;
+pub(crate) mod replays;
 
 /// A hold that does not lapse, a wait that does not end.
 pub(crate) const LONG: Duration = Duration::from_secs(24 * 3600);
@@ -36,7 +37,7 @@ pub(crate) trait Harness: Sized {
 
 /// Takes what is due now.
 pub(crate) async fn lease(store: &dyn Store, endpoint: &str, limit: usize, hold: Duration) -> Vec<Lease> {
-    let want = Want { endpoint: endpoint.into(), limit, hold, rest: None };
+    let want = Want { endpoint: endpoint.into(), limit, replays: limit, hold, rest: None };
     store.lease(&[want]).await.unwrap().leases
 }
 
@@ -68,6 +69,13 @@ macro_rules! run_contract {
             neither_class_starves, nothing_due_costs_nothing_and_tells_when, a_lane_rests,
             a_lease_without_a_rest_ends_it, a_lane_state_comes_back,
             a_gateway_lives_until_it_leaves, work_wakes_who_waits,
+        ]);
+        crate::contract::run_contract!($harness, replays: [
+            a_replay_is_a_delivery_of_its_own, a_delivery_and_its_replay_may_be_under_way_together,
+            a_replay_holds_back_no_live_delivery_of_its_mail, live_deliveries_go_first_and_replays_never_starve,
+            what_is_gone_or_was_replayed_too_often_is_not_replayed, a_canceled_replay_ends_whatever_became_of_it,
+            a_replay_ends_with_its_event, an_endpoints_deliveries_are_found_in_bounded_steps,
+            a_job_is_changed_by_who_knows_it, jobs_are_listed_latest_first,
         ]);
         crate::contract::run_contract!($harness, lists: [
             an_end_is_listed_by_status, a_disabled_endpoint_is_skipped_at_once, pages_go_on_where_they_ended,

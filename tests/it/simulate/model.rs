@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use waypost::domain::delivery::{Class, Status};
-use waypost::domain::id::{EndpointId, EventId, MailKey};
+use waypost::domain::id::{DeliveryId, EndpointId, EventId, MailKey, ReplayId};
 use waypost::domain::plan::Unit;
-use waypost::store::{Due, Ingested, Lease, Then};
+use waypost::domain::replay::Replay;
+use waypost::store::{Due, Ingested, Lease, Replayed, Then};
 
 /// A moment of the store's clock in microseconds, as far as it is known: between these two, both included. Where the
 /// clock stands still, they are the same.
@@ -50,6 +51,9 @@ type Key = (usize, usize);
 pub(crate) struct Expected {
     pub(crate) event: EventId,
     pub(crate) endpoint: EndpointId,
+    pub(crate) replay: Option<ReplayId>,
+    /// Which of all replays it is; 0 of what began with its event.
+    made: usize,
     class: Class,
     mail: MailKey,
     pub(crate) status: Status,
@@ -63,6 +67,12 @@ pub(crate) struct Expected {
     pub(crate) ended: Moment,
 }
 
+impl Expected {
+    pub(crate) fn id(&self) -> DeliveryId {
+        DeliveryId::of(&self.event, &self.endpoint, self.replay.as_ref())
+    }
+}
+
 /// What the store should hold.
 pub(crate) struct Model {
     /// Whether every moment is known exactly; then the order of what falls due together is that of the commits.
@@ -71,11 +81,15 @@ pub(crate) struct Model {
     pub(crate) events: Vec<(EventId, usize)>,
     pub(crate) deliveries: BTreeMap<Key, Expected>,
     calls: usize,
+    /// How many replays were made.
+    made: usize,
+    canceled: BTreeSet<ReplayId>,
 }
 
 impl Model {
     pub(crate) fn new(is_exact: bool) -> Self {
-        Self { is_exact, events: Vec::new(), deliveries: BTreeMap::new(), calls: 0 }
+        let (events, deliveries, canceled) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        Self { is_exact, events, deliveries, calls: 0, made: 0, canceled }
     }
 
     pub(crate) fn ingest(&mut self, units: &[Unit], now: Moment) -> Ingested {
@@ -91,6 +105,8 @@ impl Model {
                 let expected = Expected {
                     event: unit.id.clone(),
                     endpoint: planned.endpoint.clone(),
+                    replay: None,
+                    made: 0,
                     class: planned.class,
                     mail: unit.mail,
                     status: if planned.skipped { Status::Skipped } else { Status::Pending },
@@ -113,7 +129,9 @@ impl Model {
     fn open(&self, endpoint: &EndpointId, class: Class) -> BTreeSet<(Moment, Key)> {
         let mut waiting = BTreeSet::new();
         let mut open = BTreeSet::new();
-        for (key, delivery) in &self.deliveries {
+        let mut deliveries: Vec<_> = self.deliveries.iter().collect();
+        deliveries.sort_by_key(|(key, delivery)| (delivery.made, **key));
+        for (key, delivery) in deliveries {
             if delivery.status != Status::Pending || delivery.endpoint != *endpoint || delivery.class != class {
                 continue;
             }
@@ -125,7 +143,9 @@ impl Model {
     }
 
     fn find(&mut self, lease: &Lease) -> &mut Expected {
-        let same = |one: &&mut Expected| one.event == lease.event_id && one.endpoint == lease.endpoint;
+        let same = |one: &&mut Expected| {
+            one.event == lease.event_id && one.endpoint == lease.endpoint && one.replay == lease.replay
+        };
         self.deliveries.values_mut().find(same).unwrap()
     }
 
@@ -136,9 +156,18 @@ impl Model {
         let possible = open.each_ref().map(|open| open.iter().filter(|(due, _)| due.may_be_due(now)).count());
         let taken = leases.len();
         assert!(taken >= limit.min(certain.iter().sum()) && taken <= limit.min(possible.iter().sum()), "{taken}");
+        let replays = leases.iter().filter(|lease| lease.class == Class::Low).count();
+        let [live_certain, live_possible] = [certain, possible].map(|counts| counts[..2].iter().sum::<usize>());
+        // What live deliveries leave, and one place that is owed.
+        assert!(replays <= limit.saturating_sub(live_certain) + 1, "{replays} replays went first");
+        assert!(replays >= certain[2].min(limit.saturating_sub(live_possible)), "only {replays} replays");
+        let limit = limit - replays;
         for ((class, open), certain) in Class::ALL.into_iter().zip(&open).zip(certain) {
             let taken: Vec<_> = leases.iter().filter(|lease| lease.class == class).collect();
             self.check_order(open, &taken, now);
+            if class == Class::Low {
+                continue;
+            }
             // Where places do not divide by four, an engine may keep one more for the other class.
             let more = usize::from(!self.is_exact && !limit.is_multiple_of(4));
             let kept = if class == Class::High { limit - limit / 4 - more } else { limit / 4 };
@@ -162,28 +191,28 @@ impl Model {
 
     /// The longest due of a class go first.
     fn check_order(&self, open: &BTreeSet<(Moment, Key)>, taken: &[&Lease], now: Moment) {
-        let event = |key: &Key| &self.deliveries[key].event;
+        let event = |key: &Key| (&self.deliveries[key].event, &self.deliveries[key].replay);
+        let of = |lease: &Lease, key: &Key| event(key) == (&lease.event_id, &lease.replay);
         if self.is_exact {
             let first: Vec<_> = open.iter().map(|(_, key)| event(key)).take(taken.len()).collect();
-            assert_eq!(taken.iter().map(|lease| &lease.event_id).collect::<Vec<_>>(), first);
+            assert_eq!(taken.iter().map(|lease| (&lease.event_id, &lease.replay)).collect::<Vec<_>>(), first);
         }
         let due_of = |lease: &&Lease| {
-            let found = open.iter().find(|(_, key)| *event(key) == lease.event_id);
+            let found = open.iter().find(|(_, key)| of(lease, key));
             found.expect("only what is open can be leased").0
         };
         let dues: Vec<_> = taken.iter().map(due_of).collect();
         assert!(dues.iter().all(|due| due.may_be_due(now)), "leased before it was due");
         assert!(dues.windows(2).all(|pair| !pair[1].is_before(pair[0])), "out of order: {dues:?}");
-        let left = open.iter().filter(|(_, key)| !taken.iter().any(|lease| lease.event_id == *event(key)));
+        let left = open.iter().filter(|(_, key)| !taken.iter().any(|lease| of(lease, key)));
         // What fell due during the call may have done so just after its partition was looked at.
         for (due, key) in left.filter(|(due, _)| due.is_due(now)) {
-            assert!(!dues.iter().any(|taken| due.is_before(*taken)), "{} was passed over", event(key));
+            assert!(!dues.iter().any(|taken| due.is_before(*taken)), "{:?} was passed over", event(key));
         }
     }
 
     /// Whether the lease is still good.
     pub(crate) fn finish(&mut self, lease: &Lease, then: Then, now: Moment) -> bool {
-        let is_exact = self.is_exact;
         let delivery = self.find(lease);
         if !delivery.held || delivery.token != lease.token || delivery.status != Status::Pending {
             return false;
@@ -196,20 +225,84 @@ impl Model {
             Then::End(status, _) => (delivery.status, delivery.ended) = (status, now),
         }
         let done = delivery.clone();
-        let next = self.deliveries.values_mut().find(|one| {
+        if was_first {
+            self.let_go(&done, now);
+        }
+        true
+    }
+
+    /// The first of this delivery's chain may go.
+    fn let_go(&mut self, done: &Expected, now: Moment) {
+        let is_exact = self.is_exact;
+        let chain = |one: &Expected| {
             one.status == Status::Pending
                 && !one.tried
                 && (&one.endpoint, one.class, one.mail) == (&done.endpoint, done.class, done.mail)
-        });
-        if let Some(next) = next
-            && was_first
-        {
+        };
+        let next = self.deliveries.iter_mut().filter(|(_, one)| chain(one)).min_by_key(|(key, one)| (one.made, **key));
+        if let Some((_, next)) = next {
             // Its place among the others is that of when it came in; on Redis also that of now, where it had to be held
             // back.
             let earliest = next.due.min(now).earliest;
             next.due = if is_exact { next.due.min(now) } else { Moment { earliest, latest: now.latest } };
         }
-        true
+    }
+
+    /// What to ask for to have a delivery that began with its event, by its number, made anew.
+    pub(crate) fn again(&self, number: usize, replay: ReplayId) -> Option<Replay> {
+        let began: Vec<_> = self.deliveries.values().filter(|one| one.replay.is_none()).collect();
+        let one = began.get(number % began.len().max(1))?;
+        Some(Replay { replay, event_id: one.event.clone(), mail: one.mail, endpoint: one.endpoint.clone() })
+    }
+
+    pub(crate) fn replay(&mut self, replay: &Replay, now: Moment) -> Replayed {
+        if self.canceled.contains(&replay.replay) {
+            return Replayed::Canceled;
+        }
+        let Some(seq) = self.events.iter().position(|(id, _)| *id == replay.event_id) else { return Replayed::Gone };
+        let of_event = self.deliveries.range((seq, 0)..(seq + 1, 0));
+        let is_same = |one: &Expected| one.replay.as_ref() == Some(&replay.replay) && one.endpoint == replay.endpoint;
+        if of_event.clone().any(|(_, one)| is_same(one)) {
+            return Replayed::Known;
+        }
+        self.made += 1;
+        let expected = Expected {
+            event: replay.event_id.clone(),
+            endpoint: replay.endpoint.clone(),
+            replay: Some(replay.replay.clone()),
+            made: self.made,
+            class: Class::Low,
+            mail: replay.mail,
+            status: Status::Pending,
+            due: now,
+            token: 0,
+            held: false,
+            tried: false,
+            begun: 0,
+            attempts: 0,
+            ended: now,
+        };
+        let place = of_event.count();
+        self.deliveries.insert((seq, place), expected);
+        Replayed::Made
+    }
+
+    /// Ends all that is pending of a replay; how many that were.
+    pub(crate) fn cancel(&mut self, replay: &ReplayId, now: Moment) -> usize {
+        self.canceled.insert(replay.clone());
+        let is_its = |one: &Expected| one.status == Status::Pending && one.replay.as_ref() == Some(replay);
+        let endpoints: BTreeSet<_> = self.deliveries.values().map(|one| one.endpoint.clone()).collect();
+        let open = endpoints.iter().flat_map(|endpoint| self.open(endpoint, Class::Low));
+        let firsts: Vec<_> = open.map(|(_, key)| self.deliveries[&key].clone()).collect();
+        let mut count = 0;
+        for one in self.deliveries.values_mut().filter(|one| is_its(one)) {
+            (one.status, one.held, one.ended) = (Status::Canceled, false, now);
+            count += 1;
+        }
+        for one in firsts.iter().filter(|one| is_its(one) && !one.tried) {
+            self.let_go(one, now);
+        }
+        count
     }
 
     /// The deliveries in a status, the latest end first, or the latest made of what has not ended.

@@ -1,0 +1,3 @@
+//! Bulk replays.
+
+mod none;

@@ -1,0 +1,36 @@
+//! The store in memory has none.
+
+use async_trait::async_trait;
+
+use super::super::Fake;
+use crate::domain::id::{EndpointId, ReplayId};
+use crate::domain::replay::{Replay, ReplayJob};
+use crate::store::*;
+
+#[async_trait]
+impl Replays for Fake {
+    async fn replay(&self, _: Vec<Replay>) -> Result<Vec<Replayed>> {
+        unreachable!()
+    }
+    async fn pending_of(&self, _: &ReplayId) -> Result<usize> {
+        unreachable!()
+    }
+    async fn cancel(&self, _: &ReplayId, _: usize) -> Result<usize> {
+        unreachable!()
+    }
+    async fn deliveries_to(&self, _: &EndpointId, _: &ScanFrom, _: usize) -> Result<Scanned> {
+        unreachable!()
+    }
+    async fn keep_job(&self, _: &ReplayJob) -> Result<bool> {
+        unreachable!()
+    }
+    async fn job(&self, _: &ReplayId) -> Result<Option<ReplayJob>> {
+        unreachable!()
+    }
+    async fn jobs(&self, _: &PageQuery) -> Result<Page<ReplayJob>> {
+        unreachable!()
+    }
+    async fn active_jobs(&self) -> Result<Vec<ReplayJob>> {
+        Ok(vec![])
+    }
+}

@@ -1,0 +1,108 @@
+//! Jobs of bulk replay: a row for each, and which there are, by when they were made and which are active.
+
+use fjall::Slice;
+
+use super::core::Core;
+use super::read::{View, collect, cursor};
+use super::rows::{Expiring, Id, after, corrupt, decode, micros};
+use super::spaces::{Space, engine};
+use super::txn::Txn;
+use crate::domain::id::ReplayId;
+use crate::domain::replay::ReplayJob;
+use crate::store::{Page, PageQuery, Result, StoreError};
+
+/// What the keys of a space lead with: a job's row, by when it was made, that it is active, that it was canceled.
+const ROW: u8 = b'j';
+const MADE: u8 = b'm';
+const ACTIVE: u8 = b'a';
+const CANCELED: u8 = b'x';
+
+/// When it was made, then its id.
+const MADE_LEN: usize = 8 + size_of::<Id>();
+
+fn key(of: u8, rest: &[u8]) -> Vec<u8> {
+    [&[of], rest].concat()
+}
+
+fn made(job: &ReplayJob, id: Id) -> Vec<u8> {
+    [&micros(job.created_at).to_be_bytes()[..], &id].concat()
+}
+
+/// Whether the replay is to make nothing any more.
+pub(super) fn is_canceled(txn: &Txn<'_>, replay: Id) -> Result<bool> {
+    Ok(txn.get(Space::Jobs, &key(CANCELED, &replay))?.is_some())
+}
+
+pub(super) fn note_canceled(txn: &mut Txn<'_>, replay: Id) {
+    txn.put(Space::Jobs, &key(CANCELED, &replay), Slice::empty());
+}
+
+/// Removes all that is kept of a job. Whatever it was to replay has expired.
+pub(super) fn forget_job(txn: &mut Txn<'_>, id: &[u8]) -> Result<()> {
+    if let Some(job) = txn.get_json::<ReplayJob>(Space::Jobs, &key(ROW, id))? {
+        let id = job.id.bits().ok_or_else(|| corrupt("a job's id"))?;
+        txn.remove(Space::Jobs, &key(MADE, &made(&job, id)));
+    }
+    for of in [ROW, ACTIVE, CANCELED] {
+        txn.remove(Space::Jobs, &key(of, id));
+    }
+    Ok(())
+}
+
+impl Core {
+    /// Whether it was kept: nobody else has changed it meanwhile.
+    pub(super) fn keep_job(&mut self, txn: &mut Txn<'_>, job: &ReplayJob, now: u64) -> Result<bool> {
+        let Some(id) = job.id.bits() else { return Ok(false) };
+        let known: Option<ReplayJob> = txn.get_json(Space::Jobs, &key(ROW, &id))?;
+        if known.as_ref().map_or(0, |known| known.version) + 1 != job.version {
+            return Ok(false);
+        }
+        if known.is_none() {
+            txn.put(Space::Jobs, &key(MADE, &made(job, id)), Slice::empty());
+            let expires = after(now, self.lifetimes.events);
+            txn.put(Space::Expiry, &Expiring::Job(&id).key(expires), Slice::empty());
+        }
+        txn.synced = true;
+        txn.put_json(Space::Jobs, &key(ROW, &id), job)?;
+        if job.state.is_active() {
+            txn.put(Space::Jobs, &key(ACTIVE, &id), Slice::empty());
+        } else {
+            txn.remove(Space::Jobs, &key(ACTIVE, &id));
+        }
+        Ok(true)
+    }
+}
+
+impl View<'_> {
+    pub(super) fn job(&self, id: &ReplayId) -> Result<Option<ReplayJob>> {
+        let Some(id) = id.bits() else { return Ok(None) };
+        self.job_at(&id)
+    }
+
+    fn job_at(&self, id: &[u8]) -> Result<Option<ReplayJob>> {
+        self.get(Space::Jobs, &key(ROW, id))?.map(|row| decode(&row)).transpose()
+    }
+
+    pub(super) fn jobs(&self, page: &PageQuery) -> Result<Page<ReplayJob>> {
+        let end = cursor(page, MADE_LEN)?;
+        let rows = self.back_from(Space::Jobs, &[MADE], &end).map(|row| {
+            let key = row.key().map_err(engine)?;
+            Ok((key.get(1..).unwrap_or_default().to_vec(), ()))
+        });
+        collect(rows, page, |(made, ())| self.job_at(made.get(8..).unwrap_or_default()))
+    }
+
+    pub(super) fn active_jobs(&self) -> Result<Vec<ReplayJob>> {
+        let mut jobs = Vec::new();
+        for row in self.back_from(Space::Jobs, &[ACTIVE], &[u8::MAX; size_of::<Id>()]) {
+            let key = row.key().map_err(engine)?;
+            match self.job_at(key.get(1..).unwrap_or_default()) {
+                Ok(job) => jobs.extend(job),
+                // It stops no other.
+                Err(error @ StoreError::Corrupt(_)) => tracing::error!(%error, "a bulk replay is set aside"),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(jobs)
+    }
+}
