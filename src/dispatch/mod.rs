@@ -1,5 +1,7 @@
 //! Serves lanes: leases what is due, posts it, records what came of it.
 //!
+//! Bulk replays are made by the owner of their lane too.
+//!
 //! `lease` -> render and sign (pure) -> `post` (the only network call, nothing locked) -> decide (pure) -> `finish`.
 
 use std::sync::Arc;
@@ -14,6 +16,7 @@ pub mod client;
 mod connector;
 mod disable;
 mod gather;
+mod jobs;
 mod lane;
 mod lanes;
 mod pass;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::{Dispatcher, backoff};
+use super::{Dispatcher, backoff, jobs};
 use crate::domain::id::EndpointId;
 use crate::domain::ownership::{Shards, owned};
 use crate::store::Result;
@@ -38,9 +38,13 @@ impl Dispatcher {
         let store = Arc::clone(&self.shared.store);
         let mut work = store.work();
         let mut ownership = Ownership::default();
+        let (owned, jobs) = watch::channel(Shards::default());
+        let jobs = tokio::spawn(jobs::run(Arc::clone(&self.shared), jobs, stop.clone()));
         let mut failures = 0;
         while !*stop.borrow() {
-            let (wait, wakes) = match self.turn(&mut ownership, &mut stop).await {
+            let turned = self.turn(&mut ownership, &mut stop).await;
+            owned.send_replace(ownership.shards);
+            let (wait, wakes) = match turned {
                 Ok(wait) => {
                     failures = 0;
                     (wait, true)
@@ -58,6 +62,8 @@ impl Dispatcher {
                 () = &mut work, if wakes => work = store.work(),
             }
         }
+        // It has been told to stop, too.
+        let _ = jobs.await;
         self.drain().await;
     }
 

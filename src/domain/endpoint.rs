@@ -133,6 +133,16 @@ impl DisabledReason {
             Self::Removed | Self::Operator => false,
         }
     }
+
+    /// Why an endpoint is disabled, and how to enable it.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Gone => "it answered 410 Gone; change it in the config file and reload",
+            Self::Failing => "it failed for days; change it in the config file and reload",
+            Self::Removed => "it has gone from the config file; put it back and reload",
+            Self::Operator => "it is set `active = false`; set `active = true` and reload",
+        }
+    }
 }
 
 /// What must change in the store for it to hold the endpoints of the config file.

@@ -83,7 +83,7 @@ pub(super) async fn deliveries_of(
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
     let event = find(&gateway, &id).await?;
     let items = gateway.store.deliveries_of(&event.id).await?;
-    Ok(Json(shown(Page { items, next: None }, key.may(Scope::Admin)).into()))
+    Ok(Json(all_shown(Page { items, next: None }, key.may(Scope::Admin)).into()))
 }
 
 /// `GET /v1/deliveries?status=&limit=&cursor=`: deliveries in one status, latest first; dead letters are
@@ -92,7 +92,7 @@ pub(super) async fn deliveries(request: HttpRequest, gateway: Data<Gateway>) -> 
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
     let query = ListQuery::read(request.query_string())?;
     let page = gateway.store.deliveries(query.status()?, &query.page()?).await?;
-    Ok(Json(shown(page, key.may(Scope::Admin)).into()))
+    Ok(Json(all_shown(page, key.may(Scope::Admin)).into()))
 }
 
 /// Whatever else is asked for: `404`.
@@ -100,22 +100,26 @@ pub(super) async fn nothing() -> Result<HttpResponse, Problem> {
     Err(Problem::NotFound("route"))
 }
 
-async fn find(gateway: &Gateway, id: &str) -> Result<StoredEvent, Problem> {
+pub(super) async fn find(gateway: &Gateway, id: &str) -> Result<StoredEvent, Problem> {
     gateway.store.event(&EventId::from(id)).await?.ok_or(Problem::NotFound("event"))
 }
 
 /// An attempt's error, answer and times tell of the network behind an endpoint, and its signatures are good for a while,
 /// so they are for scope `admin`.
-fn shown(mut page: Page<Delivery>, is_admin: bool) -> Page<Delivery> {
+pub(super) fn shown(mut delivery: Delivery, is_admin: bool) -> Delivery {
     if !is_admin {
-        for attempt in page.items.iter_mut().flat_map(|delivery| &mut delivery.attempts) {
+        for attempt in &mut delivery.attempts {
             attempt.error = None;
             attempt.answer = None;
             attempt.split = Split::default();
             attempt.sent.clear();
         }
     }
-    page
+    delivery
+}
+
+fn all_shown(page: Page<Delivery>, is_admin: bool) -> Page<Delivery> {
+    Page { items: page.items.into_iter().map(|delivery| shown(delivery, is_admin)).collect(), next: page.next }
 }
 
 /// An event as the API shows it.
@@ -216,8 +220,8 @@ mod tests {
             attempts: vec![attempt],
         };
         let page = Page { items: vec![delivery], next: None };
-        assert_eq!(shown(page.clone(), true), page);
-        let json = serde_json::to_string(&List::from(shown(page, false))).unwrap();
+        assert_eq!(all_shown(page.clone(), true), page);
+        let json = serde_json::to_string(&List::from(all_shown(page, false))).unwrap();
         for hidden in ["blocked", "secret", "connect_ms", "signature"] {
             assert!(!json.contains(hidden), "{json}");
         }

@@ -47,6 +47,14 @@ impl ListQuery {
         Ok(PageQuery { cursor: self.cursor.clone().filter(|cursor| !cursor.is_empty()), limit })
     }
 
+    /// Which part of a list that is not filtered.
+    pub(super) fn page_alone(&self) -> Result<PageQuery, Problem> {
+        if self.types.is_some() || self.source.is_some() || self.status.is_some() {
+            return Err(Problem::BadQuery("this list takes `limit` and `cursor` only".into()));
+        }
+        self.page()
+    }
+
     /// Which events.
     pub(super) fn filter(self) -> Result<Filter, Problem> {
         if self.status.is_some() {
@@ -128,6 +136,7 @@ mod tests {
         assert!(told(ListQuery::read("typ=email.sent")).contains("`typ`"));
         assert!(told(ListQuery::read("source=a").unwrap().status()).contains("`status` only"));
         assert!(told(ListQuery::read("status=failed").unwrap().filter()).contains("/v1/deliveries"));
+        assert!(told(ListQuery::read("status=failed").unwrap().page_alone()).contains("`cursor` only"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use waypost_providers::{Refusal, VerifyError};
 
 use crate::domain::access::Scope;
 use crate::domain::fan_out::PlanError;
+use crate::domain::replay::JOBS_MAX;
 use crate::store::StoreError;
 
 /// Seconds after which it is worth trying again, told with every `503`.
@@ -78,6 +79,21 @@ pub enum Problem {
     /// A query parameter is wrong; the text is told to the caller.
     #[error("a query parameter is wrong")]
     BadQuery(String),
+    /// A body of the API is wrong; the text is told to the caller.
+    #[error("a field of the body is wrong")]
+    BadBody(String),
+    /// There is nothing to send again, or nobody to send it to; the text is told to the caller.
+    #[error("it cannot be replayed")]
+    NotReplayable(String),
+    /// The event of what was asked for is no longer kept, or never was.
+    #[error("its event is no longer kept (`retention.events`), or never was")]
+    Expired,
+    /// As many bulk replays are under way as can be.
+    #[error("{JOBS_MAX} bulk replays are under way; wait for one to end, or cancel one")]
+    TooManyJobs,
+    /// The system gave no random bytes.
+    #[error("the system gives no random bytes")]
+    NoRandom,
 }
 
 /// What the caller is told.
@@ -107,7 +123,11 @@ impl Problem {
             | Self::Store(StoreError::Unavailable(_) | StoreError::Corrupt(_) | StoreError::Refused(_)) => {
                 (503, "store_unavailable", "The store cannot take or give anything now")
             }
-            Self::Plan(_) => (500, "internal", "Something is wrong with the gateway"),
+            Self::BadBody(_) => (422, "bad_body", "A field of the body is wrong"),
+            Self::NotReplayable(_) => (409, "not_replayable", "It cannot be sent again"),
+            Self::Expired => (410, "expired", "The event is no longer kept"),
+            Self::TooManyJobs => (409, "too_many_replays", "Too many replays are under way"),
+            Self::Plan(_) | Self::NoRandom => (500, "internal", "Something is wrong with the gateway"),
             Self::Unauthorized => (401, "unauthorized", "A known API key is needed"),
             Self::Forbidden(_) => (403, "forbidden", "The API key has not the scope"),
             Self::NotFound(_) => (404, "not_found", "There is no such thing"),
@@ -119,11 +139,13 @@ impl Problem {
     /// What the caller can use beyond the title.
     fn detail(&self) -> Option<String> {
         match self {
-            Self::BadQuery(detail) => Some(detail.clone()),
+            Self::BadQuery(detail) | Self::BadBody(detail) | Self::NotReplayable(detail) => Some(detail.clone()),
             Self::Store(StoreError::BadCursor) => {
                 Some("`cursor` is none that this list handed out; leave it out to begin anew".into())
             }
-            Self::Forbidden(_) | Self::NotFound(_) | Self::BodyTooLarge(_) => Some(self.to_string()),
+            Self::Forbidden(_) | Self::NotFound(_) | Self::BodyTooLarge(_) | Self::Expired | Self::TooManyJobs => {
+                Some(self.to_string())
+            }
             _ => None,
         }
     }

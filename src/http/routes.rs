@@ -4,7 +4,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder};
 
 use super::problem::Problem;
-use super::{api, health, inbound};
+use super::{api, health, inbound, replays};
 
 /// Adds every route. The app has to hold a [`Gateway`](super::state::Gateway) and, on each worker, a
 /// [`Gatherer`](super::gather::Gatherer) as its data.
@@ -16,6 +16,19 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(get("/v1/events/{id}/raw", api::raw))
         .service(get("/v1/events/{id}/deliveries", api::deliveries_of))
         .service(get("/v1/deliveries", api::deliveries))
+        .service(get("/v1/deliveries/{id}", replays::delivery))
+        .service(make("/v1/deliveries/{id}/retry", replays::retry))
+        .service(make("/v1/events/{id}/replay", replays::replay_event))
+        .service(make("/v1/webhooks/{id}/replay", replays::replay_endpoint))
+        .service(get("/v1/replays", replays::jobs))
+        .service(
+            web::resource("/v1/replays/{id}")
+                .route(web::get().to(replays::job))
+                .route(web::delete().to(replays::cancel))
+                .default_service(web::to(|| async {
+                    Err::<HttpResponse, _>(Problem::MethodNotAllowed("GET, DELETE"))
+                })),
+        )
         .service(get("/healthz", health::healthz))
         .service(get("/readyz", health::readyz))
         .default_service(web::to(api::nothing));
@@ -38,6 +51,17 @@ where
     F::Output: Responder + 'static,
 {
     let other = || async { Problem::MethodNotAllowed("POST").plain() };
+    web::resource(path).route(web::post().to(handler)).default_service(web::to(other))
+}
+
+/// A POST of the API, whose errors are problem details.
+fn make<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let other = || async { Err::<HttpResponse, _>(Problem::MethodNotAllowed("POST")) };
     web::resource(path).route(web::post().to(handler)).default_service(web::to(other))
 }
 

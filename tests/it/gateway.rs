@@ -23,7 +23,7 @@ use crate::{port, wire};
 
 const SECRET: &str = "whsec_dGVzdCBrZXkgb2YgdGhlIGZpeHR1cmVzOiBub3QgYSBzZWNyZXQ=";
 const MAILGUN_KEY: &str = "test-signing-key-not-a-secret";
-const API_KEY: &str = "test-0123456789abcdef0123456789abcdef";
+pub(crate) const API_KEY: &str = "test-0123456789abcdef0123456789abcdef";
 
 /// How often each event came.
 pub(crate) type Seen = Arc<Mutex<HashMap<String, u32>>>;

@@ -18,6 +18,8 @@ pub(crate) struct Arrival {
     pub(crate) endpoint: String,
     /// `webhook-id`.
     pub(crate) event: String,
+    /// `waypost-replay`.
+    pub(crate) replay: Option<String>,
     /// `waypost-attempt`.
     pub(crate) attempt: u32,
     /// The source that the event came in by.
@@ -119,6 +121,7 @@ async fn take(request: HttpRequest, shared: web::Data<Shared>, body: web::Bytes)
     let arrival = Arrival {
         endpoint: request.path().trim_start_matches('/').to_owned(),
         event: header("webhook-id"),
+        replay: request.headers().get("waypost-replay").map(|replay| replay.to_str().unwrap().to_owned()),
         attempt: header("waypost-attempt").parse().unwrap(),
         source: event["data"]["provider"]["source"].as_str().unwrap().to_owned(),
         at: shared.clock.elapsed(),

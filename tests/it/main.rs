@@ -3,6 +3,7 @@
 
 mod capture;
 mod client;
+mod client_of_api;
 mod clocks;
 mod commands;
 mod consumers;
@@ -28,6 +29,7 @@ mod redis_faults;
 mod redis_fixture;
 mod redis_harness;
 mod redis_store;
+mod replays;
 mod sick;
 mod signal;
 mod simulate;

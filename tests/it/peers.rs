@@ -4,7 +4,7 @@
 use crate::tidy::files;
 
 /// What happened, and the tests, as `file: name`.
-const CASES: [(&str, &[&str]); 28] = [
+const CASES: [(&str, &[&str]); 29] = [
     (
         "After a Redis restart or flush, workers loop on what is missing until somebody restarts them",
         &[
@@ -32,6 +32,7 @@ const CASES: [(&str, &[&str]); 28] = [
         &[
             "redis_store: skipped_deliveries_are_final_and_lists_follow_the_status",
             "stale_endpoints: an_endpoint_that_one_gateway_was_told_to_disable_is_not_called_by_the_other",
+            "jobs: a_job_has_no_cap_and_counts_exactly",
         ],
     ),
     (
@@ -76,7 +77,11 @@ const CASES: [(&str, &[&str]); 28] = [
     ),
     (
         "A new id at each emission, so receivers cannot dedupe",
-        &["sick: one_that_fails_is_called_again_alone_and_always_under_the_same_id"],
+        &[
+            "sick: one_that_fails_is_called_again_alone_and_always_under_the_same_id",
+            "replays: a_delivery_and_an_event_are_sent_again_embedded",
+            "replays: a_delivery_and_an_event_are_sent_again_on_redis",
+        ],
     ),
     (
         "A private target, a redirect and the answer in the log make a port scanner; rebinding beats the check",
@@ -97,6 +102,14 @@ const CASES: [(&str, &[&str]); 28] = [
     (
         "A breaker that counts exhausted messages trips days late; one lucky success resets it",
         &["breaker: opens_after_ten_failures_in_a_row", "tests: an_open_breaker_rests_then_lets_one_probe_through"],
+    ),
+    (
+        "Bulk replay stops silently at 10,000",
+        &[
+            "jobs: a_job_has_no_cap_and_counts_exactly",
+            "jobs: a_job_goes_on_where_its_gateway_died_embedded",
+            "jobs: a_job_goes_on_where_its_gateway_died_on_redis",
+        ],
     ),
     ("A parser bug drops real messages", &["inbound: what_is_verified_and_unreadable_is_kept"]),
     (

@@ -1,0 +1,386 @@
+//! `/v1`: sending again what was sent before. Making and canceling needs an API key of scope `write`, looking one of
+//! scope `read`; errors are as everywhere under `/v1`, and those that each route lists.
+//!
+//! A replay is a new delivery of the same event: it has an id of its own, and comes with the same `webhook-id` and
+//! with `Waypost-Replay`. A delivery can be replayed wherever it stands, also while it is pending (it is then sent
+//! twice, under the same event id), but not when it was canceled. With an `Idempotency-Key`, the same request made
+//! again makes nothing twice and is answered the same.
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Bytes, Data, Json, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::api::{find, shown};
+use super::auth::authorize;
+use super::lists::{List, ListQuery};
+use super::problem::Problem;
+use super::state::Gateway;
+use crate::domain::access::{AccessKey, Scope};
+use crate::domain::delivery::{Delivery, Status};
+use crate::domain::id::{DeliveryId, EndpointId, ReplayId};
+use crate::domain::plan::StoredEvent;
+use crate::domain::replay::{Filter, JOBS_MAX, JobError, JobState, REPLAYS_OF_EVENT_MAX, Replay, ReplayJob};
+use crate::domain::subscription::Subscription;
+use crate::store::{Page, Replayed};
+
+/// What a body may hold, in bytes: as much as the framework reads unless told otherwise.
+const BODY_BYTES_MAX: usize = 256 * 1024;
+/// How often a change is tried while somebody else makes others.
+const TRIES_MAX: u32 = 10;
+
+/// `GET /v1/deliveries/{id}`: one delivery. `404` also when its event has expired. Why an attempt failed, and what was
+/// answered, is told to scope `admin` only.
+pub(super) async fn delivery(
+    request: HttpRequest,
+    gateway: Data<Gateway>,
+    id: Path<String>,
+) -> Result<Json<Delivery>, Problem> {
+    let key = authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    let (_, delivery) = find_delivery(&gateway, &id).await?.ok_or(Problem::NotFound("delivery"))?;
+    Ok(Json(shown(delivery, key.may(Scope::Admin))))
+}
+
+/// `POST /v1/deliveries/{id}/retry`: a new delivery of the same event to the same endpoint; `201` with it. `404` where
+/// there is none, `410` when its event is no longer kept, `409` when it was canceled, its endpoint is disabled or
+/// deleted, or its event has been replayed too often.
+pub(super) async fn retry(
+    request: HttpRequest,
+    gateway: Data<Gateway>,
+    id: Path<String>,
+    body: Sent,
+) -> Result<HttpResponse, Problem> {
+    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let body = whole(body)?;
+    let Nothing {} = read(&body)?;
+    let replay = replay_id(&request, key, &body)?;
+    let Some((event, delivery)) = find_delivery(&gateway, &id).await? else {
+        return Err(gone_or_never(&id));
+    };
+    if delivery.status == Status::Canceled {
+        return Err(Problem::NotReplayable(
+            "the delivery was canceled, and what was canceled is not sent again".into(),
+        ));
+    }
+    check_endpoint(&gateway, &delivery.endpoint_id).await?;
+    let mut made = make(&gateway, &event, &replay, vec![delivery.endpoint_id]).await?;
+    let made = made.pop().ok_or(Problem::Expired)?;
+    Ok(HttpResponse::Created().json(shown(made, key.may(Scope::Admin))))
+}
+
+/// A body without fields.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+/// The body of [`replay_event`].
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventReplay {
+    endpoint_id: Option<EndpointId>,
+}
+
+/// What [`replay_event`] made.
+#[derive(Serialize)]
+struct Made {
+    replay_id: ReplayId,
+    data: Vec<Delivery>,
+    /// Endpoints that get nothing, each with the reason.
+    left_out: Vec<LeftOut>,
+}
+
+#[derive(Serialize)]
+struct LeftOut {
+    endpoint_id: EndpointId,
+    detail: String,
+}
+
+/// `POST /v1/events/{id}/replay`: a new delivery of the event to each endpoint that it went to, or to `endpoint_id`
+/// alone; `201` with them. Endpoints that are disabled or deleted, or whose delivery was canceled, are left out, and
+/// the answer says so; `409` when none is left. `404` where there is no such event, or it did not go to that endpoint;
+/// `409` also when it has been replayed too often.
+pub(super) async fn replay_event(
+    request: HttpRequest,
+    gateway: Data<Gateway>,
+    id: Path<String>,
+    body: Sent,
+) -> Result<HttpResponse, Problem> {
+    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let body = whole(body)?;
+    let EventReplay { endpoint_id } = read(&body)?;
+    let replay_id = replay_id(&request, key, &body)?;
+    let event = find(&gateway, &id).await?;
+    let (mut endpoints, mut left_out) = (Vec::new(), Vec::new());
+    let deliveries = gateway.store.deliveries_of(&event.id).await?.into_iter();
+    for Delivery { endpoint_id: endpoint, status, .. } in deliveries.filter(|one| one.replay_id.is_none()) {
+        if endpoint_id.as_ref().is_some_and(|wanted| *wanted != endpoint) {
+            continue;
+        }
+        let checked = match status {
+            Status::Canceled => Err(Problem::NotReplayable(format!("its delivery to `{endpoint}` was canceled"))),
+            _ => check_endpoint(&gateway, &endpoint).await,
+        };
+        match checked {
+            Ok(()) => endpoints.push(endpoint),
+            Err(Problem::NotReplayable(detail)) => left_out.push(LeftOut { endpoint_id: endpoint, detail }),
+            Err(problem) => return Err(problem),
+        }
+    }
+    if endpoints.is_empty() {
+        return Err(match left_out.into_iter().map(|one| one.detail).reduce(|all, one| format!("{all}; {one}")) {
+            Some(details) => Problem::NotReplayable(details),
+            None if endpoint_id.is_some() => Problem::NotFound("delivery of this event to that endpoint"),
+            None => Problem::NotReplayable("the event went to no endpoint".into()),
+        });
+    }
+    let mut data = make(&gateway, &event, &replay_id, endpoints).await?;
+    if data.is_empty() {
+        return Err(Problem::Expired);
+    }
+    if !key.may(Scope::Admin) {
+        data = data.into_iter().map(|one| shown(one, false)).collect();
+    }
+    Ok(HttpResponse::Created().json(Made { replay_id, data, left_out }))
+}
+
+/// The body of [`replay_endpoint`].
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BulkReplay {
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    #[serde(default)]
+    types: Vec<String>,
+    #[serde(default)]
+    status: Vec<Status>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+impl BulkReplay {
+    fn filter(self, now: Timestamp) -> Result<Filter, Problem> {
+        let since = self.since.ok_or_else(|| Problem::BadBody("`since` is missing: from when on, RFC 3339".into()))?;
+        let until = self.until.map_or(now, |until| until.min(now));
+        if since >= until {
+            return Err(Problem::BadBody("`since` is not before `until`".into()));
+        }
+        let types = Subscription::new(self.types);
+        let types = types.map_err(|error| Problem::BadBody(format!("`types`: {error}")))?;
+        if self.status.contains(&Status::Canceled) {
+            return Err(Problem::BadBody("`status`: what was canceled is not sent again; leave `canceled` out".into()));
+        }
+        let status = if self.status.is_empty() { Filter::STATUS_DEFAULT.to_vec() } else { self.status };
+        Ok(Filter { since, until, types, status })
+    }
+}
+
+/// `POST /v1/webhooks/{id}/replay`: a job that makes a new delivery of everything that went to the endpoint and was
+/// received from `since` until `until` (now, and no later), of these `types` (all), where the delivery that began with the event is
+/// in one of these `status` (`delivered`, `failed` and `skipped`); `pending` may be named. `202` with the job, which
+/// counts first and says so in `total`, then replays all of it; with `dry_run` it only counts. `404` where there is no
+/// such endpoint, `409` when it is disabled, or too many jobs are under way.
+pub(super) async fn replay_endpoint(
+    request: HttpRequest,
+    gateway: Data<Gateway>,
+    id: Path<EndpointId>,
+    body: Sent,
+) -> Result<HttpResponse, Problem> {
+    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let body = whole(body)?;
+    let asked: BulkReplay = read(&body)?;
+    let (replay, now, dry_run) = (replay_id(&request, key, &body)?, gateway.clock.now(), asked.dry_run);
+    let filter = asked.filter(now)?;
+    match check_endpoint(&gateway, &id).await {
+        Ok(()) => {}
+        Err(_) if gateway.endpoints.snapshot().endpoint(&id).is_none() => return Err(Problem::NotFound("endpoint")),
+        // Counting sends nothing.
+        Err(Problem::NotReplayable(_)) if dry_run => {}
+        Err(problem) => return Err(problem),
+    }
+    let job = match gateway.store.job(&replay).await? {
+        // The same request again.
+        Some(job) => job,
+        None if gateway.store.active_jobs().await?.len() >= JOBS_MAX => return Err(Problem::TooManyJobs),
+        None => {
+            let job = ReplayJob::new(replay.clone(), id.into_inner(), filter, dry_run, now);
+            if gateway.store.keep_job(&job).await? { job } else { gateway.store.job(&replay).await?.unwrap_or(job) }
+        }
+    };
+    accepted(&gateway, job).await
+}
+
+/// `GET /v1/replays?limit=&cursor=`: the jobs, latest first, for as long as events are kept.
+pub(super) async fn jobs(request: HttpRequest, gateway: Data<Gateway>) -> Result<Json<List<JobView>>, Problem> {
+    authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    let page = ListQuery::read(request.query_string())?.page_alone()?;
+    let Page { items, next } = gateway.store.jobs(&page).await?;
+    let mut views = Vec::with_capacity(items.len());
+    for job in items {
+        views.push(view(&gateway, job).await?);
+    }
+    Ok(Json(Page { items: views, next }.into()))
+}
+
+/// `GET /v1/replays/{id}`: how far a job has got.
+pub(super) async fn job(
+    request: HttpRequest,
+    gateway: Data<Gateway>,
+    id: Path<ReplayId>,
+) -> Result<Json<JobView>, Problem> {
+    authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    let job = gateway.store.job(&id).await?.ok_or(Problem::NotFound("replay"))?;
+    Ok(Json(view(&gateway, job).await?))
+}
+
+/// `DELETE /v1/replays/{id}`: stops a job, and ends what is pending of it as `canceled`; what was delivered stays
+/// delivered. `202` with the job, which is `canceling` until that is done. `409` when there is nothing left to stop.
+pub(super) async fn cancel(
+    request: HttpRequest,
+    gateway: Data<Gateway>,
+    id: Path<ReplayId>,
+) -> Result<HttpResponse, Problem> {
+    authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    for _ in 0..TRIES_MAX {
+        let job = gateway.store.job(&id).await?.ok_or(Problem::NotFound("replay"))?;
+        match job.state {
+            JobState::Canceling | JobState::Canceled => return accepted(&gateway, job).await,
+            JobState::Counting | JobState::Running => {}
+            JobState::Done | JobState::Failed if gateway.store.pending_of(&job.id).await? > 0 => {}
+            JobState::Done | JobState::Failed => {
+                return Err(Problem::NotReplayable("the replay has ended, and nothing of it is pending".into()));
+            }
+        }
+        let canceling = job.to(JobState::Canceling, gateway.clock.now());
+        if gateway.store.keep_job(&canceling).await? {
+            return accepted(&gateway, canceling).await;
+        }
+    }
+    // It moves on faster than it can be told to stop.
+    Err(Problem::Overloaded)
+}
+
+async fn accepted(gateway: &Gateway, job: ReplayJob) -> Result<HttpResponse, Problem> {
+    let location = format!("/v1/replays/{}", job.id);
+    let view = view(gateway, job).await?;
+    Ok(HttpResponse::build(StatusCode::ACCEPTED).insert_header(("location", location)).json(view))
+}
+
+/// A job as the API shows it.
+#[derive(Debug, Serialize)]
+pub(super) struct JobView {
+    id: ReplayId,
+    endpoint_id: EndpointId,
+    state: JobState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<JobError>,
+    #[serde(flatten)]
+    filter: Filter,
+    dry_run: bool,
+    /// How many it has counted so far.
+    counted: u64,
+    /// How many match, once all are counted. One that ends between counting and replaying is replayed too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<u64>,
+    /// How many deliveries it made.
+    made: u64,
+    /// How many it could not make: their events expired meanwhile, or were replayed too often.
+    left_out: u64,
+    /// How many of those it made have not ended.
+    pending: usize,
+    created_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_at: Option<Timestamp>,
+}
+
+async fn view(gateway: &Gateway, job: ReplayJob) -> Result<JobView, Problem> {
+    let pending = if job.made == 0 { 0 } else { gateway.store.pending_of(&job.id).await? };
+    Ok(JobView {
+        total: job.has_counted().then_some(job.counted),
+        id: job.id,
+        endpoint_id: job.endpoint_id,
+        state: job.state,
+        error: job.error,
+        filter: job.filter,
+        dry_run: job.dry_run,
+        counted: job.counted,
+        made: job.made,
+        left_out: job.left_out,
+        pending,
+        created_at: job.created_at,
+        ended_at: job.ended_at,
+    })
+}
+
+/// The body as it was sent: refused with a problem of the API, after the key was checked.
+type Sent = Result<Bytes, actix_web::Error>;
+
+fn whole(body: Sent) -> Result<Bytes, Problem> {
+    body.map_err(|error| match error.as_response_error().status_code() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::BodyTooLarge(BODY_BYTES_MAX),
+        _ => Problem::BodyBroken,
+    })
+}
+
+/// Reads a body; an empty one is that of no fields.
+fn read<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Problem> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(body).map_err(|error| Problem::BadBody(error.to_string()))
+}
+
+/// The same for the same request with the same `Idempotency-Key`; else drawn.
+fn replay_id(request: &HttpRequest, key: &AccessKey, body: &[u8]) -> Result<ReplayId, Problem> {
+    if let Some(given) = request.headers().get("idempotency-key") {
+        return Ok(ReplayId::of(&[key.name().as_bytes(), request.path().as_bytes(), given.as_bytes(), body]));
+    }
+    let mut random = [0; 16];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| Problem::NoRandom)?;
+    Ok(ReplayId::from_bits(random))
+}
+
+/// A delivery, and its event.
+async fn find_delivery(gateway: &Gateway, id: &str) -> Result<Option<(StoredEvent, Delivery)>, Problem> {
+    let id = DeliveryId::from(id);
+    let Some(event) = id.event() else { return Ok(None) };
+    let Some(event) = gateway.store.event(&event).await? else { return Ok(None) };
+    let deliveries = gateway.store.deliveries_of(&event.id).await?;
+    Ok(deliveries.into_iter().find(|delivery| delivery.id == id).map(|delivery| (event, delivery)))
+}
+
+/// Nothing tells an event that has expired from one that never was.
+fn gone_or_never(id: &str) -> Problem {
+    if DeliveryId::from(id).event().is_some() { Problem::Expired } else { Problem::NotFound("delivery") }
+}
+
+/// Whether the endpoint is served, by the endpoint set as it is now.
+async fn check_endpoint(gateway: &Gateway, id: &EndpointId) -> Result<(), Problem> {
+    let wrong = || match gateway.endpoints.snapshot().endpoint(id) {
+        None => Some(format!("the endpoint `{id}` no longer exists")),
+        Some(endpoint) => endpoint.disabled.as_ref().map(|disabled| {
+            format!("the endpoint `{id}` is disabled: {}; enable it, then replay", disabled.reason.remedy())
+        }),
+    };
+    if wrong().is_some() {
+        gateway.endpoints.refresh(gateway.store.as_ref()).await?;
+    }
+    wrong().map_or(Ok(()), |detail| Err(Problem::NotReplayable(detail)))
+}
+
+/// The new deliveries; fewer than asked for when the event has expired meanwhile.
+async fn make(
+    gateway: &Gateway,
+    event: &StoredEvent,
+    replay: &ReplayId,
+    endpoints: Vec<EndpointId>,
+) -> Result<Vec<Delivery>, Problem> {
+    let one = |endpoint| Replay { replay: replay.clone(), event_id: event.id.clone(), mail: event.mail, endpoint };
+    let made = gateway.store.replay(endpoints.into_iter().map(one).collect()).await?;
+    if made.contains(&Replayed::Full) {
+        return Err(Problem::NotReplayable(format!("the event has been replayed {REPLAYS_OF_EVENT_MAX} times")));
+    }
+    let deliveries = gateway.store.deliveries_of(&event.id).await?;
+    Ok(deliveries.into_iter().filter(|delivery| delivery.replay_id.as_ref() == Some(replay)).collect())
+}
