@@ -119,7 +119,7 @@ async fn what_cannot_be_sent_again_says_why() {
         assert_eq!(answer["type"], format!("urn:waypost:problem:{problem}"), "{method} {path}");
     }
     for (body, told) in [
-        (json!({"since": "2026-01-01T00:00:00Z", "types": ["email.bounce"]}), "email.bounce"),
+        (json!({"since": "2026-01-01T00:00:00Z", "types": ["email.nothing"]}), "email.nothing"),
         (json!({"since": "2026-01-01T00:00:00Z", "status": ["canceled"]}), "canceled"),
         (json!({"since": "2026-02-01T00:00:00Z", "until": "2026-01-01T00:00:00Z"}), "`until`"),
         (json!({"until": "2026-01-01T00:00:00Z"}), "`since`"),
