@@ -5,7 +5,7 @@ use serde::Serialize;
 use waypost_providers::Kind;
 use waypost_providers::event::Scope;
 
-use super::told::Told;
+use super::told::{Told, word};
 use super::view::View;
 use super::write::{Cut, json};
 use crate::domain::plan::StoredEvent;
@@ -47,23 +47,15 @@ struct Metadata<'a> {
     domain: Option<Cut<'a>>,
 }
 
-/// Its names, and our own without `email.` for what it has no word for.
+/// Its names.
 fn name(kind: Kind, told: &Told<'_>, prefers_queued: bool) -> &'static str {
     match kind {
         Kind::Sent if prefers_queued => "queued",
         Kind::Sent => "processing",
-        Kind::Delivered => "delivered",
         Kind::DeliveryDelayed => "deferred",
-        Kind::Opened => "opened",
-        Kind::Clicked => "clicked",
         Kind::Bounced if told.is_exhausted => "failed",
-        Kind::Bounced => "bounced",
-        Kind::Complained => "complained",
         Kind::Failed if told.is_before_sending => "rejected",
-        Kind::Failed => "failed",
-        Kind::Received => "received",
-        Kind::DomainVerified => "domain.verified",
-        Kind::Unsubscribed => "unsubscribed",
+        kind => word(kind),
     }
 }
 

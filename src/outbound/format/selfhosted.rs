@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use waypost_providers::Kind;
 
-use super::told::{More, Told};
+use super::told::{More, Told, word};
 use super::view::View;
 use super::write::{Cut, Seconds, json};
 use crate::domain::plan::StoredEvent;
@@ -51,21 +51,12 @@ struct Other<'a> {
     more: More<'a>,
 }
 
-/// Its names, and our own without `email.` for what it has no word for.
+/// Its names.
 fn name(kind: Kind, prefers_queued: bool) -> &'static str {
     match kind {
         Kind::Sent if prefers_queued => "queued",
         Kind::Sent => "sending",
-        Kind::Delivered => "delivered",
-        Kind::DeliveryDelayed => "delivery_delayed",
-        Kind::Opened => "opened",
-        Kind::Clicked => "clicked",
-        Kind::Bounced => "bounced",
-        Kind::Complained => "complained",
-        Kind::Failed => "failed",
-        Kind::Received => "received",
-        Kind::DomainVerified => "domain.verified",
-        Kind::Unsubscribed => "unsubscribed",
+        kind => word(kind),
     }
 }
 

@@ -2,10 +2,9 @@
 
 use bytes::Bytes;
 use serde::Serialize;
-use waypost_providers::Kind;
 use waypost_providers::event::Scope;
 
-use super::told::{Bounced, Told};
+use super::told::{Bounced, Told, word};
 use super::view::View;
 use super::write::{Cut, Seconds, json};
 use crate::domain::plan::StoredEvent;
@@ -45,29 +44,12 @@ struct Metadata<'a> {
     domain: Option<Cut<'a>>,
 }
 
-/// Its names, and our own without `email.` for what it has no word for.
-fn name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Sent => "sent",
-        Kind::Delivered => "delivered",
-        Kind::DeliveryDelayed => "delivery_delayed",
-        Kind::Opened => "opened",
-        Kind::Clicked => "clicked",
-        Kind::Bounced => "bounced",
-        Kind::Complained => "complained",
-        Kind::Failed => "failed",
-        Kind::Received => "received",
-        Kind::DomainVerified => "domain.verified",
-        Kind::Unsubscribed => "unsubscribed",
-    }
-}
-
 pub(super) fn render(event: &StoredEvent) -> Result<Bytes, serde_json::Error> {
     let view = View::of(event)?;
     let told = Told::of(&view);
     json(&Body {
         id: event.id.as_str(),
-        r#type: name(event.kind),
+        r#type: word(event.kind),
         recipient: told.recipient,
         sent_email_id: told.email_id,
         campaign_id: told.campaign_id,

@@ -143,3 +143,17 @@ pub(super) struct Attachment<'a> {
     pub(super) content_id: Known<'a>,
     pub(super) inline: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_copied_only_where_it_has_escapes() {
+        let view: View<'_> = serde_json::from_str(r#"{"id":"a","subject":"b\"c","recipients":["d"]}"#).unwrap();
+        let is_borrowed = |text: &Text<'_>| matches!(text.0, Cow::Borrowed(_));
+        assert!(is_borrowed(&view.id.unwrap()) && is_borrowed(&view.recipients[0]));
+        assert!(!is_borrowed(view.subject.as_ref().unwrap()));
+        assert_eq!(&*view.subject.unwrap(), "b\"c");
+    }
+}
