@@ -19,8 +19,9 @@ use crate::endpoints::EndpointCache;
 use crate::http::gather::Gatherer;
 use crate::http::routes;
 use crate::http::state::{Gateway, Limits};
+use crate::keyring::Keyring;
 use crate::store::Store;
-use crate::store::embedded::Embedded;
+use crate::store::embedded::{Embedded, KeyFile};
 use crate::store::redis::RedisStore;
 
 /// Why a gateway cannot be built. The text is for the operator.
@@ -50,7 +51,7 @@ impl App {
     /// When the store refuses, the port is taken, or a network of the config cannot be used.
     pub async fn build(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, BuildError> {
         let store = open(settings, &clock).await?;
-        let cache = Arc::new(EndpointCache::default());
+        let cache = Arc::new(EndpointCache::default().with_keyring(keyring(settings)?));
         cache.replace_file(settings.endpoint_settings(), settings.endpoint_secrets(), clock.now()).await;
         match tokio::time::timeout(STORE_AT_START, cache.refresh(store.as_ref())).await {
             Ok(Ok(())) => {}
@@ -148,7 +149,11 @@ impl Reloader {
     }
 }
 
-async fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Store>, BuildError> {
+/// Opens the store of a config.
+///
+/// # Errors
+/// When it refuses, or the directory of an embedded one is in use.
+pub(crate) async fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Store>, BuildError> {
     let lifetimes = settings.lifetimes;
     Ok(match &settings.store.url {
         StoreUrl::Embedded(directory) => Arc::new(Embedded::open(directory, Arc::clone(clock), lifetimes)?),
@@ -156,6 +161,18 @@ async fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Sto
             Arc::new(RedisStore::connect(url.expose(), lifetimes, &settings.store.accept_risk).await?)
         }
     })
+}
+
+/// The master keys of a config whose store is open.
+///
+/// # Errors
+/// When the key file of an embedded store cannot be used.
+pub(crate) fn keyring(settings: &Settings) -> Result<Keyring, BuildError> {
+    let file = match &settings.store.url {
+        StoreUrl::Embedded(directory) => Some(KeyFile::of(directory)),
+        StoreUrl::Redis(_) => None,
+    };
+    Ok(Keyring::new(&settings.store.master_keys, file)?)
 }
 
 fn bind(listen: SocketAddr, gateway: Data<Gateway>, drain: Duration) -> Result<(Server, SocketAddr), BuildError> {

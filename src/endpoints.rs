@@ -1,4 +1,5 @@
-//! The endpoint set as this gateway last read it, and what its own config file says: endpoints and their secrets.
+//! The endpoint set as this gateway last read it, what of it is sealed opened; and what its own config file says:
+//! endpoints and their secrets.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -7,11 +8,14 @@ use jiff::Timestamp;
 
 use crate::domain::endpoint::{Endpoint, EndpointSettings, reconcile};
 use crate::domain::id::EndpointId;
+use crate::domain::kept::Opened;
 use crate::domain::plan::Generation;
+use crate::domain::seal::OpenError;
+use crate::keyring::Keyring;
 use crate::outbound::sign::{Secret, can_sign};
 use crate::store::{Endpoints, Result, Store};
 
-/// The live secrets of each endpoint.
+/// The live secrets of each endpoint of a config file.
 pub type Secrets = BTreeMap<EndpointId, Vec<Secret>>;
 
 /// The endpoints of a config file.
@@ -22,6 +26,7 @@ pub type FileEndpoints = BTreeMap<EndpointId, EndpointSettings>;
 pub struct EndpointCache {
     snapshot: RwLock<Snapshot>,
     file: tokio::sync::Mutex<File>,
+    keyring: Keyring,
 }
 
 /// The config file's endpoints.
@@ -36,35 +41,53 @@ struct File {
 /// Endpoints and secrets of one moment; cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    endpoints: Arc<Endpoints>,
+    set: Arc<Set>,
     secrets: Arc<Secrets>,
+}
+
+/// The endpoint set, as it is used.
+#[derive(Debug, Default)]
+struct Set {
+    /// Those that the API made have their static headers here, which the store does not have so.
+    endpoints: Endpoints,
+    /// What those keep sealed, opened once.
+    opened: BTreeMap<EndpointId, Opened>,
 }
 
 impl Snapshot {
     /// The endpoint set's generation.
     pub fn generation(&self) -> Generation {
-        self.endpoints.generation
+        self.set.endpoints.generation
     }
 
     /// All endpoints, in the order of their ids.
     pub fn all(&self) -> &[Endpoint] {
-        &self.endpoints.all
+        &self.set.endpoints.all
     }
 
     /// One endpoint.
     pub fn endpoint(&self, id: &EndpointId) -> Option<&Endpoint> {
-        let place = self.endpoints.all.binary_search_by(|endpoint| endpoint.id.cmp(id)).ok()?;
-        self.endpoints.all.get(place)
+        let place = self.all().binary_search_by(|endpoint| endpoint.id.cmp(id)).ok()?;
+        self.all().get(place)
     }
 
-    /// The live secrets of an endpoint; none if this gateway was given none.
-    pub fn secrets(&self, id: &EndpointId) -> &[Secret] {
-        self.secrets.get(id).map_or(&[], Vec::as_slice)
+    /// The secrets of an endpoint that are live at this moment, the newest first; none if this gateway was given none, or
+    /// cannot open them.
+    pub fn secrets(&self, id: &EndpointId, now: Timestamp) -> &[Secret] {
+        match self.set.opened.get(id) {
+            Some(opened) => opened.secrets(now),
+            None => self.secrets.get(id).map_or(&[], Vec::as_slice),
+        }
     }
 
     /// Whether this gateway can sign what this endpoint is to get.
-    pub fn can_sign(&self, endpoint: &Endpoint) -> bool {
-        can_sign(&endpoint.settings.signatures, self.secrets(&endpoint.id))
+    pub fn can_sign(&self, endpoint: &Endpoint, now: Timestamp) -> bool {
+        can_sign(&endpoint.settings.signatures, self.secrets(&endpoint.id, now))
+    }
+
+    /// Why what an endpoint keeps sealed cannot be used, if that is so.
+    pub fn not_opened(&self, id: &EndpointId, now: Timestamp) -> Option<&OpenError> {
+        self.set.opened.get(id)?.failed(now)
     }
 }
 
@@ -74,6 +97,17 @@ impl EndpointCache {
         let cache = Self::default();
         cache.replace_secrets(secrets);
         cache
+    }
+
+    /// The same with these master keys.
+    #[must_use]
+    pub fn with_keyring(self, keyring: Keyring) -> Self {
+        Self { keyring, ..self }
+    }
+
+    /// The master keys that it opens with.
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
     }
 
     /// What it holds now.
@@ -137,8 +171,22 @@ impl EndpointCache {
             endpoints = store.endpoints().await?;
         }
         endpoints.all.sort_by(|one, other| one.id.cmp(&other.id));
-        self.snapshot.write().unwrap_or_else(PoisonError::into_inner).endpoints = Arc::new(endpoints);
+        let set = self.open(endpoints);
+        self.snapshot.write().unwrap_or_else(PoisonError::into_inner).set = Arc::new(set);
         Ok(())
+    }
+
+    fn open(&self, mut endpoints: Endpoints) -> Set {
+        let keys = self.keyring.keys();
+        let mut opened = BTreeMap::new();
+        for endpoint in &mut endpoints.all {
+            if let Some(kept) = endpoint.origin.kept() {
+                let mut of_it = kept.open(&endpoint.id, &keys);
+                endpoint.settings.headers = std::mem::take(&mut of_it.headers);
+                opened.insert(endpoint.id.clone(), of_it);
+            }
+        }
+        Set { endpoints, opened }
     }
 
     fn replace_secrets(&self, secrets: Secrets) {

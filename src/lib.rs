@@ -9,7 +9,8 @@
 //! | [`domain`] | every decision, as pure functions of values | the providers crate |
 //! | [`outbound`] | bodies, headers and signatures, pure | `domain` |
 //! | [`store`] | the contract, and its engines | `domain` |
-//! | [`endpoints`] | this gateway's copy of the endpoint set, and its secrets | `store`, `outbound` |
+//! | [`keyring`] | the master keys at hand: the config's, and the embedded store's own | `store` |
+//! | [`endpoints`] | this gateway's copy of the endpoint set, and its secrets | `keyring`, `outbound` |
 //! | [`dispatch`] | leases, posts, records | `store`, `outbound`, `endpoints` |
 //! | [`http`] | routes in, and the answers | `store`, `endpoints` |
 //! | [`config`] | settings: layers, checks, errors with a remedy | `domain` |
@@ -29,6 +30,7 @@ pub mod dispatch;
 pub mod domain;
 pub mod endpoints;
 pub mod http;
+pub mod keyring;
 pub mod outbound;
 pub mod store;
 pub mod telemetry;

@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use waypost::domain::endpoint::{Endpoint, EndpointSettings, Scheme};
+use waypost::domain::endpoint::{Endpoint, EndpointSettings, Origin, Scheme};
 use waypost::domain::fan_out;
 use waypost::domain::format::Format;
 use waypost::domain::plan::{Generation, StoredEvent};
@@ -127,7 +127,8 @@ fn endpoints(count: usize) -> Result<Vec<Endpoint>, Failure> {
             description: None,
             active: true,
         };
-        Ok(Endpoint { id: format!("wh_{number}").as_str().into(), settings, disabled: None, created_at: now()? })
+        let id = format!("wh_{number}").as_str().into();
+        Ok(Endpoint { id, settings, origin: Origin::File, disabled: None, created_at: now()? })
     };
     (0..count).map(one).collect()
 }

@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::file::{ApiKey, Retention, Server, Store};
+use super::file::{self, ApiKey, Retention, Server, Store};
+use super::sources::NAME_LEN_MAX;
 use super::{ConfigError, StoreSettings, StoreUrl};
 use crate::domain::access::AccessKey;
+use crate::domain::field::{self, FieldError};
 use crate::domain::retention::Lifetimes;
+use crate::domain::seal::{KEY_LEN, MasterKey, MasterKeys};
 
 const DAY_S: u64 = 24 * 3_600;
 /// Nothing is promised for longer; it also keeps sums of times within their range.
@@ -68,7 +71,24 @@ pub(super) fn store(store: Store, env: &Env) -> Result<StoreSettings, ConfigErro
             return Err(ConfigError::new("store.url", "names no store", remedy));
         }
     };
-    Ok(StoreSettings { url, accept_risk: store.accept_risk })
+    Ok(StoreSettings { url, accept_risk: store.accept_risk, master_keys: master_keys(&store.master_keys, env)? })
+}
+
+fn master_keys(keys: &[file::MasterKey], env: &Env) -> Result<MasterKeys, ConfigError> {
+    let mut ids = BTreeSet::new();
+    let read = |(index, file::MasterKey { id, key }): (usize, &file::MasterKey)| {
+        let place = |field: &str| format!("store.master_keys[{index}].{field}");
+        check_id(&place("id"), id)?;
+        if !ids.insert(id.clone()) {
+            return Err(ConfigError::new(place("id"), format!("`{id}` is there twice"), "give each its own id"));
+        }
+        let text = key.resolve(&place("key"), env)?;
+        MasterKey::read(id, text.expose()).map_err(|error| {
+            let remedy = format!("use the base64 of {KEY_LEN} random bytes; `waypost key new` prints one");
+            ConfigError::new(place("key"), error.to_string(), remedy)
+        })
+    };
+    keys.iter().enumerate().map(read).collect()
 }
 
 pub(super) fn lifetimes(retention: &Retention) -> Result<Lifetimes, ConfigError> {
@@ -90,10 +110,18 @@ pub(super) fn lifetimes(retention: &Retention) -> Result<Lifetimes, ConfigError>
     })
 }
 
-/// Holds a number against its bounds.
-pub(super) fn within(place: &str, value: u64, least: u64, most: u64) -> Result<(), ConfigError> {
-    if (least..=most).contains(&value) {
+/// The id of an endpoint or of a master key.
+pub(super) fn check_id(place: &str, id: &str) -> Result<(), ConfigError> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if !id.is_empty() && id.len() <= NAME_LEN_MAX && id.bytes().all(is_plain) {
         return Ok(());
     }
-    Err(ConfigError::new(place, format!("{value} is out of range"), format!("use {least} to {most}")))
+    let remedy = format!("use 1 to {NAME_LEN_MAX} letters, digits, `-`, `_` and `.`");
+    Err(ConfigError::new(place, format!("{id:?} is no id"), remedy))
+}
+
+/// Holds a number against its bounds.
+pub(super) fn within(place: &str, value: u64, least: u64, most: u64) -> Result<(), ConfigError> {
+    field::within(place, value, least, most)
+        .map_err(|FieldError { field, problem, remedy }| ConfigError::new(field, problem, remedy))
 }

@@ -2,20 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use http::{HeaderName, HeaderValue};
-
-use super::checks::within;
+use super::checks::check_id;
 use super::file::Endpoint;
-use super::sources::NAME_LEN_MAX;
 use super::{ConfigError, EndpointEntry};
 use crate::domain::endpoint::EndpointSettings;
+use crate::domain::endpoint_fields;
+use crate::domain::field::FieldError;
 use crate::domain::given::Given;
-use crate::domain::header::is_reserved;
 use crate::domain::id::EndpointId;
-use crate::domain::rate::Rate;
 use crate::domain::secret::{SecretError, SigningSecret};
 use crate::domain::source::Source;
-use crate::domain::target::{self, Networks, TargetError};
+use crate::domain::target::Networks;
 
 type Env = BTreeMap<String, String>;
 type Checked<T> = Result<T, ConfigError>;
@@ -31,9 +28,9 @@ pub(super) fn read(
     for (index, endpoint) in endpoints.into_iter().enumerate() {
         let place = Place { index };
         let id = endpoint.id.clone();
-        check_id(&place, &id)?;
-        check_url(&place, &endpoint.url, networks)?;
-        check_sources(&place, &endpoint.sources, sources)?;
+        check_id(&place.of("id"), &id)?;
+        place.hold(endpoint_fields::check_url(&endpoint.url, networks))?;
+        place.hold(endpoint_fields::check_sources(&endpoint.sources, sources.keys()))?;
         if all.insert(EndpointId::from(id.as_str()), entry(&place, endpoint, env)?).is_some() {
             return place.wrong("id", format!("`{id}` is there twice"), "give each endpoint its own id");
         }
@@ -61,14 +58,16 @@ impl Place {
     fn wrong<T>(&self, field: &str, problem: impl Into<String>, remedy: impl Into<String>) -> Checked<T> {
         Err(ConfigError::new(self.of(field), problem, remedy))
     }
+
+    fn hold<T>(&self, checked: Result<T, FieldError>) -> Checked<T> {
+        checked.or_else(|FieldError { field, problem, remedy }| self.wrong(&field, problem, remedy))
+    }
 }
 
 fn entry(place: &Place, endpoint: Endpoint, env: &Env) -> Checked<EndpointEntry> {
-    within(&place.of("timeout_s"), endpoint.timeout_s, 1, EndpointSettings::TIMEOUT_S_MAX)?;
-    within(&place.of("max_in_flight"), u64::from(endpoint.max_in_flight), 1, 10_000)?;
-    if let Some(rate_limit) = endpoint.rate_limit {
-        within(&place.of("rate_limit"), u64::from(rate_limit), 1, u64::from(Rate::PER_S_MAX))?;
-    }
+    let Endpoint { timeout_s, max_in_flight, rate_limit, .. } = endpoint;
+    let retry = endpoint.retry.as_deref().unwrap_or_default();
+    place.hold(endpoint_fields::check_numbers(retry, timeout_s, max_in_flight, rate_limit))?;
     let secrets = secrets(place, &endpoint, env)?;
     let given = Given {
         events: endpoint.events,
@@ -77,7 +76,7 @@ fn entry(place: &Place, endpoint: Endpoint, env: &Env) -> Checked<EndpointEntry>
         signatures: endpoint.signatures,
         signature_header: endpoint.signature_header,
         retry: endpoint.retry,
-        headers: headers(place, endpoint.headers)?,
+        headers: place.hold(endpoint_fields::headers(endpoint.headers, |value| Some(value)))?,
         secrets: &secrets,
     };
     let settled = given.settle().map_err(|error| place.told(error.field(), &error))?;
@@ -98,39 +97,6 @@ fn entry(place: &Place, endpoint: Endpoint, env: &Env) -> Checked<EndpointEntry>
         active: endpoint.active,
     };
     Ok(EndpointEntry { settings, secrets, left_out: settled.left_out })
-}
-
-fn check_id(place: &Place, id: &str) -> Checked<()> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    if !id.is_empty() && id.len() <= NAME_LEN_MAX && id.bytes().all(is_plain) {
-        return Ok(());
-    }
-    let remedy = format!("use 1 to {NAME_LEN_MAX} letters, digits, `-`, `_` and `.`");
-    place.wrong("id", format!("{id:?} is no id"), remedy)
-}
-
-/// What can be told of the URL without asking a name server. The addresses behind a name are checked when it is called.
-fn check_url(place: &Place, url: &str, networks: &Networks) -> Checked<()> {
-    target::check_url(url, networks).or_else(|error| {
-        let remedy = match error {
-            TargetError::Url => "write one such as `https://billing.example/hooks/email`",
-            TargetError::Scheme => "use https, or allow the network",
-            TargetError::Userinfo => "take it out: the signature is the proof",
-            TargetError::Address(_) => "use a public address",
-        };
-        place.wrong("url", error.to_string(), remedy)
-    })
-}
-
-fn check_sources(place: &Place, wanted: &[String], sources: &BTreeMap<String, Source>) -> Checked<()> {
-    match wanted.iter().find(|name| !sources.contains_key(*name)) {
-        None => Ok(()),
-        Some(name) => {
-            let known = sources.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            let remedy = if known.is_empty() { "configure it".to_owned() } else { format!("use one of {known}") };
-            place.wrong("sources", format!("there is no source `{name}`"), remedy)
-        }
-    }
 }
 
 fn secrets(place: &Place, endpoint: &Endpoint, env: &Env) -> Checked<Vec<SigningSecret>> {
@@ -168,26 +134,4 @@ fn wrong_secret<T>(place: &Place, field: &str, error: SecretError) -> Checked<T>
         ),
         SecretError::PublicKey => place.wrong(field, "is a public key", "give the private key (whsk_ + base64)"),
     }
-}
-
-/// Static headers, names in lower case.
-fn headers(place: &Place, given: BTreeMap<String, String>) -> Checked<BTreeMap<String, String>> {
-    let mut headers = BTreeMap::new();
-    for (name, value) in given {
-        let field = format!("headers.{name}");
-        let Ok(known) = HeaderName::try_from(name.as_str()) else {
-            return place.wrong(&field, "is no header name", "use letters, digits and `-`");
-        };
-        let name = known.as_str();
-        if is_reserved(name) {
-            return place.wrong(&field, "is set by Waypost or by HTTP itself", "use another name");
-        }
-        if HeaderValue::try_from(value.as_str()).is_err() {
-            return place.wrong(&field, "holds a character that no header may hold", "keep to one line of text");
-        }
-        if headers.insert(name.to_owned(), value).is_some() {
-            return place.wrong(&field, "is there twice", "keep one; case does not matter");
-        }
-    }
-    Ok(headers)
 }

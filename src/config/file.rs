@@ -64,6 +64,14 @@ pub(super) struct ApiKey {
 pub(super) struct Store {
     pub(super) url: SecretSource,
     pub(super) accept_risk: Vec<Risk>,
+    pub(super) master_keys: Vec<MasterKey>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table of `id` and `key`")]
+pub(super) struct MasterKey {
+    pub(super) id: String,
+    pub(super) key: SecretSource,
 }
 
 #[derive(Deserialize)]

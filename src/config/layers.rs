@@ -9,6 +9,7 @@ use config::{Config, ConfigBuilder, FileFormat};
 
 use super::ConfigError;
 use super::file::File;
+use crate::domain::field::without_value;
 
 /// The first layer: every key with its default.
 pub(super) const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -87,19 +88,6 @@ fn typed(text: &str) -> config::Value {
 
 fn unreadable(place: &str, error: &config::ConfigError) -> ConfigError {
     ConfigError::new(place, told(error), "config/default.toml shows every key with its default")
-}
-
-/// What serde says of a value of the wrong shape, without the value: a secret may stand in the wrong place.
-pub(super) fn without_value(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    // What is expected comes last, and is never the operator's text.
-    match text.rsplit_once(", expected ") {
-        Some((given, expected)) if !given.starts_with("unknown field ") => {
-            let kind = given.split(['"', '`']).next().unwrap_or_default().trim_end();
-            format!("{kind}, expected {expected}")
-        }
-        _ => text,
-    }
 }
 
 /// An error of the TOML reader without the lines that it quotes, for those may hold a secret.

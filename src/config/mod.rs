@@ -14,6 +14,7 @@ use crate::domain::id::EndpointId;
 use crate::domain::proxy::Proxy;
 use crate::domain::retention::Lifetimes;
 use crate::domain::risk::Risk;
+use crate::domain::seal::MasterKeys;
 use crate::domain::secret::{Secret, SigningSecret};
 use crate::domain::source::Source;
 use crate::domain::target::Networks;
@@ -69,6 +70,8 @@ pub struct StoreSettings {
     pub url: StoreUrl,
     /// Settings of a Redis that lose data, and are accepted all the same.
     pub accept_risk: Vec<Risk>,
+    /// What seals and opens the secrets that the store holds; the first seals. A Redis that is given none takes none.
+    pub master_keys: MasterKeys,
 }
 
 /// The engine and its place.

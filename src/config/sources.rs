@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use waypost_providers::{Keys, PROVIDERS, Provider};
 
 use super::ConfigError;
-use super::layers::without_value;
 use super::secret::SecretSource;
+use crate::domain::field::without_value;
 use crate::domain::source::Source;
 
 /// The longest name that a source or an endpoint may have.

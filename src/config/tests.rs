@@ -12,6 +12,8 @@ use super::*;
 
 mod endpoints;
 
+mod master_keys;
+
 const WHSEC: &str = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz";
 const ENDPOINT: &str = "[[endpoints]]\nid = 'wh_a'\nurl = 'https://a.example/'\n";
 
@@ -158,6 +160,10 @@ fn a_secret_in_the_wrong_place_is_not_repeated() {
             "sources.a.signing_keys: invalid type: integer, expected a seq",
         ),
         (source("mailgun", "signing_keys = [1.5]"), "sources.a.signing_keys[0]: a number, expected text, { env"),
+        (
+            format!("[store]\nmaster_keys = [{text}]"),
+            "store.master_keys[0]: invalid type: string, expected a table of `id` and `key`",
+        ),
         (format!("[api]\nkeys = [{text}]"), "api.keys[0]: invalid type: string, expected a table of `name`, `key`"),
         (format!("[api]\nkeys = {text}"), "api.keys: invalid type: string, expected a sequence; config/default.toml"),
         (
@@ -224,6 +230,7 @@ fn every_key_is_in_the_default_file_with_a_comment() {
     keys("[api]", fields::<file::Api>());
     keys("[[api.keys]]", fields::<file::ApiKey>());
     keys("[store]", fields::<file::Store>());
+    keys("[[store.master_keys]]", fields::<file::MasterKey>());
     keys("[retention]", fields::<file::Retention>());
     keys("[sources.NAME]", &["provider", "verify"]);
     for provider in waypost_providers::PROVIDERS {

@@ -52,7 +52,7 @@ async fn settle(shared: &Shared, mut lease: Lease, taken: Duration) -> Option<Fi
         return Some(ended(lease, Status::Failed, EndReason::Expired));
     };
     let at = shared.clock.now();
-    let secrets = snapshot.secrets(&endpoint.id);
+    let secrets = snapshot.secrets(&endpoint.id, at);
     let request = match request::build(&endpoint.settings, secrets, &event, lease.replay.as_ref(), lease.number, at) {
         Err(RequestError::Unsigned) => return None,
         built => built,

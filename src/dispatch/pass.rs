@@ -118,10 +118,21 @@ impl Passes {
     /// Whether an endpoint is to be served and this gateway cannot sign for it. Says so once.
     fn is_unsigned(&mut self, snapshot: &Snapshot, lane: &EndpointId) -> bool {
         let endpoint = snapshot.endpoint(lane).filter(|endpoint| endpoint.disabled.is_none());
-        let is_unsigned = endpoint.is_some_and(|endpoint| !snapshot.can_sign(endpoint));
+        let now = self.shared.clock.now();
+        let is_unsigned = endpoint.is_some_and(|endpoint| !snapshot.can_sign(endpoint, now));
         if !is_unsigned {
             self.unsigned.remove(lane);
-        } else if self.unsigned.insert(lane.clone()) {
+        } else if !self.unsigned.insert(lane.clone()) {
+            // It was said.
+        } else if let Some(error) = snapshot.not_opened(lane, now) {
+            tracing::warn!(
+                endpoint.id = %lane,
+                master_key.id = error.key(),
+                %error,
+                "a secret or header of the endpoint does not open, so its deliveries wait; give this gateway the master \
+                 key that sealed it in store.master_keys, or rotate the endpoint's secret"
+            );
+        } else {
             tracing::warn!(
                 endpoint.id = %lane,
                 "this gateway has no secret that signs for the endpoint, so its deliveries wait; give this gateway the \

@@ -161,6 +161,13 @@ impl ReplayId {
     }
 }
 
+impl EndpointId {
+    /// From random bytes.
+    pub fn random(bytes: [u8; 16]) -> Self {
+        Self(derived("wh_", &[&bytes]))
+    }
+}
+
 impl GatewayId {
     /// From random bytes.
     pub fn random(bytes: [u8; 16]) -> Self {

@@ -99,6 +99,12 @@ impl SigningSecret {
         Ok(Self { text: text.into(), holds })
     }
 
+    /// A secret of these random bytes: `whsec_` and their base64.
+    pub fn generated(random: [u8; 24]) -> Self {
+        let text = format!("{KEY_PREFIX}{}", STANDARD.encode(random));
+        Self { text: text.as_str().into(), holds: Holds::Key(random.into()) }
+    }
+
     /// Its text as given.
     pub fn text(&self) -> &str {
         self.text.expose()
@@ -166,6 +172,13 @@ mod tests {
             let secret = SigningSecret::parse(text).unwrap();
             assert_eq!((secret.text(), secret.key()), (text, None));
         }
+    }
+
+    #[test]
+    fn a_generated_secret_reads_as_itself() {
+        let secret = SigningSecret::generated([255; 24]);
+        assert_eq!(secret.text(), "whsec_////////////////////////////////");
+        assert_eq!(SigningSecret::parse(secret.text()), Ok(secret));
     }
 
     #[test]

@@ -104,9 +104,20 @@ pub trait Store: Replays {
     /// The endpoint set and its generation.
     async fn endpoints(&self) -> Result<Endpoints>;
 
-    /// Adds and replaces endpoints, if the set still has the generation `base`. Answers the new generation, or none
-    /// if somebody else was first.
-    async fn change_endpoints(&self, base: Generation, changes: &[Endpoint]) -> Result<Option<Generation>>;
+    /// Adds and replaces endpoints and removes others, if the set still has the generation `base`. Answers the new
+    /// generation, or none if somebody else was first. What is pending for an endpoint that was removed stays so until
+    /// whoever leases it ends it.
+    async fn replace_endpoints(
+        &self,
+        base: Generation,
+        changes: &[Endpoint],
+        removed: &[EndpointId],
+    ) -> Result<Option<Generation>>;
+
+    /// The same where nothing is removed.
+    async fn change_endpoints(&self, base: Generation, changes: &[Endpoint]) -> Result<Option<Generation>> {
+        self.replace_endpoints(base, changes, &[]).await
+    }
 
     /// What the lanes of these endpoints remember; a healthy lane has nothing to remember.
     async fn lane_states(&self, endpoints: &[EndpointId]) -> Result<Vec<(EndpointId, LaneState)>>;

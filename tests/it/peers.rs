@@ -50,7 +50,7 @@ const CASES: [(&str, &[&str]); 29] = [
     (
         "The visibility timeout is shorter than the HTTP timeout: two sends at once",
         &[
-            "tests: what_is_left_of_the_hold_must_suffice_or_nothing_is_sent",
+            "clocks: what_is_left_of_the_hold_must_suffice_or_nothing_is_sent",
             "redis_faults: two_gateways_that_ask_for_one_lane_never_get_the_same_lease",
             "gateways: one_that_stood_still_before_it_sent_does_not_send",
         ],

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use waypost::domain::delivery::{Attempt, Class, Split, Status};
-use waypost::domain::endpoint::{Endpoint, EndpointSettings, Scheme};
+use waypost::domain::endpoint::{Endpoint, EndpointSettings, Origin, Scheme};
 use waypost::domain::format::Format;
 use waypost::domain::id::{EventId, MailKey, RequestId};
 use waypost::domain::plan::{Generation, Ingest, PlannedDelivery, RawRequest, StoredEvent, Unit};
@@ -118,5 +118,5 @@ pub(crate) fn endpoint(id: &str) -> Endpoint {
         description: None,
         active: true,
     };
-    Endpoint { id: id.into(), settings, disabled: None, created_at: at(0) }
+    Endpoint { id: id.into(), settings, origin: Origin::File, disabled: None, created_at: at(0) }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use waypost::clock::Clock;
 use waypost::domain::delivery::{Attempt, Class, Split, Status};
-use waypost::domain::endpoint::{Endpoint, EndpointSettings, Scheme};
+use waypost::domain::endpoint::{Endpoint, EndpointSettings, Origin, Scheme};
 use waypost::domain::fan_out;
 use waypost::domain::format::Format;
 use waypost::domain::id::{EndpointId, EventId, MailKey, RequestId};
@@ -131,7 +131,7 @@ pub(crate) fn endpoint(id: &str) -> Endpoint {
         description: None,
         active: true,
     };
-    Endpoint { id: id.into(), settings, disabled: None, created_at: at(0) }
+    Endpoint { id: id.into(), settings, origin: Origin::File, disabled: None, created_at: at(0) }
 }
 
 /// An attempt under this lease, and what follows.

@@ -29,7 +29,8 @@ async fn gateways(count: usize) -> (TempDir, Arc<Embedded>, Vec<Arc<Shared>>) {
     let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(SystemClock::new()));
     let store = Arc::new(Embedded::open(dir.path(), Arc::clone(&clock) as _, LIFETIMES).unwrap());
     let settings = settings("https://hooks.example/in");
-    let endpoint = Endpoint { id: "wh_1".into(), settings, disabled: None, created_at: Timestamp::UNIX_EPOCH };
+    let (origin, created_at) = (Origin::File, Timestamp::UNIX_EPOCH);
+    let endpoint = Endpoint { id: "wh_1".into(), settings, origin, disabled: None, created_at };
     store.change_endpoints(Generation(0), &[endpoint]).await.unwrap();
     let gateways = (0..count).map(|_| {
         let (egress, cache) = (Egress::default(), Arc::new(EndpointCache::default()));

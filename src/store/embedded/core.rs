@@ -11,6 +11,7 @@ use super::rows::{Expiring, Id, Key, after, corrupt, number, two_numbers, unpack
 use super::spaces::{Space, Spaces, engine};
 use super::txn::Txn;
 use crate::domain::endpoint::Endpoint;
+use crate::domain::id::EndpointId;
 use crate::domain::plan::Generation;
 use crate::domain::retention::Lifetimes;
 use crate::store::{Endpoints, Result, StoreError};
@@ -21,6 +22,13 @@ const LAST: &[u8] = b"last";
 /// Through which places the ids have been written.
 pub(super) const IDS_WRITTEN: &[u8] = b"ids_written";
 pub(super) const SWEPT: &[u8] = b"swept";
+
+/// A change of the endpoint set that has this generation.
+pub(super) struct Change {
+    pub(super) base: Generation,
+    pub(super) changes: Vec<Endpoint>,
+    pub(super) removed: Vec<EndpointId>,
+}
 
 /// What the writer knows.
 pub(super) struct Core {
@@ -148,11 +156,10 @@ impl Core {
     pub(super) fn change_endpoints(
         &mut self,
         txn: &mut Txn<'_>,
-        base: Generation,
-        changes: &[Endpoint],
+        Change { base, changes, removed }: &Change,
         now: u64,
     ) -> Result<Option<Generation>> {
-        if base != self.generation {
+        if *base != self.generation {
             return Ok(None);
         }
         let mut set = endpoints(txn)?;
@@ -162,6 +169,7 @@ impl Core {
                 Err(place) => set.all.insert(place, change.clone()),
             }
         }
+        set.all.retain(|known| !removed.contains(&known.id));
         set.generation = Generation(now.max(base.0.saturating_add(1)));
         txn.synced = true;
         txn.put_json(Space::Meta, ENDPOINTS, &(set.generation, &set.all))?;

@@ -20,6 +20,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
+use self::core::Change;
 use self::ingest::Arrival;
 use self::lease::{Event, Taken};
 use self::read::View;
@@ -45,6 +46,7 @@ mod index;
 mod ingest;
 mod jobs;
 mod journal;
+mod key_file;
 mod lease;
 mod read;
 mod ready;
@@ -57,6 +59,8 @@ mod sweep;
 mod tests;
 mod txn;
 mod writer;
+
+pub use self::key_file::KeyFile;
 
 /// How many calls may wait for the writer before callers wait to ask.
 const CALLS_MAX: usize = 4_096;
@@ -192,8 +196,14 @@ impl Store for Embedded {
         self.read(|view| view.endpoints()).await
     }
 
-    async fn change_endpoints(&self, base: Generation, changes: &[Endpoint]) -> Result<Option<Generation>> {
-        self.ask(|answer| Call::Change(base, changes.to_vec(), answer)).await
+    async fn replace_endpoints(
+        &self,
+        base: Generation,
+        changes: &[Endpoint],
+        removed: &[EndpointId],
+    ) -> Result<Option<Generation>> {
+        let change = Change { base, changes: changes.to_vec(), removed: removed.to_vec() };
+        self.ask(|answer| Call::Change(change, answer)).await
     }
 
     async fn lane_states(&self, endpoints: &[EndpointId]) -> Result<Vec<(EndpointId, LaneState)>> {

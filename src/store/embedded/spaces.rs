@@ -75,7 +75,7 @@ impl Space {
 const MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The key of the format's number, and the number, so that each version knows what it reads.
-const FORMAT: (&[u8], &[u8]) = (b"format", b"6");
+const FORMAT: (&[u8], &[u8]) = (b"format", b"7");
 
 /// The open engine.
 pub(super) struct Spaces {

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::bulk::Bulk;
-use super::core::{Core, IDS_WRITTEN, Last};
+use super::core::{Change, Core, IDS_WRITTEN, Last};
 use super::ingest::Arrival;
 use super::lease::Taken;
 use super::ready::Ready;
@@ -20,7 +20,6 @@ use super::sweep::{SWEEP_EVERY, Sweeper};
 use super::txn::Txn;
 use crate::clock::Clock;
 use crate::crash;
-use crate::domain::endpoint::Endpoint;
 use crate::domain::plan::Generation;
 use crate::domain::retention::Lifetimes;
 use crate::store::{Finished, Ingested, LeaseLost, Result, StoreError, Want};
@@ -43,7 +42,7 @@ pub(super) enum Call {
     Ingest(Vec<Result<Arrival>>, Answer<Vec<Result<Ingested>>>),
     Lease(Vec<Want>, Answer<Taken>),
     Finish(Vec<Finished>, Answer<Vec<LeaseLost>>),
-    Change(Generation, Vec<Endpoint>, Answer<Option<Generation>>),
+    Change(Change, Answer<Option<Generation>>),
     /// Something else, as [`decide`] makes it.
     Decide(Decide),
     /// Nothing but whether it is there and the engine is open.
@@ -86,8 +85,8 @@ impl Call {
             Self::Finish(finished, answer) => {
                 reply(answer, batch.decide(points, |core, txn, now| core.finish(txn, finished, now))?)
             }
-            Self::Change(base, changes, answer) => {
-                reply(answer, batch.decide(points, |core, txn, now| core.change_endpoints(txn, base, &changes, now))?)
+            Self::Change(change, answer) => {
+                reply(answer, batch.decide(points, |core, txn, now| core.change_endpoints(txn, &change, now))?)
             }
             Self::Decide(decide) => decide(Ok(batch))?,
             Self::Ready(answer) => reply(answer, Ok(())),
@@ -99,7 +98,7 @@ impl Call {
             Self::Ingest(_, answer) => drop(answer.send(Err(error))),
             Self::Lease(_, answer) => drop(answer.send(Err(error))),
             Self::Finish(_, answer) => drop(answer.send(Err(error))),
-            Self::Change(_, _, answer) => drop(answer.send(Err(error))),
+            Self::Change(_, answer) => drop(answer.send(Err(error))),
             Self::Decide(decide) => drop(decide(Err(error))),
             Self::Ready(answer) => drop(answer.send(Err(error))),
         }

@@ -10,7 +10,7 @@ use super::link::{Call, Link, corrupt, read};
 use super::rows::micros;
 use super::scripts;
 use crate::domain::endpoint::Endpoint;
-use crate::domain::id::GatewayId;
+use crate::domain::id::{EndpointId, GatewayId};
 use crate::domain::plan::Generation;
 use crate::store::{Endpoints, Result};
 
@@ -60,12 +60,20 @@ async fn raise(link: &Link, generation: u64) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn change(link: &Link, base: Generation, changes: &[Endpoint]) -> Result<Option<Generation>> {
+pub(super) async fn change(
+    link: &Link,
+    base: Generation,
+    changes: &[Endpoint],
+    removed: &[EndpointId],
+) -> Result<Option<Generation>> {
     let mut call = Call::new(&scripts::ENDPOINTS, Partition::FIRST, &["endpoints", "generation"]);
     call.num(base.0).num(changes.len());
     for endpoint in changes {
         let json = serde_json::to_vec(endpoint).map_err(|_| corrupt("an endpoint that cannot be written"))?;
         call.arg(endpoint.id.as_str()).arg(json);
+    }
+    for id in removed {
+        call.arg(id.as_str());
     }
     let raised: u64 = link.run_one(call).await?;
     if raised == 0 {

@@ -177,8 +177,13 @@ impl Store for RedisStore {
         endpoints::endpoints(&self.link).await
     }
 
-    async fn change_endpoints(&self, base: Generation, changes: &[Endpoint]) -> Result<Option<Generation>> {
-        endpoints::change(&self.link, base, changes).await
+    async fn replace_endpoints(
+        &self,
+        base: Generation,
+        changes: &[Endpoint],
+        removed: &[EndpointId],
+    ) -> Result<Option<Generation>> {
+        endpoints::change(&self.link, base, changes, removed).await
     }
 
     async fn lane_states(&self, endpoints: &[EndpointId]) -> Result<Vec<(EndpointId, LaneState)>> {

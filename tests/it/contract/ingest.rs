@@ -155,6 +155,26 @@ pub(crate) async fn the_generation_grows(harness: &mut impl Harness) {
     assert_eq!(store.lease(&[]).await.unwrap().generation, second);
 }
 
+pub(crate) async fn an_endpoint_that_was_removed_stays_away(harness: &mut impl Harness) {
+    let store = harness.store();
+    let (a, b, c) = (endpoint("wh_a"), endpoint("wh_b"), endpoint("wh_c"));
+    let first = store.change_endpoints(Generation(0), &[a.clone(), b]).await.unwrap().unwrap();
+    let removed = ["wh_b".into(), "wh_never".into()];
+    assert_eq!(store.replace_endpoints(Generation(0), &[], &removed).await.unwrap(), None);
+    let second = store.replace_endpoints(first, std::slice::from_ref(&c), &removed).await.unwrap().unwrap();
+    assert!(second > first);
+    assert_eq!(store.endpoints().await.unwrap().all, [a, c]);
+    drop(store);
+    harness.reopen().await;
+    let store = harness.store();
+    let all = store.endpoints().await.unwrap().all;
+    assert_eq!(all.iter().map(|endpoint| endpoint.id.as_str()).collect::<Vec<_>>(), ["wh_a", "wh_c"]);
+    // The last one too.
+    let third = store.replace_endpoints(second, &[], &["wh_a".into(), "wh_c".into()]).await.unwrap().unwrap();
+    let set = store.endpoints().await.unwrap();
+    assert_eq!((set.generation, set.all.len()), (third, 0));
+}
+
 fn state(identity: &str, value: &str, second: i64, first_sight_reports: bool) -> Unit {
     let condition = Condition { entity: [3; 16], value: value.into(), at: at(second), first_sight_reports };
     Unit { condition: Some(condition), ..unit("resend", identity, "entity", Class::Normal, &["wh_a"]) }

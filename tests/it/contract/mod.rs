@@ -60,6 +60,7 @@ macro_rules! run_contract {
             a_copy_is_a_repeat, two_sources_differ, what_was_stored_survives_a_reopen,
             a_stale_plan_changes_nothing, each_of_a_call_has_its_own_fate, a_forged_token_stores_nothing,
             a_token_is_remembered_under_each_key_that_signed_it, the_generation_grows,
+            an_endpoint_that_was_removed_stays_away,
             a_first_sight_reports_only_if_asked, a_state_reports_only_its_changes,
             a_stored_identity_is_a_repeat_whatever_its_condition, a_raw_request_comes_back,
         ]);
