@@ -48,13 +48,6 @@ impl Place {
         format!("endpoints[{}].{field}", self.index)
     }
 
-    /// What a rule of the domain says, remedy and all.
-    fn told(&self, field: &str, error: &impl std::error::Error) -> ConfigError {
-        let text = error.to_string();
-        let (problem, remedy) = text.rsplit_once("; ").unwrap_or((&text, "change it"));
-        ConfigError::new(self.of(field), problem, remedy)
-    }
-
     fn wrong<T>(&self, field: &str, problem: impl Into<String>, remedy: impl Into<String>) -> Checked<T> {
         Err(ConfigError::new(self.of(field), problem, remedy))
     }
@@ -79,7 +72,7 @@ fn entry(place: &Place, endpoint: Endpoint, env: &Env) -> Checked<EndpointEntry>
         headers: place.hold(endpoint_fields::headers(endpoint.headers, |value| Some(value)))?,
         secrets: &secrets,
     };
-    let settled = given.settle().map_err(|error| place.told(error.field(), &error))?;
+    let settled = place.hold(given.settle().map_err(|error| FieldError::told(error.field(), &error)))?;
     let settings = EndpointSettings {
         events: settled.events,
         format: settled.format,

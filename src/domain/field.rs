@@ -18,6 +18,13 @@ impl FieldError {
     pub fn new(field: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { field: field.into(), problem: problem.into(), remedy: remedy.into() }
     }
+
+    /// Of an error whose text is what is wrong and, after the last `; `, the remedy.
+    pub fn told(field: &str, error: &impl std::error::Error) -> Self {
+        let text = error.to_string();
+        let (problem, remedy) = text.rsplit_once("; ").unwrap_or((&text, "change it"));
+        Self::new(field, problem, remedy)
+    }
 }
 
 impl fmt::Display for FieldError {

@@ -165,7 +165,7 @@ fn tell_refused(gateway: &Gateway, source: &str, problem: &Problem) {
     tracing::warn!(source.name = source, http.status = status.as_u16(), error = %problem, more, "webhook refused");
 }
 
-fn length(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 

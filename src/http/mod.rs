@@ -14,3 +14,4 @@ mod replays;
 pub mod routes;
 pub mod state;
 mod throttle;
+mod webhooks;

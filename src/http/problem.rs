@@ -3,12 +3,15 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use jiff::Timestamp;
 use serde_json::json;
 use waypost_providers::{Refusal, VerifyError};
 
 use crate::domain::access::Scope;
 use crate::domain::fan_out::PlanError;
+use crate::domain::field::FieldError;
 use crate::domain::replay::JOBS_MAX;
+use crate::domain::seal::OpenError;
 use crate::store::StoreError;
 
 /// Seconds after which it is worth trying again, told with every `503`.
@@ -94,6 +97,30 @@ pub enum Problem {
     /// The system gave no random bytes.
     #[error("the system gives no random bytes")]
     NoRandom,
+    /// A field of the body is unknown or wrong; the text is told to the caller, and repeats no secret.
+    #[error("the field `{}` is wrong", .0.field)]
+    Field(FieldError),
+    /// The endpoint is the config file's.
+    #[error("the endpoint is the config file's")]
+    ManagedByFile,
+    /// The secret before is yet to expire, at this time.
+    #[error("the secret before the newest signs until {0}")]
+    OverlapRuns(Timestamp),
+    /// There are as many endpoints as there can be.
+    #[error("there are {0} webhooks, which is the most")]
+    TooManyWebhooks(usize),
+    /// A secret is to be stored, and there is no key to seal it with.
+    #[error("no master key to seal a secret with")]
+    NoMasterKey,
+    /// What is sealed does not open.
+    #[error("a secret does not open: {0}")]
+    NotOpened(OpenError),
+}
+
+impl From<FieldError> for Problem {
+    fn from(error: FieldError) -> Self {
+        Self::Field(error)
+    }
 }
 
 /// What the caller is told.
@@ -123,7 +150,7 @@ impl Problem {
             | Self::Store(StoreError::Unavailable(_) | StoreError::Corrupt(_) | StoreError::Refused(_)) => {
                 (503, "store_unavailable", "The store cannot take or give anything now")
             }
-            Self::BadBody(_) => (422, "bad_body", "A field of the body is wrong"),
+            Self::BadBody(_) | Self::Field(_) => (422, "bad_body", "A field of the body is wrong"),
             Self::NotReplayable(_) => (409, "not_replayable", "It cannot be sent again"),
             Self::Expired => (410, "expired", "The event is no longer kept"),
             Self::TooManyJobs => (409, "too_many_replays", "Too many replays are under way"),
@@ -131,6 +158,10 @@ impl Problem {
             Self::Unauthorized => (401, "unauthorized", "A known API key is needed"),
             Self::Forbidden(_) => (403, "forbidden", "The API key has not the scope"),
             Self::NotFound(_) => (404, "not_found", "There is no such thing"),
+            Self::ManagedByFile => (409, "managed_by_file", "The webhook is the config file's"),
+            Self::OverlapRuns(_) => (409, "overlap_running", "Two secrets sign already"),
+            Self::TooManyWebhooks(_) => (409, "too_many_webhooks", "There are too many webhooks"),
+            Self::NoMasterKey | Self::NotOpened(_) => (409, "no_master_key", "A master key is missing"),
             Self::MethodNotAllowed(_) => (405, "method_not_allowed", "The route is not for this method"),
         };
         Facts { status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), id, title }
@@ -143,7 +174,23 @@ impl Problem {
             Self::Store(StoreError::BadCursor) => {
                 Some("`cursor` is none that this list handed out; leave it out to begin anew".into())
             }
-            Self::Forbidden(_) | Self::NotFound(_) | Self::BodyTooLarge(_) | Self::Expired | Self::TooManyJobs => {
+            Self::Field(error) => Some(error.to_string()),
+            Self::ManagedByFile => Some("edit its [[endpoints]] table in the config file, and reload that".into()),
+            Self::OverlapRuns(until) => Some(format!(
+                "the secret before the newest signs until {until}; wait, revoke it with DELETE …/secrets/old, or rotate \
+                 with `overlap_s` 0, which ends both"
+            )),
+            Self::NoMasterKey => Some(
+                "a secret is stored sealed: give each gateway a key in `store.master_keys`; `waypost key new` prints one"
+                    .into(),
+            ),
+            Self::NotOpened(error) => Some(format!("{error}; give each gateway that key in `store.master_keys`")),
+            Self::Forbidden(_)
+            | Self::NotFound(_)
+            | Self::BodyTooLarge(_)
+            | Self::Expired
+            | Self::TooManyJobs
+            | Self::TooManyWebhooks(_) => {
                 Some(self.to_string())
             }
             _ => None,
@@ -186,6 +233,9 @@ impl ResponseError for Problem {
             "title": facts.title,
             "status": facts.status.as_u16(),
         });
+        if let Self::Field(error) = self {
+            body["field"] = error.field.as_str().into();
+        }
         if let Some(detail) = self.detail() {
             body["detail"] = detail.into();
         }
@@ -220,6 +270,9 @@ mod tests {
             (Problem::Store(StoreError::Refused("setting".into())), 503),
             (Problem::Store(StoreError::BadCursor), 400),
             (Problem::Forbidden(Scope::Admin), 403),
+            (Problem::ManagedByFile, 409),
+            (Problem::NoMasterKey, 409),
+            (FieldError::new("url", "is wrong", "correct it").into(), 422),
         ];
         for (problem, status) in statuses {
             let answer = problem.plain();

@@ -4,7 +4,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder};
 
 use super::problem::Problem;
-use super::{api, health, inbound, replays};
+use super::{api, health, inbound, replays, webhooks};
 
 /// Adds every route. The app has to hold a [`Gateway`](super::state::Gateway) and, on each worker, a
 /// [`Gatherer`](super::gather::Gatherer) as its data.
@@ -29,6 +29,7 @@ pub fn configure(app: &mut ServiceConfig) {
                     Err::<HttpResponse, _>(Problem::MethodNotAllowed("GET, DELETE"))
                 })),
         )
+        .configure(webhooks::configure)
         .service(get("/healthz", health::healthz))
         .service(get("/readyz", health::readyz))
         .default_service(web::to(api::nothing));

@@ -13,6 +13,7 @@ use super::throttle::Throttle;
 use crate::clock::Clock;
 use crate::domain::access::AccessKey;
 use crate::domain::source::Source;
+use crate::domain::target::Networks;
 use crate::endpoints::EndpointCache;
 use crate::store::Store;
 
@@ -40,6 +41,8 @@ pub struct Gateway {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) endpoints: Arc<EndpointCache>,
     pub(super) limits: Limits,
+    /// That may be called though they are private.
+    pub(super) networks: Networks,
     /// Bytes of bodies that may yet be held.
     pub(super) body_budget: Semaphore,
     /// Of lines about requests that are to come again.
@@ -58,6 +61,7 @@ impl Gateway {
             clock,
             endpoints,
             limits,
+            networks: Networks::default(),
             body_budget: Semaphore::new(limits.body_budget_bytes.min(Semaphore::MAX_PERMITS)),
             refusals: Throttle::default(),
             in_flight: Semaphore::new(limits.requests_in_flight_max.min(Semaphore::MAX_PERMITS)),
@@ -78,6 +82,12 @@ impl Gateway {
         Self { api_keys, ..self }
     }
 
+    /// The same that lets webhooks into these networks.
+    #[must_use]
+    pub fn with_networks(self, networks: Networks) -> Self {
+        Self { networks, ..self }
+    }
+
     /// Takes the sources of a config file that was loaded again; requests under way keep the old ones.
     pub fn replace_sources(&self, sources: Sources) {
         *self.sources.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(sources);
@@ -90,6 +100,11 @@ impl Gateway {
 
     pub(super) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
+    }
+
+    /// The sources as they are now.
+    pub(super) fn sources(&self) -> Arc<Sources> {
+        Arc::clone(&self.sources.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The source of this name.

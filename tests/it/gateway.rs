@@ -202,6 +202,19 @@ impl Gateway {
         get(self.address(), path).await
     }
 
+    /// What a route answers; the body is JSON, or none.
+    pub(crate) async fn call(&self, key: &str, route: &str, body: &str) -> (u16, serde_json::Value) {
+        let len = body.len();
+        let head = format!("{route} HTTP/1.1\r\nhost: waypost\r\nx-api-key: {key}\r\ncontent-length: {len}\r\n\r\n");
+        let reply = wire::exchange(self.port, format!("{head}{body}").as_bytes()).await.unwrap();
+        (reply.status, serde_json::from_str(&reply.body).unwrap_or_default())
+    }
+
+    /// All that it logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
     /// Waits until it serves.
     pub(crate) async fn until_alive(&self) {
         until("the gateway serves", async || self.get("/healthz").await.is_some_and(|reply| reply.status == 200)).await;

@@ -39,4 +39,5 @@ mod support;
 mod tidy;
 mod tidy_text;
 mod tls;
+mod webhooks;
 mod wire;

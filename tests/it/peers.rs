@@ -31,6 +31,7 @@ const CASES: [(&str, &[&str]); 29] = [
         "Events for a disabled endpoint vanish",
         &[
             "redis_store: skipped_deliveries_are_final_and_lists_follow_the_status",
+            "life: an_endpoint_that_is_disabled_is_skipped_until_it_is_enabled_and_a_reload_changes_nothing",
             "stale_endpoints: an_endpoint_that_one_gateway_was_told_to_disable_is_not_called_by_the_other",
             "jobs: a_job_has_no_cap_and_counts_exactly",
         ],
@@ -58,7 +59,11 @@ const CASES: [(&str, &[&str]); 29] = [
     ("500 concurrent set, 744 seen", &["lanes: a_rate_a_cap_and_a_breaker_hold_in_sum_over_four_gateways"]),
     (
         "A deleted endpoint turns its tasks into endless failures",
-        &["tests: a_delivery_without_its_endpoint_or_event_ends"],
+        &[
+            "tests: a_delivery_without_its_endpoint_or_event_ends",
+            "life: a_deleted_endpoint_stays_deleted_and_what_was_pending_is_canceled_embedded",
+            "life: a_deleted_endpoint_stays_deleted_and_what_was_pending_is_canceled_on_redis",
+        ],
     ),
     (
         "Infinite retries, never recorded",
@@ -93,8 +98,11 @@ const CASES: [(&str, &[&str]); 29] = [
         ],
     ),
     (
-        "Rotation without overlap breaks receivers",
+        "Rotation without overlap breaks receivers; whoever may read can read secrets back",
         &[
+            "secrets: a_rotated_secret_signs_beside_the_new_one_until_it_is_revoked_embedded",
+            "secrets: a_rotated_secret_signs_beside_the_new_one_until_it_is_revoked_on_redis",
+            "fields: each_scope_may_do_its_own",
             "sign: during_rotation_each_live_secret_signs",
             "receiver: each_way_to_sign_is_believed_with_either_of_two_secrets",
         ],
@@ -148,7 +156,10 @@ const CASES: [(&str, &[&str]); 29] = [
         &["proofs: one_byte_of_a_signed_body_changed_is_a_mismatch", "redis_store: a_request_comes_back_byte_for_byte"],
     ),
     ("An empty filter list is rejected", &["subscription: an_empty_list_is_all_eleven"]),
-    ("Editing a URL does not reach what is queued", &["sick: an_address_that_is_corrected_reaches_what_waits"]),
+    (
+        "Editing a URL does not reach what is queued",
+        &["sick: an_address_that_is_corrected_reaches_what_waits", "life: a_change_reaches_what_waits"],
+    ),
 ];
 
 #[test]

@@ -1,0 +1,117 @@
+//! Changes of the endpoint set, and what is sealed on the way into it.
+
+use std::collections::BTreeMap;
+
+use super::fields::Headers;
+use crate::domain::endpoint::Endpoint;
+use crate::domain::field::FieldError;
+use crate::domain::id::EndpointId;
+use crate::domain::kept::Kept;
+use crate::domain::plan::Generation;
+use crate::domain::seal::{MasterKeys, Place, Sealed, seal};
+use crate::domain::secret::SigningSecret;
+use crate::http::problem::Problem;
+use crate::http::state::Gateway;
+use crate::keyring::random;
+use crate::store::Endpoints;
+
+/// How often a change is decided before it is given up; each time somebody else was first.
+const TRIES_MAX: usize = 20;
+
+/// What is to change.
+pub(super) enum Step {
+    Put(Endpoint),
+    Remove(Endpoint),
+}
+
+/// All endpoints, as the store has them now.
+pub(super) async fn current(gateway: &Gateway) -> Result<Vec<Endpoint>, Problem> {
+    Ok(read(gateway).await?.all)
+}
+
+/// A store that has never been given the endpoints of the config file, or has lost them, is given them first: a change
+/// before that would hide from other gateways that it lacks them.
+async fn read(gateway: &Gateway) -> Result<Endpoints, Problem> {
+    let store = gateway.store.as_ref();
+    let endpoints = store.endpoints().await?;
+    if endpoints.generation != Generation::default() {
+        return Ok(endpoints);
+    }
+    gateway.endpoints.refresh(store).await?;
+    Ok(store.endpoints().await?)
+}
+
+/// Decides a change on the set as it is, again if somebody else was first. When it answers, what it answers is in force
+/// on every gateway.
+pub(super) async fn change(
+    gateway: &Gateway,
+    decide: impl Fn(&[Endpoint]) -> Result<Step, Problem>,
+) -> Result<Endpoint, Problem> {
+    let store = gateway.store.as_ref();
+    for _ in 0..TRIES_MAX {
+        let set = read(gateway).await?;
+        let (changed, endpoint) = match decide(&set.all)? {
+            Step::Put(endpoint) => {
+                (store.change_endpoints(set.generation, std::slice::from_ref(&endpoint)).await?, endpoint)
+            }
+            Step::Remove(endpoint) => {
+                let removed = std::slice::from_ref(&endpoint.id);
+                (store.replace_endpoints(set.generation, &[], removed).await?, endpoint)
+            }
+        };
+        if changed.is_some() {
+            // Whoever uses the old set finds out by the generation; this gateway need not wait for that.
+            if let Err(error) = gateway.endpoints.refresh(store).await {
+                tracing::warn!(%error, "the endpoints have changed and cannot be read again yet");
+            }
+            return Ok(endpoint);
+        }
+    }
+    Err(Problem::Unsettled)
+}
+
+/// The endpoint of this id.
+pub(super) fn find<'a>(all: &'a [Endpoint], id: &str) -> Result<&'a Endpoint, Problem> {
+    all.iter().find(|endpoint| endpoint.id.as_str() == id).ok_or(Problem::NotFound("webhook"))
+}
+
+/// The endpoint of this id, if the API may change it, and what it keeps.
+pub(super) fn api_endpoint<'a>(all: &'a [Endpoint], id: &str) -> Result<(&'a Endpoint, &'a Kept), Problem> {
+    let endpoint = find(all, id)?;
+    Ok((endpoint, endpoint.origin.kept().ok_or(Problem::ManagedByFile)?))
+}
+
+/// The master keys where something is to be sealed: there is one at least.
+pub(super) async fn keys_to_seal(gateway: &Gateway) -> Result<MasterKeys, Problem> {
+    let keys = gateway.endpoints.keyring().keys_to_seal().await?;
+    if keys.first().is_some() { Ok(keys) } else { Err(Problem::NoMasterKey) }
+}
+
+/// Seals a signing secret for an endpoint.
+pub(super) fn seal_secret(keys: &MasterKeys, id: &EndpointId, secret: &SigningSecret) -> Result<Sealed, Problem> {
+    sealed(keys, Place::Secret(id), secret.text())
+}
+
+/// Seals the static headers of an endpoint; one without a value keeps the one that it has.
+pub(super) fn seal_headers(
+    keys: &MasterKeys,
+    id: &EndpointId,
+    headers: Headers,
+    has: Option<&BTreeMap<String, Sealed>>,
+) -> Result<BTreeMap<String, Sealed>, Problem> {
+    let seal = |(name, value): (String, Option<String>)| {
+        let sealed = match value {
+            Some(value) => sealed(keys, Place::Header(id, &name), &value)?,
+            None => has.and_then(|has| has.get(&name)).cloned().ok_or_else(|| {
+                FieldError::new(format!("headers.{name}"), "has no value yet that could be kept", "give it one")
+            })?,
+        };
+        Ok((name, sealed))
+    };
+    headers.into_iter().map(seal).collect()
+}
+
+fn sealed(keys: &MasterKeys, place: Place<'_>, text: &str) -> Result<Sealed, Problem> {
+    let key = keys.first().ok_or(Problem::NoMasterKey)?;
+    seal(key, place, text, random()?).ok_or(Problem::BodyTooLarge(super::BODY_BYTES_MAX))
+}

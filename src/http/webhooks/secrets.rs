@@ -1,0 +1,106 @@
+//! The signing secrets of an endpoint: shown, rotated, revoked.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::change::{Step, api_endpoint, change, current, keys_to_seal, seal_secret};
+use super::{Answer, Chosen, choose_secret, fields, object, view};
+use crate::domain::access::Scope;
+use crate::domain::endpoint::{Endpoint, Origin};
+use crate::domain::field::within;
+use crate::domain::kept::{OVERLAP_DEFAULT, OVERLAP_MAX, OverlapRuns, open_secret};
+use crate::http::auth::authorize;
+use crate::http::problem::Problem;
+use crate::http::state::Gateway;
+
+/// The live secrets.
+#[derive(Serialize)]
+struct Shown {
+    secret: String,
+    created_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    old: Option<Old>,
+}
+
+/// The secret before, while it signs too.
+#[derive(Serialize)]
+struct Old {
+    secret: String,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+}
+
+/// `GET /v1/webhooks/{id}/secret`: the secrets that sign now. Scope `admin`.
+pub(super) async fn show(request: HttpRequest, gateway: Data<Gateway>, id: Path<String>) -> Answer {
+    let key = authorize(&gateway.api_keys, request.headers(), Scope::Admin)?;
+    let all = current(&gateway).await?;
+    let (endpoint, kept) = api_endpoint(&all, &id)?;
+    let (keys, now) = (gateway.endpoints.keyring().keys(), gateway.clock.now());
+    let mut shown: Option<Shown> = None;
+    for secret in kept.live(now) {
+        let text = open_secret(&endpoint.id, &keys, &secret.sealed).map_err(Problem::NotOpened)?.text().to_owned();
+        match (&mut shown, secret.expires_at) {
+            (Some(shown), Some(expires_at)) => {
+                shown.old = Some(Old { secret: text, created_at: secret.created_at, expires_at });
+            }
+            _ => shown = Some(Shown { secret: text, created_at: secret.created_at, old: None }),
+        }
+    }
+    tracing::info!(endpoint.id = %endpoint.id, api_key.name = key.name(), "webhook secret shown");
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(shown))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rotation {
+    overlap_s: Option<u64>,
+}
+
+/// `POST /v1/webhooks/{id}/rotate` with `{"overlap_s": 86400, "secret": …}`, both optional: `200` and the endpoint, with
+/// the new secret if it was generated. For `overlap_s` (0 to 7 days, 24 h unless told) both secrets sign. While an
+/// overlap runs another rotation is `409`, for at most two secrets sign at a time; with `overlap_s` of 0 it is done, and
+/// ends both others. Scope `write`: who may give the endpoint another URL may give it another secret.
+pub(super) async fn rotate(request: HttpRequest, payload: Payload, gateway: Data<Gateway>, id: Path<String>) -> Answer {
+    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let mut given = object(&request, payload, &gateway).await?;
+    let Chosen { secret, shown } = choose_secret(&mut given)?;
+    let Rotation { overlap_s } = fields::read(given)?;
+    let overlap_s = overlap_s.unwrap_or(OVERLAP_DEFAULT.as_secs());
+    within("overlap_s", overlap_s, 0, OVERLAP_MAX.as_secs())?;
+    // One that could not go on does not have a key made first.
+    api_endpoint(&current(&gateway).await?, &id)?;
+    let keys = keys_to_seal(&gateway).await?;
+    let now = gateway.clock.now();
+    let endpoint = change(&gateway, |all| {
+        let (endpoint, kept) = api_endpoint(all, &id)?;
+        fields::check_secret(&endpoint.settings, &secret)?;
+        let sealed = seal_secret(&keys, &endpoint.id, &secret)?;
+        let kept = kept.rotated(sealed, Duration::from_secs(overlap_s), now);
+        let kept = kept.map_err(|OverlapRuns { until }| Problem::OverlapRuns(until))?;
+        Ok(Step::Put(Endpoint { origin: Origin::Api(kept), ..endpoint.clone() }))
+    })
+    .await?;
+    tracing::info!(endpoint.id = %endpoint.id, api_key.name = key.name(), overlap_s, "webhook secret rotated");
+    let view = view(&gateway, endpoint, key.may(Scope::Admin));
+    Ok(view.with_secret(shown).answer(StatusCode::OK))
+}
+
+/// `DELETE /v1/webhooks/{id}/secrets/old`: ends an overlap now; `404` when none is running.
+pub(super) async fn revoke_old(request: HttpRequest, gateway: Data<Gateway>, id: Path<String>) -> Answer {
+    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let now = gateway.clock.now();
+    let endpoint = change(&gateway, |all| {
+        let (endpoint, kept) = api_endpoint(all, &id)?;
+        kept.old(now).ok_or(Problem::NotFound("old secret"))?;
+        Ok(Step::Put(Endpoint { origin: Origin::Api(kept.pruned(true, now)), ..endpoint.clone() }))
+    })
+    .await?;
+    tracing::info!(endpoint.id = %endpoint.id, api_key.name = key.name(), "old webhook secret revoked");
+    Ok(HttpResponse::NoContent().finish())
+}
