@@ -12,8 +12,10 @@ use crate::telemetry;
 mod cases;
 mod check;
 mod demo;
+mod key;
 mod listen;
 mod receiver;
+mod secrets;
 mod send;
 mod serve;
 
@@ -59,6 +61,41 @@ enum Command {
         #[arg(value_name = "CONFIG")]
         config: PathBuf,
     },
+    /// Make keys.
+    #[command(flatten_help = true)]
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// Look after the secrets that the store holds.
+    #[command(flatten_help = true)]
+    Secrets {
+        #[command(subcommand)]
+        command: SecretsCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyCommand {
+    /// Print a new key, for `store.master_keys` or for `api.keys`: 32 random bytes in base64.
+    ///
+    /// Example: waypost key new > /run/secrets/waypost-2026-11
+    New,
+}
+
+#[derive(Debug, Subcommand)]
+enum SecretsCommand {
+    /// Seal everything in the store with the first of `store.master_keys`, so that the others can go.
+    ///
+    /// Gateways may run on a Redis meanwhile; give all of them the new key first, for one that has another first key goes
+    /// on sealing with that. An embedded store must not be in use. Can be run again at any time.
+    ///
+    /// Example: waypost secrets rotate --config /etc/waypost.toml
+    Rotate {
+        /// The config file; without one, the defaults and WAYPOST__SECTION__KEY from the environment.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
 }
 
 /// How long threads that are still at work get when the command has ended.
@@ -70,7 +107,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
-    telemetry::start(matches!(command, Command::Demo { .. } | Command::Send(_) | Command::Check { .. }));
+    telemetry::start(!matches!(command, Command::Serve { .. } | Command::Listen(_)));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
@@ -82,6 +119,8 @@ pub fn main() -> ExitCode {
             Command::Send(arguments) => send::run(arguments).await,
             Command::Listen(arguments) => listen::run(arguments).await,
             Command::Check { config } => check::run(&config),
+            Command::Key { command: KeyCommand::New } => key::new(),
+            Command::Secrets { command: SecretsCommand::Rotate { config } } => secrets::rotate(config.as_deref()).await,
         }
     });
     match result {

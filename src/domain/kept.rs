@@ -87,6 +87,32 @@ impl Kept {
         Self { secrets: self.live(now).filter(stays).cloned().collect(), headers: self.headers.clone() }
     }
 
+    /// The same without secrets that have expired, each value sealed anew by this function.
+    ///
+    /// # Errors
+    /// The first of the function.
+    pub fn resealed<E>(
+        &self,
+        endpoint: &EndpointId,
+        now: Timestamp,
+        mut seal: impl FnMut(Place<'_>, &Sealed) -> Result<Sealed, E>,
+    ) -> Result<Self, E> {
+        let mut next = self.pruned(false, now);
+        for secret in &mut next.secrets {
+            secret.sealed = seal(Place::Secret(endpoint), &secret.sealed)?;
+        }
+        for (name, value) in &mut next.headers {
+            *value = seal(Place::Header(endpoint, name), value)?;
+        }
+        Ok(next)
+    }
+
+    /// The ids of the master keys that what it holds needs.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        let secrets = self.secrets.iter().map(|secret| &secret.sealed);
+        secrets.chain(self.headers.values()).map(|sealed| sealed.key.as_ref())
+    }
+
     /// Opens what it holds.
     pub fn open(&self, endpoint: &EndpointId, keys: &MasterKeys) -> Opened {
         let mut opened = Opened::default();

@@ -98,7 +98,7 @@ fn its_command_lines_are_known_to_the_program() {
             assert!(help.contains(flag), "{line}: {flag} is not in\n{help}");
         }
     }
-    let known = ["check", "demo", "listen", "send", "serve"].map(str::to_owned);
+    let known = ["check", "demo", "key", "listen", "secrets", "send", "serve"].map(str::to_owned);
     assert_eq!(commands, BTreeSet::from(known), "the README shows each command once at least: {lines:?}");
 }
 

@@ -14,6 +14,7 @@ use crate::interop::{ask, installed};
 use crate::redis_harness::Server;
 
 mod fields;
+mod keys;
 mod life;
 mod secrets;
 mod several;
