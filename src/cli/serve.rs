@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, asked_to_stop};
@@ -13,6 +14,7 @@ use crate::config::{ConfigError, Settings};
 /// Runs until it is told to stop. SIGHUP reads the config again; one that does not check out changes nothing.
 pub(super) async fn run(config: Option<&Path>) -> Result<(), Failure> {
     let settings = load(config)?;
+    open_more_files();
     let app = App::build(&settings, Arc::new(SystemClock::new())).await?;
     tracing::info!(listen = %app.address(), sources = settings.sources.len(), "waypost serves");
     let reloader = app.reloader();
@@ -51,4 +53,14 @@ fn load(config: Option<&Path>) -> Result<Settings, ConfigError> {
         tracing::warn!(endpoint.id = %id, ?left_out, "signatures are left out: the endpoint's secrets are not good for them");
     }
     Ok(settings)
+}
+
+/// Takes as many open files as the system allows: each connection is one, and the usual soft limit of 1,024, which is
+/// there for programs that still use `select`, is fewer than the attempts that may be under way.
+fn open_more_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files stays as it was");
+    }
 }

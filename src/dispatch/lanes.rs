@@ -56,6 +56,8 @@ pub(super) struct Reserved {
     pub(super) replays: usize,
     /// The lane is to be left alone for so long.
     pub(super) rest: Option<Duration>,
+    /// It has attempts under way.
+    pub(super) is_busy: bool,
 }
 
 impl Lanes {
@@ -145,7 +147,7 @@ impl Lanes {
         lane.take(permits.len(), elapsed);
         let replays = lane.replays_free(cap) as usize;
         lane.is_replay_waiting |= replays == 0;
-        Reserved { permits, replays, rest: lane.throttled(elapsed) }
+        Reserved { permits, replays, rest: lane.throttled(elapsed), is_busy: lane.in_flight > 0 }
     }
 
     fn has_room(&self, lane: &Lane) -> bool {

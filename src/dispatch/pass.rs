@@ -23,8 +23,8 @@ use crate::store::{DUE_LEN_MAX, Leased, Result, Want};
 /// How long a lane is left alone whose secret this gateway does not have. Not for long: it may be given the secret, or
 /// the lane an owner who has it, and neither ends the rest.
 const UNSIGNED_REST: Duration = Duration::from_secs(5);
-/// How long a lane is left alone that has no permit free, while more lanes are due than are told of at once; it is asked
-/// again sooner when one becomes free.
+/// How long a lane is left alone that has attempts under way and may begin no more, while more lanes are due than are told
+/// of at once; it is asked again sooner when one becomes free.
 const BUSY_REST: Duration = Duration::from_secs(1);
 /// How long to wait when lanes were due and nothing could be taken from them.
 const NOTHING_TAKEN: Duration = Duration::from_millis(50);
@@ -102,8 +102,10 @@ impl Passes {
             let limits = limits(endpoint);
             let hold = settings.map_or(Duration::ZERO, EndpointSettings::timeout) + HOLD_BEYOND_TIMEOUT;
             let share = self.shared.lanes.available().div_ceil(lanes.len() - place);
-            let Reserved { permits, replays, rest } = self.shared.lanes.reserve(lane, limits, share, elapsed);
-            let rest = rest.or((permits.is_empty() && is_crowded).then_some(BUSY_REST));
+            let reserved = self.shared.lanes.reserve(lane, limits, share, elapsed);
+            let Reserved { permits, replays, rest, is_busy } = reserved;
+            // One that has nothing under way waits for its first place, and the longest due gets the next.
+            let rest = rest.or((permits.is_empty() && is_busy && is_crowded).then_some(BUSY_REST));
             if permits.is_empty() && rest.is_none() {
                 continue;
             }
@@ -130,7 +132,8 @@ impl Passes {
                 master_key.id = error.key(),
                 %error,
                 "a secret or header of the endpoint does not open, so its deliveries wait; give this gateway the master \
-                 key that sealed it in store.master_keys, or rotate the endpoint's secret"
+                 key that sealed it in store.master_keys; if that is lost, rotate the secret, or make the endpoint anew if \
+                 it has headers"
             );
         } else {
             tracing::warn!(
