@@ -13,7 +13,11 @@ use crate::domain::plan::Generation;
 use crate::domain::seal::OpenError;
 use crate::keyring::Keyring;
 use crate::outbound::sign::{Secret, can_sign};
-use crate::store::{Endpoints, Result, Store};
+use crate::store::{Endpoints, Result, Store, StoreError};
+
+/// What the log says while [`EndpointCache::confirm_loss`] is waited for.
+const LOST: &str = "it came back without endpoints that were made through the API; restore its data, or, to go on without \
+                    them, POST /v1/store/confirm to each gateway with a key of scope `admin`";
 
 /// The live secrets of each endpoint of a config file.
 pub type Secrets = BTreeMap<EndpointId, Vec<Secret>>;
@@ -36,6 +40,8 @@ struct File {
     read_at: Timestamp,
     /// The store has yet to be given it.
     is_new: bool,
+    /// The operator knows that the store has lost endpoints that the API made.
+    is_loss_known: bool,
 }
 
 /// Endpoints and secrets of one moment; cheap to clone.
@@ -118,7 +124,7 @@ impl EndpointCache {
     /// Takes the endpoints of a config file, to be brought to the store by the next [`EndpointCache::refresh`].
     pub async fn replace_file(&self, endpoints: FileEndpoints, secrets: Secrets, read_at: Timestamp) {
         let mut file = self.file.lock().await;
-        *file = File { endpoints, read_at, is_new: true };
+        *file = File { endpoints, read_at, is_new: true, is_loss_known: false };
         self.replace_secrets(secrets);
     }
 
@@ -163,6 +169,9 @@ impl EndpointCache {
     /// Takes the locked file: one reads at a time, so that an earlier answer never replaces a later one.
     async fn read(&self, file: &mut File, store: &dyn Store) -> Result<()> {
         let mut endpoints = store.endpoints().await?;
+        if !file.is_loss_known && self.has_lost(&endpoints) {
+            return Err(StoreError::Unavailable(LOST.into()));
+        }
         while file.is_new || endpoints.generation == Generation::default() {
             let changes = reconcile(&endpoints.all, &file.endpoints, file.read_at);
             let is_same = changes.is_empty() && endpoints.generation != Generation::default();
@@ -170,10 +179,34 @@ impl EndpointCache {
             file.is_new = !is_same && store.change_endpoints(endpoints.generation, &changes).await?.is_none();
             endpoints = store.endpoints().await?;
         }
+        file.is_loss_known = false;
         endpoints.all.sort_by(|one, other| one.id.cmp(&other.id));
         let set = self.open(endpoints);
         self.snapshot.write().unwrap_or_else(PoisonError::into_inner).set = Arc::new(set);
         Ok(())
+    }
+
+    /// Whether this set is older than the one at hand and lacks what the API made: the store came back without its data.
+    /// What came in now would be planned for the config file's endpoints alone.
+    fn has_lost(&self, endpoints: &Endpoints) -> bool {
+        let snapshot = self.snapshot();
+        let is_there = |id: &EndpointId| endpoints.all.iter().any(|endpoint| endpoint.id == *id);
+        let is_lost = |known: &Endpoint| known.origin.kept().is_some() && !is_there(&known.id);
+        endpoints.generation < snapshot.generation() && snapshot.all().iter().any(is_lost)
+    }
+
+    /// Goes on with what the store holds, though it has lost endpoints that the API made. Tells whether it had.
+    ///
+    /// # Errors
+    /// When the store cannot be used.
+    pub async fn confirm_loss(&self, store: &dyn Store) -> Result<bool> {
+        let mut file = self.file.lock().await;
+        let had_lost = self.has_lost(&store.endpoints().await?);
+        if had_lost {
+            file.is_loss_known = true;
+            self.read(&mut file, store).await?;
+        }
+        Ok(had_lost)
     }
 
     fn open(&self, mut endpoints: Endpoints) -> Set {

@@ -131,13 +131,10 @@ async fn then(shared: &Shared, endpoint: &Endpoint, next: Next) -> Then {
         Next::Delivered => Then::End(Status::Delivered, None),
         Next::Retry { after } => Then::Retry(after),
         Next::Dead(reason) => Then::End(Status::Failed, Some(reason)),
-        Next::Disable => {
-            if disable(shared, endpoint, DisabledReason::Gone).await == Disabling::Moved {
-                Then::Retry(MOVED_RETRY)
-            } else {
-                Then::End(Status::Skipped, Some(EndReason::Gone))
-            }
-        }
+        Next::Disable => match disable(shared, endpoint, DisabledReason::Gone).await {
+            Disabling::Done => Then::End(Status::Skipped, Some(EndReason::Gone)),
+            Disabling::Moved | Disabling::Failed => Then::Retry(MOVED_RETRY),
+        },
     }
 }
 

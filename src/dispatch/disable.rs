@@ -30,7 +30,7 @@ pub(super) async fn disable(shared: &Shared, endpoint: &Endpoint, reason: Disabl
                 break;
             }
             // Somebody else changed the endpoints at the same time.
-            Ok(None) => {}
+            Ok(None) => sleep(backoff(tries)).await,
             Err(error) => {
                 tracing::warn!(endpoint.id = %endpoint.id, %error, ?reason, "an endpoint is not disabled yet");
                 sleep(backoff(tries)).await;

@@ -1,13 +1,15 @@
-//! Whether the process lives, and whether it can take work.
+//! Whether the process lives, whether it can take work, and what an operator says when it cannot.
 
 use std::time::Duration;
 
-use actix_web::HttpResponse;
 use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
+use super::auth::authorize;
 use super::problem::Problem;
 use super::state::Gateway;
+use crate::domain::access::Scope;
 
 /// A prober does not wait for long.
 const STORE_WITHIN: Duration = Duration::from_millis(900);
@@ -25,4 +27,13 @@ pub(super) async fn readyz(gateway: Data<Gateway>) -> Result<HttpResponse, Probl
     }
     tokio::time::timeout(STORE_WITHIN, gateway.store.ready()).await.map_err(|_| Problem::StoreSlow)??;
     Ok(HttpResponse::Ok().json(json!({ "ready": true })))
+}
+
+/// `POST /v1/store/confirm`: goes on although the store came back without endpoints that the API had made; until then
+/// providers are answered `503`. `200` with whether there was such a loss. Scope `admin`, and said to each gateway.
+pub(super) async fn confirm(request: HttpRequest, gateway: Data<Gateway>) -> Result<HttpResponse, Problem> {
+    let key = authorize(&gateway.api_keys, request.headers(), Scope::Admin)?;
+    let lost = gateway.endpoints.confirm_loss(gateway.store.as_ref()).await?;
+    tracing::warn!(lost, api_key.name = key.name(), "told to go on with what the store holds");
+    Ok(HttpResponse::Ok().json(json!({ "lost": lost })))
 }

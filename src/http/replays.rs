@@ -7,7 +7,7 @@
 //! again makes nothing twice and is answered the same.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Bytes, Data, Json, Path};
+use actix_web::web::{Bytes, Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -15,9 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use super::api::{find, shown};
 use super::auth::authorize;
+use super::body;
+use super::inbound::length;
 use super::lists::{List, ListQuery};
 use super::problem::Problem;
-use super::state::Gateway;
+use super::state::{Gateway, Limits};
 use crate::domain::access::{AccessKey, Scope};
 use crate::domain::delivery::{Delivery, Status};
 use crate::domain::id::{DeliveryId, EndpointId, ReplayId};
@@ -26,8 +28,8 @@ use crate::domain::replay::{Filter, JOBS_MAX, JobError, JobState, REPLAYS_OF_EVE
 use crate::domain::subscription::Subscription;
 use crate::store::{Page, Replayed};
 
-/// What a body may hold, in bytes: as much as the framework reads unless told otherwise.
-const BODY_BYTES_MAX: usize = 256 * 1024;
+/// What a body may hold, in bytes.
+const BODY_BYTES_MAX: usize = 64 * 1024;
 /// How often a change is tried while somebody else makes others.
 const TRIES_MAX: u32 = 10;
 
@@ -50,10 +52,10 @@ pub(super) async fn retry(
     request: HttpRequest,
     gateway: Data<Gateway>,
     id: Path<String>,
-    body: Sent,
+    payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
-    let body = whole(body)?;
+    let body = sent(&request, payload, &gateway).await?;
     let Nothing {} = read(&body)?;
     let replay = replay_id(&request, key, &body)?;
     let Some((event, delivery)) = find_delivery(&gateway, &id).await? else {
@@ -64,7 +66,8 @@ pub(super) async fn retry(
             "the delivery was canceled, and what was canceled is not sent again".into(),
         ));
     }
-    check_endpoint(&gateway, &delivery.endpoint_id).await?;
+    refresh(&gateway).await?;
+    check_endpoint(&gateway, &delivery.endpoint_id)?;
     let mut made = make(&gateway, &event, &replay, vec![delivery.endpoint_id]).await?;
     let made = made.pop().ok_or(Problem::Expired)?;
     Ok(HttpResponse::Created().json(shown(made, key.may(Scope::Admin))))
@@ -105,13 +108,14 @@ pub(super) async fn replay_event(
     request: HttpRequest,
     gateway: Data<Gateway>,
     id: Path<String>,
-    body: Sent,
+    payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
-    let body = whole(body)?;
+    let body = sent(&request, payload, &gateway).await?;
     let EventReplay { endpoint_id } = read(&body)?;
     let replay_id = replay_id(&request, key, &body)?;
     let event = find(&gateway, &id).await?;
+    refresh(&gateway).await?;
     let (mut endpoints, mut left_out) = (Vec::new(), Vec::new());
     let deliveries = gateway.store.deliveries_of(&event.id).await?.into_iter();
     for Delivery { endpoint_id: endpoint, status, .. } in deliveries.filter(|one| one.replay_id.is_none()) {
@@ -120,7 +124,7 @@ pub(super) async fn replay_event(
         }
         let checked = match status {
             Status::Canceled => Err(Problem::NotReplayable(format!("its delivery to `{endpoint}` was canceled"))),
-            _ => check_endpoint(&gateway, &endpoint).await,
+            _ => check_endpoint(&gateway, &endpoint),
         };
         match checked {
             Ok(()) => endpoints.push(endpoint),
@@ -135,10 +139,13 @@ pub(super) async fn replay_event(
             None => Problem::NotReplayable("the event went to no endpoint".into()),
         });
     }
-    let mut data = make(&gateway, &event, &replay_id, endpoints).await?;
+    let mut data = make(&gateway, &event, &replay_id, endpoints.clone()).await?;
     if data.is_empty() {
         return Err(Problem::Expired);
     }
+    endpoints.retain(|endpoint| data.iter().all(|made| made.endpoint_id != *endpoint));
+    let detail = format!("the event has been replayed {REPLAYS_OF_EVENT_MAX} times");
+    left_out.extend(endpoints.into_iter().map(|endpoint_id| LeftOut { endpoint_id, detail: detail.clone() }));
     if !key.may(Scope::Admin) {
         data = data.into_iter().map(|one| shown(one, false)).collect();
     }
@@ -185,14 +192,15 @@ pub(super) async fn replay_endpoint(
     request: HttpRequest,
     gateway: Data<Gateway>,
     id: Path<EndpointId>,
-    body: Sent,
+    payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
-    let body = whole(body)?;
+    let body = sent(&request, payload, &gateway).await?;
     let asked: BulkReplay = read(&body)?;
     let (replay, now, dry_run) = (replay_id(&request, key, &body)?, gateway.clock.now(), asked.dry_run);
     let filter = asked.filter(now)?;
-    match check_endpoint(&gateway, &id).await {
+    refresh(&gateway).await?;
+    match check_endpoint(&gateway, &id) {
         Ok(()) => {}
         Err(_) if gateway.endpoints.snapshot().endpoint(&id).is_none() => return Err(Problem::NotFound("endpoint")),
         // Counting sends nothing.
@@ -313,14 +321,11 @@ async fn view(gateway: &Gateway, job: ReplayJob) -> Result<JobView, Problem> {
     })
 }
 
-/// The body as it was sent: refused with a problem of the API, after the key was checked.
-type Sent = Result<Bytes, actix_web::Error>;
-
-fn whole(body: Sent) -> Result<Bytes, Problem> {
-    body.map_err(|error| match error.as_response_error().status_code() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::BodyTooLarge(BODY_BYTES_MAX),
-        _ => Problem::BodyBroken,
-    })
+/// The body, which is not read before the key was checked.
+async fn sent(request: &HttpRequest, payload: Payload, gateway: &Gateway) -> Result<Bytes, Problem> {
+    let limits = Limits { body_bytes_max: BODY_BYTES_MAX, ..gateway.limits };
+    let (body, _held) = body::read(payload, length(request.headers()), limits, &gateway.body_budget).await?;
+    Ok(body)
 }
 
 /// Reads a body; an empty one is that of no fields.
@@ -355,17 +360,19 @@ fn gone_or_never(id: &str) -> Problem {
     if DeliveryId::from(id).event().is_some() { Problem::Expired } else { Problem::NotFound("delivery") }
 }
 
-/// Whether the endpoint is served, by the endpoint set as it is now.
-async fn check_endpoint(gateway: &Gateway, id: &EndpointId) -> Result<(), Problem> {
+/// Reads the endpoint set as it is now, once for a request.
+async fn refresh(gateway: &Gateway) -> Result<(), Problem> {
+    Ok(gateway.endpoints.refresh(gateway.store.as_ref()).await?)
+}
+
+/// Whether the endpoint is served, by the endpoint set as it was read.
+fn check_endpoint(gateway: &Gateway, id: &EndpointId) -> Result<(), Problem> {
     let wrong = || match gateway.endpoints.snapshot().endpoint(id) {
         None => Some(format!("the endpoint `{id}` no longer exists")),
         Some(endpoint) => endpoint.disabled.as_ref().map(|disabled| {
             format!("the endpoint `{id}` is disabled: {}; enable it, then replay", disabled.reason.remedy())
         }),
     };
-    if wrong().is_some() {
-        gateway.endpoints.refresh(gateway.store.as_ref()).await?;
-    }
     wrong().map_or(Ok(()), |detail| Err(Problem::NotReplayable(detail)))
 }
 
@@ -378,7 +385,7 @@ async fn make(
 ) -> Result<Vec<Delivery>, Problem> {
     let one = |endpoint| Replay { replay: replay.clone(), event_id: event.id.clone(), mail: event.mail, endpoint };
     let made = gateway.store.replay(endpoints.into_iter().map(one).collect()).await?;
-    if made.contains(&Replayed::Full) {
+    if made.iter().all(|made| *made == Replayed::Full) {
         return Err(Problem::NotReplayable(format!("the event has been replayed {REPLAYS_OF_EVENT_MAX} times")));
     }
     let deliveries = gateway.store.deliveries_of(&event.id).await?;

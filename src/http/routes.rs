@@ -30,6 +30,7 @@ pub fn configure(app: &mut ServiceConfig) {
                 })),
         )
         .configure(webhooks::configure)
+        .service(make("/v1/store/confirm", health::confirm))
         .service(get("/healthz", health::healthz))
         .service(get("/readyz", health::readyz))
         .default_service(web::to(api::nothing));

@@ -8,7 +8,7 @@ use crate::domain::field::FieldError;
 use crate::domain::id::EndpointId;
 use crate::domain::kept::Kept;
 use crate::domain::plan::Generation;
-use crate::domain::seal::{MasterKeys, Place, Sealed, seal};
+use crate::domain::seal::{MasterKeys, OpenError, Place, Sealed, seal};
 use crate::domain::secret::SigningSecret;
 use crate::http::problem::Problem;
 use crate::http::state::Gateway;
@@ -83,7 +83,17 @@ pub(super) fn api_endpoint<'a>(all: &'a [Endpoint], id: &str) -> Result<(&'a End
 
 /// The master keys where something is to be sealed: there is one at least.
 pub(super) async fn keys_to_seal(gateway: &Gateway) -> Result<MasterKeys, Problem> {
-    let keys = gateway.endpoints.keyring().keys_to_seal().await?;
+    let keyring = gateway.endpoints.keyring();
+    // A key that is made while another is missing would be in its place when it is restored.
+    if keyring.keys().first().is_none()
+        && let Some(missing) =
+            gateway.endpoints.snapshot().all().iter().find_map(|endpoint| {
+                endpoint.origin.kept().and_then(|kept| kept.keys().next().map(std::sync::Arc::from))
+            })
+    {
+        return Err(Problem::NotOpened(OpenError::UnknownKey(missing)));
+    }
+    let keys = keyring.keys_to_seal().await?;
     if keys.first().is_some() { Ok(keys) } else { Err(Problem::NoMasterKey) }
 }
 

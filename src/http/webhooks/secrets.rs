@@ -81,7 +81,10 @@ pub(super) async fn rotate(request: HttpRequest, payload: Payload, gateway: Data
         let (endpoint, kept) = api_endpoint(all, &id)?;
         fields::check_secret(&endpoint.settings, &secret)?;
         let sealed = seal_secret(&keys, &endpoint.id, &secret)?;
-        let kept = kept.rotated(sealed, Duration::from_secs(overlap_s), now);
+        // One that does not open cannot sign on, and would keep the new one from signing.
+        let is_lost = kept.open(&endpoint.id, &keys).failed(now).is_some();
+        let overlap = Duration::from_secs(if is_lost { 0 } else { overlap_s });
+        let kept = kept.rotated(sealed, overlap, now);
         let kept = kept.map_err(|OverlapRuns { until }| Problem::OverlapRuns(until))?;
         Ok(Step::Put(Endpoint { origin: Origin::Api(kept), ..endpoint.clone() }))
     })

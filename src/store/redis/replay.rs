@@ -190,8 +190,9 @@ async fn scan(link: &Link, endpoint: &EndpointId, from: &ScanFrom, limit: usize)
     for (partition, answer) in places.keys().zip(link.pipe(&pipe).await?) {
         for entry in read::<StreamRangeReply>(answer?)?.ids {
             let place = FeedPlace::parse(&format!("{}-{}", entry.id, partition.0));
-            let id = entry.get::<String>("id");
-            entries.push(place.zip(id).ok_or_else(|| corrupt("a feed entry that cannot be read"))?);
+            let place = place.ok_or_else(|| corrupt("a feed entry that cannot be read"))?;
+            // One without an event leads to none.
+            entries.push((place, entry.get::<String>("id").unwrap_or_default()));
         }
     }
     entries.sort();
@@ -229,11 +230,20 @@ async fn found(link: &Link, endpoint: &EndpointId, entries: &[(FeedPlace, String
         let (mail, kind, received_at) = (event.mail, event.kind, event.received_at);
         scanned.found.push(Found { event_id: event.id, mail, kind, received_at, status: Status::Pending });
     }
-    for (found, answer) in scanned.found.iter_mut().zip(link.pipe(&rows).await?) {
+    let mut unreadable = Vec::new();
+    for (place, (found, answer)) in scanned.found.iter_mut().zip(link.pipe(&rows).await?).enumerate() {
         // One that has no such row has not ended.
         let Some(row) = read::<Option<String>>(answer?)? else { continue };
-        let status = row.split('|').next().and_then(Status::by_name);
-        found.status = status.ok_or_else(|| corrupt("a delivery's row that cannot be read"))?;
+        match row.split('|').next().and_then(Status::by_name) {
+            Some(status) => found.status = status,
+            None => {
+                tracing::error!(event.id = %found.event_id, %endpoint, "a delivery is passed over by a replay");
+                unreadable.push(place);
+            }
+        }
+    }
+    for place in unreadable.into_iter().rev() {
+        scanned.found.remove(place);
     }
     Ok(scanned)
 }

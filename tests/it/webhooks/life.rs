@@ -105,7 +105,7 @@ async fn waits_for_its_key(on: &str) {
     let warned = || {
         stage.gateway.logged(
         "a secret or header of the endpoint does not open, so its deliveries wait; give this gateway the master key that \
-         sealed it in store.master_keys, or rotate the endpoint's secret",
+         sealed it in store.master_keys; if that is lost, rotate the secret, or make the endpoint anew if it has headers",
     )
     };
     until("it tells which key is missing", async || !warned().is_empty()).await;
@@ -167,6 +167,23 @@ async fn the_embedded_store_makes_its_key_on_first_need_and_keeps_it() {
     let came = sent(&stage, &inbox, "/a", 2).await;
     assert!(verifies(&came, &secret) && verifies(&came, &text(&rotated["secret"])));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), key);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_master_key_costs_the_secret_that_it_sealed_and_no_second_one_takes_its_place() {
+    let inbox = Inbox::start();
+    let stage = Stage::new("embedded", "").await;
+    let (id, _) = stage.create(&inbox.url("/a")).await;
+    std::fs::remove_file(stage.gateway.data().join("master.key")).unwrap();
+    let stage = stage.restart("").await;
+    let (status, problem) = stage.call("POST /v1/webhooks", json!({"url": inbox.url("/b")})).await;
+    assert_eq!((status, &problem["type"]), (409, &"urn:waypost:problem:no_master_key".into()), "{problem}");
+    assert!(!stage.gateway.data().join("master.key").exists(), "it would be in the way of the one from a backup");
+    // With a new key of the config the endpoint gets another secret, and the lost one does not hold it back.
+    let stage = stage.restart(NEW_KEY).await;
+    let rotated = stage.done(&format!("POST /v1/webhooks/{id}/rotate"), Value::Null).await;
+    let came = sent(&stage, &inbox, "/a", 1).await;
+    assert!(verifies(&came, &text(&rotated["secret"])) && came.signatures() == 1);
 }
 
 async fn is_deleted(on: &str) {

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::{Inbox, NEW_KEY, call, text, verifies};
-use crate::gateway::Poster;
+use crate::gateway::{Gateway, Poster};
 use crate::gateways::{accepted, pair};
 use crate::redis_harness::Server;
 
@@ -60,4 +60,28 @@ async fn what_one_gateway_makes_the_other_serves_at_once_and_writers_at_once_los
     assert!(verifies(&came, &secret) && !verifies(&came, &rotated.1));
     one.until_idle().await;
     assert_eq!(inbox.came("/1").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_lost_what_the_api_made_takes_nothing_in_until_it_is_confirmed() {
+    let (server, inbox, poster) = (Server::start().await, Inbox::start(), Poster::new());
+    let mut gateway = Gateway::serving(&server.url(), NEW_KEY);
+    gateway.up(None);
+    gateway.until_alive().await;
+    let (status, _) = call(&gateway, "POST /v1/store/confirm", Value::Null).await;
+    assert_eq!(status, 200);
+    let (status, made) = call(&gateway, "POST /v1/webhooks", json!({"url": inbox.url("/0")})).await;
+    assert_eq!(status, 201, "{made}");
+    accepted(&poster, &gateway, 1).await;
+    server.command(&["FLUSHALL"]).await;
+    for number in 2..5 {
+        let (_, status) = poster.resend(&gateway.url("resend"), number).await;
+        assert_eq!(status, Some(503), "planned for the endpoints that are left, it would be lost for the others");
+    }
+    let (status, told) = call(&gateway, "POST /v1/store/confirm", Value::Null).await;
+    assert_eq!((status, &told), (200, &json!({"lost": true})));
+    accepted(&poster, &gateway, 6).await;
+    let (status, told) = call(&gateway, "GET /v1/webhooks", Value::Null).await;
+    assert_eq!((status, told["data"].as_array().map(Vec::len)), (200, Some(0)));
+    assert_eq!(call(&gateway, "POST /v1/store/confirm", Value::Null).await.1, json!({"lost": false}));
 }
