@@ -19,7 +19,7 @@ use crate::endpoints::EndpointCache;
 use crate::http::gather::Gatherer;
 use crate::http::routes;
 use crate::http::state::{Gateway, Limits};
-use crate::keyring::Keyring;
+use crate::keyring::{Keyring, random};
 use crate::store::Store;
 use crate::store::embedded::{Embedded, KeyFile};
 use crate::store::redis::RedisStore;
@@ -58,9 +58,7 @@ impl App {
             Ok(Err(error)) => tracing::warn!(%error, "the store is not up yet; answering 503 until it is"),
             Err(_) => tracing::warn!("the store does not answer yet; answering 503 until it does"),
         }
-        let mut random = [0; 16];
-        aws_lc_rs::rand::fill(&mut random).map_err(|_| "the system gives no random bytes")?;
-        let id = GatewayId::random(random);
+        let id = GatewayId::random(random()?);
         let drain = settings.server.drain();
         let sending = dispatch::Settings {
             max_in_flight: settings.delivery.in_flight_max,

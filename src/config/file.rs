@@ -105,13 +105,13 @@ pub(super) struct Endpoint {
     pub(super) headers: BTreeMap<String, String>,
     /// When absent, the format's.
     pub(super) retry: Option<Vec<u64>>,
-    #[serde(default = "timeout_s_default")]
+    #[serde(default = "EndpointSettings::timeout_s_default")]
     pub(super) timeout_s: u64,
-    #[serde(default = "max_in_flight_default")]
+    #[serde(default = "EndpointSettings::max_in_flight_default")]
     pub(super) max_in_flight: u32,
     pub(super) rate_limit: Option<u32>,
     pub(super) description: Option<String>,
-    #[serde(default = "active_default")]
+    #[serde(default = "EndpointSettings::active_default")]
     pub(super) active: bool,
 }
 
@@ -122,16 +122,4 @@ pub(super) struct Delivery {
     pub(super) in_flight_max: usize,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) proxy: Option<SecretSource>,
-}
-
-fn timeout_s_default() -> u64 {
-    EndpointSettings::TIMEOUT_S_DEFAULT
-}
-
-fn max_in_flight_default() -> u32 {
-    EndpointSettings::MAX_IN_FLIGHT_DEFAULT
-}
-
-fn active_default() -> bool {
-    true
 }

@@ -101,6 +101,21 @@ impl EndpointSettings {
     /// Attempts under way at once.
     pub const MAX_IN_FLIGHT_DEFAULT: u32 = 32;
 
+    /// [`Self::TIMEOUT_S_DEFAULT`], for what is read without it.
+    pub const fn timeout_s_default() -> u64 {
+        Self::TIMEOUT_S_DEFAULT
+    }
+
+    /// [`Self::MAX_IN_FLIGHT_DEFAULT`], likewise.
+    pub const fn max_in_flight_default() -> u32 {
+        Self::MAX_IN_FLIGHT_DEFAULT
+    }
+
+    /// An endpoint is served unless it is said otherwise.
+    pub const fn active_default() -> bool {
+        true
+    }
+
     /// The deadline over the whole exchange.
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_s)

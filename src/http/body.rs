@@ -3,13 +3,16 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 
+use actix_web::HttpRequest;
 use actix_web::error::PayloadError;
+use actix_web::http::header::{CONTENT_LENGTH, HeaderMap};
+use actix_web::web::Payload;
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::problem::Problem;
-use super::state::Limits;
+use super::state::{Gateway, Limits};
 
 /// Reads the whole body, and takes its bytes out of `budget` until the permit is dropped. A body that came in one piece
 /// is not copied.
@@ -32,6 +35,24 @@ where
     }
     let whole = whole(&mut body, bytes_max, budget);
     tokio::time::timeout(limits.body_timeout, whole).await.map_err(|_| Problem::BodyTooSlow)?
+}
+
+/// The most bytes that the body of a call of the API may have.
+pub(super) const API_BYTES_MAX: usize = 64 * 1024;
+
+/// Reads the body of a call of the API; to be called when its key was checked.
+///
+/// # Errors
+/// As of [`read`].
+pub(super) async fn of_api(request: &HttpRequest, payload: Payload, gateway: &Gateway) -> Result<Bytes, Problem> {
+    let limits = Limits { body_bytes_max: API_BYTES_MAX, ..gateway.limits };
+    let (body, _held) = read(payload, length(request.headers()), limits, &gateway.body_budget).await?;
+    Ok(body)
+}
+
+/// The length that a head tells.
+pub(super) fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 async fn whole<'a, S>(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_LENGTH, HeaderMap};
+use actix_web::http::header::HeaderMap;
 use actix_web::web::{Data, Path, Payload, ThinData};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use waypost_providers::{Headers, Parsed, Request, Verified};
@@ -75,7 +75,8 @@ async fn accept(
         return Err(Problem::ShuttingDown);
     }
     let source = gateway.source(name).ok_or_else(|| unknown(name))?;
-    let (body, _held) = body::read(payload, length(request.headers()), gateway.limits, &gateway.body_budget).await?;
+    let (body, _held) =
+        body::read(payload, body::length(request.headers()), gateway.limits, &gateway.body_budget).await?;
     // Not before: whoever sends slowly, proven or not, takes no place from those who do not.
     let _permit = gateway.admit()?;
     let received_at = gateway.clock.now();
@@ -165,10 +166,6 @@ fn tell_refused(gateway: &Gateway, source: &str, problem: &Problem) {
     tracing::warn!(source.name = source, http.status = status.as_u16(), error = %problem, more, "webhook refused");
 }
 
-pub(super) fn length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
 fn headers(fields: &HeaderMap) -> Headers {
     fields.iter().map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()))).collect()
 }
@@ -198,6 +195,6 @@ mod tests {
         let request = TestRequest::post().append_header(("Svix-Id", "msg_1")).append_header(("content-length", "12"));
         let request = request.to_http_request();
         assert_eq!(headers(request.headers()).get("svix-id"), Some("msg_1"));
-        assert_eq!(length(request.headers()), Some(12));
+        assert_eq!(body::length(request.headers()), Some(12));
     }
 }

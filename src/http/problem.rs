@@ -94,9 +94,6 @@ pub enum Problem {
     /// As many bulk replays are under way as can be.
     #[error("{JOBS_MAX} bulk replays are under way; wait for one to end, or cancel one")]
     TooManyJobs,
-    /// The system gave no random bytes.
-    #[error("the system gives no random bytes")]
-    NoRandom,
     /// A field of the body is unknown or wrong; the text is told to the caller, and repeats no secret.
     #[error("the field `{}` is wrong", .0.field)]
     Field(FieldError),
@@ -154,7 +151,7 @@ impl Problem {
             Self::NotReplayable(_) => (409, "not_replayable", "It cannot be sent again"),
             Self::Expired => (410, "expired", "The event is no longer kept"),
             Self::TooManyJobs => (409, "too_many_replays", "Too many replays are under way"),
-            Self::Plan(_) | Self::NoRandom => (500, "internal", "Something is wrong with the gateway"),
+            Self::Plan(_) => (500, "internal", "Something is wrong with the gateway"),
             Self::Unauthorized => (401, "unauthorized", "A known API key is needed"),
             Self::Forbidden(_) => (403, "forbidden", "The API key has not the scope"),
             Self::NotFound(_) => (404, "not_found", "There is no such thing"),

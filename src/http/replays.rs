@@ -7,7 +7,7 @@
 //! again makes nothing twice and is answered the same.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Bytes, Data, Json, Path, Payload};
+use actix_web::web::{Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -16,20 +16,18 @@ use serde::{Deserialize, Serialize};
 use super::api::{find, shown};
 use super::auth::authorize;
 use super::body;
-use super::inbound::length;
 use super::lists::{List, ListQuery};
 use super::problem::Problem;
-use super::state::{Gateway, Limits};
+use super::state::Gateway;
 use crate::domain::access::{AccessKey, Scope};
 use crate::domain::delivery::{Delivery, Status};
 use crate::domain::id::{DeliveryId, EndpointId, ReplayId};
 use crate::domain::plan::StoredEvent;
 use crate::domain::replay::{Filter, JOBS_MAX, JobError, JobState, REPLAYS_OF_EVENT_MAX, Replay, ReplayJob};
 use crate::domain::subscription::Subscription;
+use crate::keyring::random;
 use crate::store::{Page, Replayed};
 
-/// What a body may hold, in bytes.
-const BODY_BYTES_MAX: usize = 64 * 1024;
 /// How often a change is tried while somebody else makes others.
 const TRIES_MAX: u32 = 10;
 
@@ -55,7 +53,7 @@ pub(super) async fn retry(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
-    let body = sent(&request, payload, &gateway).await?;
+    let body = body::of_api(&request, payload, &gateway).await?;
     let Nothing {} = read(&body)?;
     let replay = replay_id(&request, key, &body)?;
     let Some((event, delivery)) = find_delivery(&gateway, &id).await? else {
@@ -111,7 +109,7 @@ pub(super) async fn replay_event(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
-    let body = sent(&request, payload, &gateway).await?;
+    let body = body::of_api(&request, payload, &gateway).await?;
     let EventReplay { endpoint_id } = read(&body)?;
     let replay_id = replay_id(&request, key, &body)?;
     let event = find(&gateway, &id).await?;
@@ -195,7 +193,7 @@ pub(super) async fn replay_endpoint(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
-    let body = sent(&request, payload, &gateway).await?;
+    let body = body::of_api(&request, payload, &gateway).await?;
     let asked: BulkReplay = read(&body)?;
     let (replay, now, dry_run) = (replay_id(&request, key, &body)?, gateway.clock.now(), asked.dry_run);
     let filter = asked.filter(now)?;
@@ -321,13 +319,6 @@ async fn view(gateway: &Gateway, job: ReplayJob) -> Result<JobView, Problem> {
     })
 }
 
-/// The body, which is not read before the key was checked.
-async fn sent(request: &HttpRequest, payload: Payload, gateway: &Gateway) -> Result<Bytes, Problem> {
-    let limits = Limits { body_bytes_max: BODY_BYTES_MAX, ..gateway.limits };
-    let (body, _held) = body::read(payload, length(request.headers()), limits, &gateway.body_budget).await?;
-    Ok(body)
-}
-
 /// Reads a body; an empty one is that of no fields.
 fn read<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Problem> {
     if body.iter().all(u8::is_ascii_whitespace) {
@@ -341,9 +332,7 @@ fn replay_id(request: &HttpRequest, key: &AccessKey, body: &[u8]) -> Result<Repl
     if let Some(given) = request.headers().get("idempotency-key") {
         return Ok(ReplayId::of(&[key.name().as_bytes(), request.path().as_bytes(), given.as_bytes(), body]));
     }
-    let mut random = [0; 16];
-    aws_lc_rs::rand::fill(&mut random).map_err(|_| Problem::NoRandom)?;
-    Ok(ReplayId::from_bits(random))
+    Ok(ReplayId::from_bits(random()?))
 }
 
 /// A delivery, and its event.

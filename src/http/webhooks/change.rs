@@ -10,6 +10,7 @@ use crate::domain::kept::Kept;
 use crate::domain::plan::Generation;
 use crate::domain::seal::{MasterKeys, OpenError, Place, Sealed, seal};
 use crate::domain::secret::SigningSecret;
+use crate::http::body::API_BYTES_MAX;
 use crate::http::problem::Problem;
 use crate::http::state::Gateway;
 use crate::keyring::random;
@@ -123,5 +124,5 @@ pub(super) fn seal_headers(
 
 fn sealed(keys: &MasterKeys, place: Place<'_>, text: &str) -> Result<Sealed, Problem> {
     let key = keys.first().ok_or(Problem::NoMasterKey)?;
-    seal(key, place, text, random()?).ok_or(Problem::BodyTooLarge(super::BODY_BYTES_MAX))
+    seal(key, place, text, random()?).ok_or(Problem::BodyTooLarge(API_BYTES_MAX))
 }

@@ -43,13 +43,13 @@ struct Fields {
     #[serde(default)]
     headers: Headers,
     retry: Option<Vec<u64>>,
-    #[serde(default = "timeout_s_default")]
+    #[serde(default = "EndpointSettings::timeout_s_default")]
     timeout_s: u64,
-    #[serde(default = "max_in_flight_default")]
+    #[serde(default = "EndpointSettings::max_in_flight_default")]
     max_in_flight: u32,
     rate_limit: Option<u32>,
     description: Option<String>,
-    #[serde(default = "active_default")]
+    #[serde(default = "EndpointSettings::active_default")]
     active: bool,
 }
 
@@ -150,18 +150,6 @@ pub(super) fn check_secret(settings: &EndpointSettings, secret: &SigningSecret) 
             Err(FieldError::new("secret", "is not good for each of the endpoint's `signatures`", remedy))
         }
     }
-}
-
-fn timeout_s_default() -> u64 {
-    EndpointSettings::TIMEOUT_S_DEFAULT
-}
-
-fn max_in_flight_default() -> u32 {
-    EndpointSettings::MAX_IN_FLIGHT_DEFAULT
-}
-
-fn active_default() -> bool {
-    true
 }
 
 #[cfg(test)]

@@ -18,10 +18,9 @@ use self::fields::{Given, Known};
 use self::view::WebhookView;
 use super::auth::authorize;
 use super::body;
-use super::inbound::length;
 use super::lists::{List, ListQuery};
 use super::problem::Problem;
-use super::state::{Gateway, Limits};
+use super::state::Gateway;
 use crate::domain::access::Scope;
 use crate::domain::endpoint::{DisabledReason, Endpoint, Origin};
 use crate::domain::field::FieldError;
@@ -37,8 +36,6 @@ mod fields;
 mod secrets;
 mod view;
 
-/// The largest body.
-const BODY_BYTES_MAX: usize = 64 * 1024;
 /// The most endpoints that there can be: every gateway holds them all in memory.
 const ENDPOINTS_MAX: usize = 10_000;
 
@@ -260,9 +257,7 @@ fn view(gateway: &Gateway, endpoint: Endpoint, is_admin: bool) -> WebhookView {
 
 /// The JSON object of a body; an empty body is an empty object.
 async fn object(request: &HttpRequest, payload: Payload, gateway: &Gateway) -> Result<Given, Problem> {
-    let limits = Limits { body_bytes_max: BODY_BYTES_MAX, ..gateway.limits };
-    let told = length(request.headers());
-    let (bytes, _held) = body::read(payload, told, limits, &gateway.body_budget).await?;
+    let bytes = body::of_api(request, payload, gateway).await?;
     if bytes.is_empty() {
         return Ok(Given::new());
     }
