@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use actix_web::http::StatusCode;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use waypost_providers::Headers;
 
@@ -24,18 +26,30 @@ pub(crate) struct Capture {
 impl Capture {
     /// One that answers with this status.
     pub(crate) fn answering(answer: impl Fn(&Posted) -> u16 + Send + Sync + 'static) -> Self {
+        Self::late(answer, |_| Duration::ZERO)
+    }
+
+    /// The same, so much later.
+    pub(crate) fn late(
+        answer: impl Fn(&Posted) -> u16 + Send + Sync + 'static,
+        delay: impl Fn(&Posted) -> Duration + Send + Sync + 'static,
+    ) -> Self {
         let posted = Arc::<Mutex<Vec<Posted>>>::default();
-        let (kept, answer) = (Arc::clone(&posted), Arc::new(answer));
+        let (kept, told) = (Arc::clone(&posted), Arc::new((answer, delay)));
         let server = HttpServer::new(move || {
-            let (kept, answer) = (Arc::clone(&kept), Arc::clone(&answer));
+            let (kept, told) = (Arc::clone(&kept), Arc::clone(&told));
             let take = move |request: HttpRequest, body: web::Bytes| {
                 let headers = request.headers().iter();
                 let headers = headers.map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
                 let endpoint = request.path().trim_start_matches('/').to_owned();
                 let posted = Posted { endpoint, headers, body: String::from_utf8(body.to_vec()).unwrap() };
-                let status = actix_web::http::StatusCode::from_u16(answer(&posted)).unwrap();
+                let (answer, delay) = &*told;
+                let (status, delay) = (StatusCode::from_u16(answer(&posted)).unwrap(), delay(&posted));
                 kept.lock().unwrap().push(posted);
-                std::future::ready(HttpResponse::new(status))
+                async move {
+                    tokio::time::sleep(delay).await;
+                    HttpResponse::new(status)
+                }
             };
             App::new().default_service(web::to(take))
         });
