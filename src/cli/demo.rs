@@ -36,7 +36,7 @@ pub(super) async fn run(exit: bool) -> Result<(), Failure> {
     let directory = Directory::new(std::env::temp_dir().join(format!("waypost-demo-{}", std::process::id())))?;
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let answer = refusing_one(Arc::default());
-    let (target, receiving) = receiver::start(any_port, Secret::parse(SECRET)?, Arc::clone(&clock), answer)?;
+    let (target, receiving) = receiver::start(any_port, Secret::parse(SECRET)?, None, Arc::clone(&clock), answer)?;
     let receiving = tokio::spawn(receiving);
     let config = directory.0.join("waypost.toml");
     std::fs::write(&config, toml(&directory.0, target)?)?;

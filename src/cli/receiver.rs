@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use crate::clock::Clock;
 use crate::domain::endpoint::Scheme;
+use crate::domain::header::BODY_SIGNATURE;
 use crate::outbound::sign::{Secret, can_sign, sign};
 
 /// How old or how new a signature may be, in seconds, as Stripe's and Svix's libraries have it.
@@ -30,17 +31,20 @@ pub(super) struct Received {
 /// Decides what to answer to what is proven; is told of what is not, too.
 pub(super) type Answer = Arc<dyn Fn(&Received) -> u16 + Send + Sync>;
 
-/// Serves until it is dropped. Answers `401` to what is not signed with `secret`, else what `answer` says.
+/// Serves until it is dropped. Answers `401` to what is not signed with `secret`, else what `answer` says. The signature
+/// of the body alone may be in a header of the endpoint's own.
 pub(super) fn start(
     address: SocketAddr,
     secret: Secret,
+    signature_header: Option<String>,
     clock: Arc<dyn Clock>,
     answer: Answer,
 ) -> std::io::Result<(SocketAddr, actix_web::dev::Server)> {
     let server = HttpServer::new(move || {
         let (secret, clock, answer) = (secret.clone(), Arc::clone(&clock), Arc::clone(&answer));
+        let own = signature_header.clone();
         let handle = move |request: HttpRequest, body: Bytes| {
-            let received = received(&request, body, &secret, clock.now());
+            let received = received(&request, body, &secret, own.as_deref(), clock.now());
             let answer = answer(&received);
             let status = if received.verdict.is_ok() { answer } else { 401 };
             let status = actix_web::http::StatusCode::from_u16(status);
@@ -53,9 +57,9 @@ pub(super) fn start(
     Ok((bound, server.run()))
 }
 
-fn received(request: &HttpRequest, body: Bytes, secret: &Secret, now: Timestamp) -> Received {
+fn received(request: &HttpRequest, body: Bytes, secret: &Secret, own: Option<&str>, now: Timestamp) -> Received {
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let verdict = verdict(secret, &Signed { header: &header, body: &body }, now);
+    let verdict = verdict(secret, &Signed { header: &header, own, body: &body }, now);
     let [id, attempt] = ["webhook-id", "waypost-attempt"].map(|name| header(name).unwrap_or_default().to_owned());
     Received { id, attempt, body, verdict }
 }
@@ -97,6 +101,8 @@ const PROOFS: [Proof; 4] = [
 struct Signed<'a> {
     /// A header's value, by its name.
     header: &'a dyn Fn(&str) -> Option<&'a str>,
+    /// The name that the endpoint has for the header of a signature of the body alone.
+    own: Option<&'a str>,
     body: &'a [u8],
 }
 
@@ -106,11 +112,12 @@ fn verdict(secret: &Secret, signed: &Signed<'_>, now: Timestamp) -> Result<(), S
     let mut is_proven = false;
     let mut unknown = None;
     for proof in &PROOFS {
-        let Some(value) = (signed.header)(proof.name) else { continue };
+        let name = signed.own.filter(|_| proof.name.eq_ignore_ascii_case(BODY_SIGNATURE)).unwrap_or(proof.name);
+        let Some(value) = (signed.header)(name) else { continue };
         let can = |scheme| can_sign(&[scheme], std::slice::from_ref(secret));
         let scheme = proof.schemes.iter().find(|(scheme, lead)| value.starts_with(lead) && can(*scheme));
         let Some((scheme, _)) = scheme else {
-            unknown.get_or_insert(proof.name);
+            unknown.get_or_insert(name);
             continue;
         };
         let at = signed_at(proof, *scheme, value, signed, now)?;
@@ -121,7 +128,7 @@ fn verdict(secret: &Secret, signed: &Signed<'_>, now: Timestamp) -> Result<(), S
         // Compared in constant time.
         let is_made = |one: &str| verify_slices_are_equal(one.as_bytes(), made.as_bytes()).is_ok();
         if !value.split(proof.parting).any(is_made) {
-            return Err(format!("{} is wrong", proof.name));
+            return Err(format!("{name} is wrong"));
         }
         is_proven = true;
     }
@@ -177,7 +184,7 @@ mod tests {
             let found = headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
             found.map(|(_, value)| value.as_str())
         };
-        verdict(&Secret::parse(secret).unwrap(), &Signed { header: &header, body }, now)
+        verdict(&Secret::parse(secret).unwrap(), &Signed { header: &header, own: None, body }, now)
     }
 
     #[test]

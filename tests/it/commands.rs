@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use waypost::clock::{Clock, SystemClock};
 use waypost::domain::endpoint::Scheme;
+use waypost::domain::header::BODY_SIGNATURE;
 use waypost::outbound::sign::{Secret, sign};
 use waypost_providers::Signed;
 
@@ -33,7 +34,10 @@ impl Drop for Listener {
 #[tokio::test]
 async fn listen_believes_either_secret_and_either_scheme_and_says_why_it_refuses() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_waypost"));
-    command.args(["listen", "--port", "0"]).env("WAYPOST_SECRET", OLD).stdout(Stdio::piped());
+    command
+        .args(["listen", "--port", "0", "--signature-header", "X-Mine"])
+        .env("WAYPOST_SECRET", OLD)
+        .stdout(Stdio::piped());
     let mut listener = Listener(command.spawn().unwrap());
     let output = BufReader::new(listener.0.stdout.take().unwrap());
     let (printed, lines) = mpsc::channel();
@@ -41,17 +45,20 @@ async fn listen_believes_either_secret_and_either_scheme_and_says_why_it_refuses
     std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| printed.send(line)));
     let line = || lines.recv_timeout(PRINTED_WITHIN).unwrap();
     let port = line().rsplit(':').next().unwrap().parse().unwrap();
-    let cases: [(&[Scheme], &[&str], u16, &str); 5] = [
+    let cases: [(&[Scheme], &[&str], u16, &str); 7] = [
         (&[Scheme::Drin, Scheme::Standard], &[NEW, OLD], 200, "evt_1 attempt 3 {}"),
         (&[Scheme::Drin], &[OLD], 200, "evt_1 attempt 3 {}"),
         (&[Scheme::Standard], &[OLD], 200, "evt_1 attempt 3 {}"),
         (&[Scheme::Drin], &[NEW], 401, "evt_1 attempt 3 refused, Drin-Signature is wrong: {}"),
         (&[], &[], 401, "evt_1 attempt 3 refused, no signature is there: {}"),
+        (&[Scheme::Sha256], &[OLD], 200, "evt_1 attempt 3 {}"),
+        (&[Scheme::Hex], &[NEW], 401, "evt_1 attempt 3 refused, x-mine is wrong: {}"),
     ];
     for (schemes, secrets, status, printed) in cases {
         let secrets: Vec<_> = secrets.iter().map(|secret| Secret::parse(secret).unwrap()).collect();
         let mut headers = sign(schemes, &secrets, "evt_1", SystemClock::new().now(), b"{}");
         headers.retain(|(name, _)| *name != "webhook-id");
+        headers.iter_mut().filter(|(name, _)| *name == BODY_SIGNATURE).for_each(|(name, _)| *name = "X-Mine");
         headers.extend([("webhook-id", "evt_1".to_owned()), ("waypost-attempt", "3".to_owned())]);
         let signed = Signed { headers: headers.into_iter().collect(), body: "{}".into() };
         let reply = wire::exchange(port, &wire::post("/", &signed)).await.unwrap();
