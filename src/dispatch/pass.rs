@@ -132,8 +132,7 @@ impl Passes {
                 master_key.id = error.key(),
                 %error,
                 "a secret or header of the endpoint does not open, so its deliveries wait; give this gateway the master \
-                 key that sealed it in store.master_keys; if that is lost, rotate the secret, or make the endpoint anew if \
-                 it has headers"
+                 key that sealed it in store.master_keys; if that is lost, rotate the secret, and give the headers again"
             );
         } else {
             tracing::warn!(

@@ -119,14 +119,14 @@ impl Kept {
         for (name, sealed) in &self.headers {
             match open(keys, Place::Header(endpoint, name), sealed) {
                 Ok(value) => drop(opened.headers.insert(name.clone(), value)),
-                Err(error) => opened.failed = Some((error, None)),
+                Err(error) => opened.failed_header = Some(error),
             }
         }
         for secret in &self.secrets {
             match open_secret(endpoint, keys, &secret.sealed) {
                 Ok(text) => opened.secrets.push(text),
                 // The newest is what matters longest.
-                Err(error) if opened.failed.is_none() => opened.failed = Some((error, secret.expires_at)),
+                Err(error) if opened.failed_secret.is_none() => opened.failed_secret = Some((error, secret.expires_at)),
                 Err(_) => {}
             }
             opened.old_until = opened.old_until.or(secret.expires_at);
@@ -152,26 +152,34 @@ pub struct Opened {
     old_until: Option<Timestamp>,
     /// The static headers.
     pub headers: BTreeMap<String, String>,
-    /// What does not open, and until when it is missed.
-    failed: Option<(OpenError, Option<Timestamp>)>,
+    /// Why one of them does not open.
+    failed_header: Option<OpenError>,
+    /// The same of a secret, and until when it is missed.
+    failed_secret: Option<(OpenError, Option<Timestamp>)>,
 }
 
 impl Opened {
     /// What signs at this moment, the newest first. Nothing while something that is needed does not open: a request
     /// without one of its signatures or headers would be refused by who expects them.
     pub fn secrets(&self, now: Timestamp) -> &[SigningSecret] {
-        if self.failed(now).is_some() {
-            return &[];
-        }
-        match self.old_until {
-            Some(until) if until <= now => &self.secrets[..self.secrets.len().min(1)],
-            _ => &self.secrets,
+        if self.failed_header.is_some() { &[] } else { self.live(now).unwrap_or_default() }
+    }
+
+    /// The secrets that are live at this moment, whatever becomes of the headers.
+    ///
+    /// # Errors
+    /// Why one of them does not open.
+    pub fn live(&self, now: Timestamp) -> Result<&[SigningSecret], &OpenError> {
+        match (&self.failed_secret, self.old_until) {
+            (Some((error, until)), _) if until.is_none_or(|until| until > now) => Err(error),
+            (_, Some(until)) if until <= now => Ok(&self.secrets[..self.secrets.len().min(1)]),
+            _ => Ok(&self.secrets),
         }
     }
 
     /// Why it cannot be used at this moment.
     pub fn failed(&self, now: Timestamp) -> Option<&OpenError> {
-        self.failed.as_ref().filter(|(_, until)| until.is_none_or(|until| until > now)).map(|(error, _)| error)
+        self.failed_header.as_ref().or_else(|| self.live(now).err())
     }
 }
 
@@ -267,5 +275,6 @@ mod tests {
         let failed = open(with(header(&key("b", 2), "Bearer x")));
         assert!(failed.secrets(at(0)).is_empty());
         assert_eq!(failed.failed(at(0)).unwrap().key(), "b");
+        assert_eq!(texts(failed.live(at(0)).unwrap()), [NEW], "it can be given again");
     }
 }

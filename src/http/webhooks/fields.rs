@@ -54,7 +54,8 @@ struct Fields {
 }
 
 /// What a whole set of fields makes of an endpoint that is signed for with these secrets. The headers come apart from
-/// the settings, for they are sealed.
+/// the settings, for they are sealed. What depends on the config is checked of new fields only: an endpoint whose source
+/// or network is no longer there can still be changed.
 ///
 /// # Errors
 /// The first field that is wrong.
@@ -62,10 +63,15 @@ pub(super) fn settings(
     given: Given,
     secrets: &[SigningSecret],
     known: &Known<'_>,
+    is_new: impl Fn(&str) -> bool,
 ) -> Result<(EndpointSettings, Headers), FieldError> {
     let fields: Fields = read(given)?;
-    check_url(&fields.url, known.networks)?;
-    check_sources(&fields.sources, known.sources.keys())?;
+    if is_new("url") {
+        check_url(&fields.url, known.networks)?;
+    }
+    if is_new("sources") {
+        check_sources(&fields.sources, known.sources.keys())?;
+    }
     let retry = fields.retry.as_deref().unwrap_or_default();
     check_numbers(retry, fields.timeout_s, fields.max_in_flight, fields.rate_limit)?;
     let headers = headers(fields.headers, Option::as_deref)?;
@@ -172,7 +178,7 @@ mod tests {
     fn made(value: Value) -> Result<(EndpointSettings, Headers), FieldError> {
         let (sources, networks) = (Sources::new(), Networks::default());
         let secrets = [SigningSecret::parse(WHSEC).unwrap()];
-        settings(given(value), &secrets, &Known { sources: &sources, networks: &networks })
+        settings(given(value), &secrets, &Known { sources: &sources, networks: &networks }, |_| true)
     }
 
     #[test]
@@ -205,6 +211,10 @@ mod tests {
             (json!({ "events": ["open"] }), "format: "),
             (json!({ "headers": { "Host": "hunter2" } }), "headers.Host: is set by Waypost or by HTTP itself"),
             (json!({ "headers": { "x-a": "hunter2\n" } }), "headers.x-a: holds a character that no header may hold"),
+            (json!({ "headers": { "x-a": "a\r\nx-b: hunter2" } }), "headers.x-a: holds a character that no header may"),
+            (json!({ "headers": { "x-a": "\0hunter2" } }), "headers.x-a: holds a character that no header may hold"),
+            (json!({ "headers": { "x-a\r\nx-b": "hunter2" } }), "headers.x-a\r\nx-b: is no header name"),
+            (json!({ "headers": { "X-A": "1", "x-a": "hunter2" } }), "headers.x-a: is there twice"),
             (json!({ "headers": { "x-a": ["hunter2"] } }), "headers.x-a: invalid type: sequence, expected a string"),
             (json!({ "headers": "hunter2" }), "headers: invalid type: string, expected a map"),
         ];

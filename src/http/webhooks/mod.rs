@@ -105,7 +105,7 @@ async fn create(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) 
     let mut given = object(&request, payload, &gateway).await?;
     let Chosen { secret, shown } = choose_secret(&mut given)?;
     let known = Known { sources: &gateway.sources(), networks: &gateway.networks };
-    let (settings, headers) = fields::settings(given, std::slice::from_ref(&secret), &known)?;
+    let (settings, headers) = fields::settings(given, std::slice::from_ref(&secret), &known, |_| true)?;
     let keys = keys_to_seal(&gateway).await?;
     let id = EndpointId::random(random()?);
     let now = gateway.clock.now();
@@ -169,11 +169,10 @@ fn updated(
     let names: Vec<_> = kept.headers.keys().map(String::as_str).collect();
     let fields = fields::merged(&json(&endpoint.settings)?, &names, &given);
     let opened = kept.open(&endpoint.id, keys);
-    if let Some(error) = opened.failed(now) {
-        return Err(Problem::NotOpened(error.clone()));
-    }
+    // A header that does not open may be what is given again.
+    let secrets = opened.live(now).map_err(|error| Problem::NotOpened(error.clone()))?;
     let known = Known { sources: &gateway.sources(), networks: &gateway.networks };
-    let (settings, headers) = fields::settings(fields, opened.secrets(now), &known)?;
+    let (settings, headers) = fields::settings(fields, secrets, &known, |name| given.contains_key(name))?;
     // Else whoever may not see a credential could have it sent to a host of their own.
     if !is_admin && headers.values().any(Option::is_none) && !is_same_host(&settings.url, &endpoint.settings.url) {
         let remedy = "give their values again, or use an API key of scope `admin`";

@@ -82,7 +82,7 @@ pub(super) async fn rotate(request: HttpRequest, payload: Payload, gateway: Data
         fields::check_secret(&endpoint.settings, &secret)?;
         let sealed = seal_secret(&keys, &endpoint.id, &secret)?;
         // One that does not open cannot sign on, and would keep the new one from signing.
-        let is_lost = kept.open(&endpoint.id, &keys).failed(now).is_some();
+        let is_lost = kept.open(&endpoint.id, &keys).live(now).is_err();
         let overlap = Duration::from_secs(if is_lost { 0 } else { overlap_s });
         let kept = kept.rotated(sealed, overlap, now);
         let kept = kept.map_err(|OverlapRuns { until }| Problem::OverlapRuns(until))?;

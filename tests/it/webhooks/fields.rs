@@ -129,6 +129,20 @@ async fn a_change_that_is_wrong_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_config_no_longer_has_holds_up_no_change_of_the_rest() {
+    let source = "[sources.gone]\nprovider = \"mailgun\"\nsigning_keys = [\"test-signing-key-not-a-secret\"]\n";
+    let stage = Stage::new("embedded", source).await;
+    let body = json!({"url": "https://a.example/", "sources": ["gone"]});
+    let route = format!("PATCH /v1/webhooks/{}", text(&stage.done("POST /v1/webhooks", body).await["id"]));
+    let stage = stage.restart("").await;
+    let changed = stage.done(&route, json!({"description": "b", "active": false})).await;
+    assert_eq!((&changed["description"], &changed["sources"]), (&"b".into(), &json!(["gone"])));
+    let (status, problem) = stage.call(&route, json!({"sources": ["gone"]})).await;
+    assert!(status == 422 && text(&problem["detail"]).starts_with("sources: there is no source `gone`"), "{problem}");
+    assert_eq!(stage.done(&route, json!({"sources": null})).await.get("sources"), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_endpoint_of_the_config_file_is_shown_and_changed_by_the_file_alone() {
     let inbox = Inbox::start();
     let file = endpoint("wh_file", &inbox.url("/"), "active = false\n");

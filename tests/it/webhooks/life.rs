@@ -105,7 +105,7 @@ async fn waits_for_its_key(on: &str) {
     let warned = || {
         stage.gateway.logged(
         "a secret or header of the endpoint does not open, so its deliveries wait; give this gateway the master key that \
-         sealed it in store.master_keys; if that is lost, rotate the secret, or make the endpoint anew if it has headers",
+         sealed it in store.master_keys; if that is lost, rotate the secret, and give the headers again",
     )
     };
     until("it tells which key is missing", async || !warned().is_empty()).await;
@@ -184,6 +184,26 @@ async fn a_lost_master_key_costs_the_secret_that_it_sealed_and_no_second_one_tak
     let rotated = stage.done(&format!("POST /v1/webhooks/{id}/rotate"), Value::Null).await;
     let came = sent(&stage, &inbox, "/a", 1).await;
     assert!(verifies(&came, &text(&rotated["secret"])) && came.signatures() == 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_header_whose_key_is_lost_can_be_given_again() {
+    let inbox = Inbox::start();
+    let stage = Stage::new("embedded", OLD_KEY).await;
+    let body = json!({"url": inbox.url("/a"), "headers": {"authorization": CREDENTIAL, "x-b": "2"}});
+    let route = format!("/v1/webhooks/{}", text(&stage.done("POST /v1/webhooks", body).await["id"]));
+    let stage = stage.restart(NEW_KEY).await;
+    let event = accepted(&Poster::new(), &stage.gateway, 1).await;
+    let headers = json!({"headers": {"authorization": "Bearer another"}});
+    assert_eq!(stage.call(&format!("PATCH {route}"), headers.clone()).await.0, 409, "its secret does not open");
+    let secret = text(&stage.done(&format!("POST {route}/rotate"), Value::Null).await["secret"]);
+    // One that overlaps is not ended for a header's sake.
+    let next = text(&stage.done(&format!("POST {route}/rotate"), Value::Null).await["secret"]);
+    assert!(inbox.came("/a").is_empty(), "nothing is sent without its headers");
+    stage.done(&format!("PATCH {route}"), headers).await;
+    let came = inbox.wait("/a", &event).await;
+    assert!(verifies(&came, &secret) && verifies(&came, &next));
+    assert_eq!((came.headers["authorization"].as_str(), came.headers.get("x-b")), ("Bearer another", None));
 }
 
 async fn is_deleted(on: &str) {
