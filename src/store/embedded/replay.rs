@@ -26,7 +26,15 @@ type Asked = (Replay, Option<(u64, u16)>);
 
 impl Core {
     fn replay(&mut self, txn: &mut Txn<'_>, replays: &[Asked], now: u64) -> Result<Vec<Replayed>> {
-        replays.iter().map(|asked| self.replay_one(txn, asked, now)).collect()
+        let one = |asked: &Asked| match self.replay_one(txn, asked, now) {
+            // Nothing of it was changed. The others of its job are made, and the job comes to its end.
+            Err(error @ StoreError::Corrupt(_)) => {
+                tracing::error!(event.id = %asked.0.event_id, %error, "an event is passed over by a replay");
+                Ok(Replayed::Gone)
+            }
+            answer => answer,
+        };
+        replays.iter().map(one).collect()
     }
 
     fn replay_one(&mut self, txn: &mut Txn<'_>, (asked, began): &Asked, now: u64) -> Result<Replayed> {
@@ -52,6 +60,7 @@ impl Core {
         if known.len() >= REPLAYS_OF_EVENT_MAX {
             return Ok(Replayed::Full);
         }
+        let waiting = txn.get(Space::Waiting, &seq)?.map(|row| unpack(&row)).transpose()?;
         let place = match known.last() {
             Some(last) => last.place.checked_add(1),
             None => {
@@ -63,7 +72,6 @@ impl Core {
         self.last_replay += 1;
         let again = Again { id: replay, made: now, order: self.last_replay };
         let planned = Planned { place, class: Class::Low, endpoint: asked.endpoint.clone(), replay: Some(again) };
-        let waiting = txn.get(Space::Waiting, &seq)?.map(|row| unpack(&row)).transpose()?;
         let mut waiting = waiting.unwrap_or(Waiting {
             event,
             mail: asked.mail,

@@ -17,6 +17,7 @@ use crate::domain::plan::{Condition, PlannedDelivery, RawRequest, Unit};
 use crate::store::Then;
 
 mod ids;
+mod replays;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const LIFETIMES: Lifetimes = Lifetimes { events: DAY, requests: DAY, tokens: DAY };
