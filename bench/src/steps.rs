@@ -128,7 +128,7 @@ fn endpoints(count: usize) -> Result<Vec<Endpoint>, Failure> {
             active: true,
         };
         let id = format!("wh_{number}").as_str().into();
-        Ok(Endpoint { id, settings, origin: Origin::File, disabled: None, created_at: now()? })
+        Ok(Endpoint { id, settings, origin: Origin::File, disabled: None, enabled_at: None, created_at: now()? })
     };
     (0..count).map(one).collect()
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::domain::breaker::Breaker;
 use crate::domain::rate::{Bucket, Rate};
 
@@ -15,6 +17,8 @@ pub(super) struct Limits {
     pub(super) max_in_flight: u32,
     /// Attempts a second.
     pub(super) rate: Option<Rate>,
+    /// What began to fail before this counts no more.
+    pub(super) forgives: Option<Timestamp>,
 }
 
 /// What is known of a lane.
@@ -49,6 +53,14 @@ impl Lane {
     /// For how long its breaker keeps it closed.
     pub(super) fn resting(&self, elapsed: Duration) -> Option<Duration> {
         self.rest_until?.checked_sub(elapsed).filter(|rest| !rest.is_zero())
+    }
+
+    /// Forgets failures that began before this.
+    pub(super) fn forgive(&mut self, before: Option<Timestamp>) {
+        if self.breaker.since.zip(before).is_some_and(|(since, before)| since < before) {
+            self.breaker = Breaker::default();
+            self.rest_until = None;
+        }
     }
 
     /// How many more attempts may be of replays, of so many at once: a quarter of the places, or one, is for live

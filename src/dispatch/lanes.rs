@@ -115,6 +115,7 @@ impl Lanes {
         let owned_since = *self.owned_since.lock().unwrap_or_else(PoisonError::into_inner);
         let mut lanes = self.lock();
         let lane = lanes.entry(endpoint.clone()).or_default();
+        lane.forgive(limits.forgives);
         if let Some(rest) = lane.resting(elapsed) {
             return Reserved { rest: Some(rest.min(REST_MAX)), ..Reserved::default() };
         }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -173,12 +174,36 @@ impl Passes {
     }
 }
 
-/// What bounds the attempts at an endpoint. What is ended without one is bound by no rate.
+/// What bounds the attempts at an endpoint. What is ended without one is bound by no rate and no breaker.
 fn limits(endpoint: Option<&Endpoint>) -> Limits {
     let served = endpoint.filter(|endpoint| endpoint.disabled.is_none());
     Limits {
         max_in_flight: endpoint
             .map_or(EndpointSettings::MAX_IN_FLIGHT_DEFAULT, |endpoint| endpoint.settings.max_in_flight),
         rate: served.and_then(|endpoint| endpoint.settings.rate_limit).map(Rate::per_s),
+        forgives: served.map_or(Some(Timestamp::MAX), |endpoint| endpoint.enabled_at),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::endpoint::{Disabled, DisabledReason, Origin};
+    use crate::outbound::request::tests::settings;
+
+    #[test]
+    fn only_what_is_served_is_held_back_and_for_no_failure_before_it_was_enabled() {
+        let at = Timestamp::UNIX_EPOCH;
+        let settings = EndpointSettings { rate_limit: Some(5), ..settings("https://hooks.example/in") };
+        let (id, enabled_at) = ("wh_1".into(), Some(at));
+        let served = Endpoint { id, settings, origin: Origin::File, disabled: None, enabled_at, created_at: at };
+        let held = |endpoint: Option<&Endpoint>| {
+            let limits = limits(endpoint);
+            (limits.rate.is_some(), limits.forgives)
+        };
+        assert_eq!(held(Some(&served)), (true, Some(at)));
+        let disabled = Some(Disabled { reason: DisabledReason::Operator, at });
+        assert_eq!(held(Some(&Endpoint { disabled, ..served })), (false, Some(Timestamp::MAX)));
+        assert_eq!(held(None), (false, Some(Timestamp::MAX)));
     }
 }

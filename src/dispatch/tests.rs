@@ -171,7 +171,14 @@ fn lease(token: u64) -> Lease {
 
 fn endpoint(url: &str) -> Endpoint {
     let created_at = jiff::Timestamp::UNIX_EPOCH;
-    Endpoint { id: "wh_1".into(), settings: settings(url), origin: Origin::File, disabled: None, created_at }
+    Endpoint {
+        id: "wh_1".into(),
+        settings: settings(url),
+        origin: Origin::File,
+        disabled: None,
+        enabled_at: None,
+        created_at,
+    }
 }
 
 /// A server that answers every request so.

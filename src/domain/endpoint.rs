@@ -24,6 +24,9 @@ pub struct Endpoint {
     /// Why it gets nothing, if it is disabled.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub disabled: Option<Disabled>,
+    /// When it was last enabled again: what failed before that says nothing about it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub enabled_at: Option<Timestamp>,
     /// When it was first seen.
     pub created_at: Timestamp,
 }
@@ -189,7 +192,12 @@ impl Endpoint {
         if on && held {
             return Err(HeldByFile);
         }
-        next.disabled = if on { None } else { next.disabled.or(Some(Disabled { reason, at: now })) };
+        if on && next.disabled.take().is_some() {
+            next.enabled_at = Some(now);
+        }
+        if !on {
+            next.disabled = next.disabled.or(Some(Disabled { reason, at: now }));
+        }
         Ok(next)
     }
 }
@@ -244,6 +252,11 @@ pub fn reconcile(stored: &[Endpoint], file: &BTreeMap<EndpointId, EndpointSettin
             settings: settings.clone(),
             origin: Origin::File,
             disabled: disabled.map(since),
+            enabled_at: if was.is_some() && disabled.is_none() {
+                Some(now)
+            } else {
+                known.and_then(|endpoint| endpoint.enabled_at)
+            },
             created_at: known.map_or(now, |endpoint| endpoint.created_at),
         };
         if known != Some(&wanted) {
@@ -279,12 +292,17 @@ mod tests {
 
     fn of_file(id: &str) -> Endpoint {
         let settings = settings("https://a.example/");
-        Endpoint { id: id.into(), settings, origin: Origin::File, disabled: None, created_at: at(0) }
+        let (disabled, enabled_at) = (None, None);
+        Endpoint { id: id.into(), settings, origin: Origin::File, disabled, enabled_at, created_at: at(0) }
     }
 
     fn of_api(id: &str) -> Endpoint {
         let sealed = serde_json::from_value(serde_json::json!({ "key": "a", "data": "AAAA" })).unwrap();
         Endpoint { origin: Origin::Api(Kept::new(sealed, BTreeMap::new(), at(0))), ..of_file(id) }
+    }
+
+    fn enabled(endpoint: Endpoint, second: i64) -> Endpoint {
+        Endpoint { enabled_at: Some(at(second)), ..endpoint }
     }
 
     fn reason(endpoint: &Endpoint) -> Option<DisabledReason> {
@@ -304,6 +322,14 @@ mod tests {
         assert_eq!(reconcile(&changes, &file(&[]), at(2)), []);
         let off = of_file("wh_file").switched(false, at(1)).unwrap();
         assert_eq!(reconcile(&[off], &file(&[]), at(1)), changes);
+    }
+
+    #[test]
+    fn what_the_file_has_again_is_enabled_from_then_on() {
+        let gone = reconcile(&[of_file("wh_1")], &file(&[]), at(1));
+        let again = reconcile(&gone, &file(&["wh_1"]), at(2));
+        assert_eq!(again, [enabled(of_file("wh_1"), 2)]);
+        assert_eq!(reconcile(&again, &file(&["wh_1"]), at(3)), []);
     }
 
     #[test]
@@ -334,16 +360,17 @@ mod tests {
         let gone = Some(Disabled { reason: DisabledReason::Gone, at: at(1) });
         let gone = Endpoint { disabled: gone, ..of_file("wh_1") };
         assert_eq!(reconcile(std::slice::from_ref(&gone), &file(&["wh_1"]), at(2)), []);
-        assert_eq!(gone.switched(true, at(2)), Ok(of_file("wh_1")));
+        assert_eq!(gone.switched(true, at(2)), Ok(enabled(of_file("wh_1"), 2)));
     }
 
     #[test]
     fn an_endpoint_of_the_api_is_switched_at_will() {
         let off = of_api("wh_1").switched(false, at(1)).unwrap();
         assert_eq!((off.settings.active, reason(&off)), (false, Some(DisabledReason::Operator)));
-        assert_eq!(off.switched(true, at(2)), Ok(of_api("wh_1")));
+        assert_eq!(off.switched(true, at(2)), Ok(enabled(of_api("wh_1"), 2)));
+        assert_eq!(of_api("wh_1").switched(true, at(2)), Ok(of_api("wh_1")));
         let gone = Some(Disabled { reason: DisabledReason::Gone, at: at(1) });
         let gone = Endpoint { disabled: gone, ..of_api("wh_1") };
-        assert_eq!(gone.switched(true, at(2)), Ok(of_api("wh_1")));
+        assert_eq!(gone.switched(true, at(2)), Ok(enabled(of_api("wh_1"), 2)));
     }
 }

@@ -106,7 +106,7 @@ pub trait Store: Replays {
 
     /// Adds and replaces endpoints and removes others, if the set still has the generation `base`. Answers the new
     /// generation, or none if somebody else was first. What is pending for an endpoint that was removed stays so until
-    /// whoever leases it ends it.
+    /// whoever leases it ends it; what its lane remembered is forgotten.
     async fn replace_endpoints(
         &self,
         base: Generation,

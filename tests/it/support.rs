@@ -131,7 +131,7 @@ pub(crate) fn endpoint(id: &str) -> Endpoint {
         description: None,
         active: true,
     };
-    Endpoint { id: id.into(), settings, origin: Origin::File, disabled: None, created_at: at(0) }
+    Endpoint { id: id.into(), settings, origin: Origin::File, disabled: None, enabled_at: None, created_at: at(0) }
 }
 
 /// An attempt under this lease, and what follows.

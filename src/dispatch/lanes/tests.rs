@@ -6,7 +6,7 @@ use crate::domain::rate::Rate;
 const NOW: Duration = Duration::from_secs(100);
 
 fn cap(max_in_flight: u32) -> Limits {
-    Limits { max_in_flight, rate: None }
+    Limits { max_in_flight, rate: None, forgives: None }
 }
 
 fn fail(lanes: &Lanes, times: u32) -> Option<LaneState> {
@@ -117,6 +117,17 @@ fn an_open_breaker_rests_then_lets_one_probe_through() {
 }
 
 #[test]
+fn what_failed_before_an_endpoint_was_enabled_again_counts_no_more() {
+    let lanes = Lanes::new(64);
+    let second = |second| Some(Timestamp::from_second(second).unwrap());
+    let permits = |forgives| lanes.reserve(&"wh_1".into(), Limits { forgives, ..cap(3) }, 9, NOW).permits.len();
+    fail(&lanes, 10);
+    assert_eq!((permits(None), permits(second(-1)), permits(second(0))), (0, 0, 0));
+    assert_eq!(permits(second(1)), 3);
+    assert_eq!(fail(&lanes, 1).unwrap().breaker.failures, 1);
+}
+
+#[test]
 fn a_lane_that_is_taken_over_keeps_its_breaker() {
     let lanes = Lanes::new(64);
     fail(&lanes, 3);
@@ -129,7 +140,7 @@ fn a_lane_that_is_taken_over_keeps_its_breaker() {
 #[test]
 fn a_rate_rests_the_lane_and_gives_back_what_was_not_used() {
     let lanes = Lanes::new(256);
-    let limits = Limits { max_in_flight: 32, rate: Some(Rate::per_s(50)) };
+    let limits = Limits { max_in_flight: 32, rate: Some(Rate::per_s(50)), forgives: None };
     let reserve = |elapsed| lanes.reserve(&"wh_1".into(), limits, 32, elapsed);
     lanes.take_over(&["wh_1".into()].into(), &[], NOW);
     let unknown = reserve(NOW);

@@ -114,7 +114,7 @@ async fn create(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) 
     let sealed = seal_secret(&keys, &id, &secret)?;
     let kept = Kept::new(sealed, seal_headers(&keys, &id, headers, None)?, now);
     let active = settings.active;
-    let endpoint = Endpoint { id, settings, origin: Origin::Api(kept), disabled: None, created_at };
+    let endpoint = Endpoint { id, settings, origin: Origin::Api(kept), disabled: None, enabled_at: None, created_at };
     let endpoint = endpoint.switched(active, now).map_err(|_| Problem::ManagedByFile)?;
     let endpoint = change(&gateway, |all| {
         if all.len() >= ENDPOINTS_MAX {

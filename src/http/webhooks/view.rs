@@ -39,7 +39,7 @@ pub(super) const SHOWN_ONLY: [&str; 5] = ["id", "created_at", "managed_by", "dis
 impl WebhookView {
     /// What is shown of an endpoint at this moment; the values of its headers only with the keys to open them.
     pub(super) fn new(endpoint: Endpoint, keys: Option<&MasterKeys>, now: Timestamp) -> Self {
-        let Endpoint { id, mut settings, origin, disabled, created_at } = endpoint;
+        let Endpoint { id, mut settings, origin, disabled, created_at, .. } = endpoint;
         settings.active = disabled.is_none();
         let plain = std::mem::take(&mut settings.headers);
         let mut headers: BTreeMap<_, _> =

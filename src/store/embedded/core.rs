@@ -170,6 +170,9 @@ impl Core {
             }
         }
         set.all.retain(|known| !removed.contains(&known.id));
+        for id in removed {
+            txn.remove(Space::Lanes, id.as_str().as_bytes());
+        }
         set.generation = Generation(now.max(base.0.saturating_add(1)));
         txn.synced = true;
         txn.put_json(Space::Meta, ENDPOINTS, &(set.generation, &set.all))?;

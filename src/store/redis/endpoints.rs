@@ -39,17 +39,21 @@ pub(super) async fn endpoints(link: &Link) -> Result<Endpoints> {
     }
     let generation = known.iter().copied().max().unwrap_or_default();
     if known.iter().any(|known| *known < generation) {
-        raise(link, generation).await?;
+        raise(link, generation, &[]).await?;
     }
     Ok(Endpoints { generation: Generation(generation), all })
 }
 
-/// Raises the generation everywhere; whoever changed the set may have died before it did.
-async fn raise(link: &Link, generation: u64) -> Result<()> {
+/// Raises the generation everywhere; whoever changed the set may have died before it did. Lanes of endpoints that are
+/// gone forget what they remembered, so that one that is made again by this name begins anew.
+async fn raise(link: &Link, generation: u64, removed: &[EndpointId]) -> Result<()> {
     let mut calls = Vec::new();
     let mut add = |partition, key| {
-        let mut call = Call::new(&scripts::RAISE, partition, &[key]);
+        let mut call = Call::new(&scripts::RAISE, partition, &[key, "ls"]);
         call.num(generation);
+        for id in removed {
+            call.arg(id.as_str());
+        }
         calls.push(call);
     };
     add(Partition::FIRST, "generation");
@@ -79,7 +83,7 @@ pub(super) async fn change(
     if raised == 0 {
         return Ok(None);
     }
-    raise(link, raised).await?;
+    raise(link, raised, removed).await?;
     Ok(Some(Generation(raised)))
 }
 

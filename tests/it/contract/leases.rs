@@ -171,6 +171,24 @@ pub(crate) async fn a_lane_state_comes_back(harness: &mut impl Harness) {
     }
 }
 
+pub(crate) async fn an_endpoint_that_was_removed_leaves_no_lane_state(harness: &mut impl Harness) {
+    let store = harness.store();
+    let lanes = ["wh_a".into(), "wh_b".into()];
+    for (number, endpoint) in ["wh_a", "wh_a", "wh_a", "wh_b"].into_iter().enumerate() {
+        // Each of another mail, so that they are in several parts of the store.
+        let unit = unit("resend", &number.to_string(), &number.to_string(), Class::Normal, &[endpoint]);
+        store.ingest(ingest(Generation(0), vec![unit])).await.unwrap();
+        let leases = lease(&*store, endpoint, 1, LONG).await;
+        let breaker = Breaker { failures: 10, since: Some(at(0)) };
+        let lane = Some(LaneState { breaker, at: at(i64::try_from(number).unwrap()) });
+        store.finish(vec![Finished { lane, ..finished(&leases[0], Then::Retry(LONG)) }]).await.unwrap();
+    }
+    assert_eq!(store.lane_states(&lanes).await.unwrap().len(), 2);
+    store.replace_endpoints(Generation(0), &[], &lanes[..1]).await.unwrap().unwrap();
+    let states = store.lane_states(&lanes).await.unwrap();
+    assert!(matches!(&states[..], [(endpoint, _)] if *endpoint == lanes[1]), "{states:?}");
+}
+
 pub(crate) async fn a_gateway_lives_until_it_leaves(harness: &mut impl Harness) {
     let store = harness.store();
     let (one, two) = ("gw_1".into(), "gw_2".into());

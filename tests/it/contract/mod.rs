@@ -69,6 +69,7 @@ macro_rules! run_contract {
             one_mail_keeps_its_order_within_a_class, a_retry_lets_the_next_of_its_mail_go, classes_are_independent,
             neither_class_starves, nothing_due_costs_nothing_and_tells_when, a_lane_rests,
             a_lease_without_a_rest_ends_it, a_lane_state_comes_back,
+            an_endpoint_that_was_removed_leaves_no_lane_state,
             a_gateway_lives_until_it_leaves, work_wakes_who_waits,
         ]);
         crate::contract::run_contract!($harness, replays: [
