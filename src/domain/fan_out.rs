@@ -105,3 +105,61 @@ fn deliveries(happened: Happened, source: &str, tags: &[String], endpoints: &[En
     });
     planned.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::{Value, json};
+
+    use super::super::endpoint::{Disabled, DisabledReason, Origin};
+    use super::*;
+
+    fn endpoint(id: &str, more: &Value) -> Endpoint {
+        let mut settings = json!({
+            "url": "https://a.example/", "events": [], "signatures": ["drin"], "retry": [5], "timeout_s": 15,
+            "max_in_flight": 32, "active": true,
+        });
+        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        Endpoint {
+            id: id.into(),
+            settings: serde_json::from_value(settings).unwrap(),
+            origin: Origin::File,
+            disabled: None,
+            enabled_at: None,
+            created_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn planned(source: &str, tags: &[&str]) -> Vec<(String, bool)> {
+        let disabled = Some(Disabled { reason: DisabledReason::Gone, at: Timestamp::UNIX_EPOCH });
+        let endpoints = [
+            endpoint("all", &json!({})),
+            endpoint("source", &json!({ "sources": ["eu", "us"] })),
+            endpoint("tag", &json!({ "tags": ["a", "b"] })),
+            endpoint("both", &json!({ "sources": ["eu"], "tags": ["a"] })),
+            endpoint("bounces", &json!({ "events": ["email.bounced"] })),
+            Endpoint { disabled, ..endpoint("disabled", &json!({})) },
+        ];
+        let tags: Vec<_> = tags.iter().map(|tag| (*tag).to_owned()).collect();
+        let happened = Happened::of(waypost_providers::Kind::Delivered, &Data::default());
+        let planned = deliveries(happened, source, &tags, &endpoints).into_iter();
+        planned.map(|one| (one.endpoint.to_string(), one.skipped)).collect()
+    }
+
+    #[test]
+    fn an_event_goes_to_who_wants_its_type_source_and_one_of_its_tags() {
+        let served = |source, tags| {
+            let all = planned(source, tags).into_iter();
+            all.filter(|(_, skipped)| !skipped).map(|(id, _)| id).collect::<Vec<_>>()
+        };
+        assert_eq!(served("eu", &["b", "a"]), ["all", "source", "tag", "both"]);
+        assert_eq!(served("us", &["b"]), ["all", "source", "tag"]);
+        assert_eq!(served("eu", &[]), ["all", "source"]);
+        assert_eq!(served("EU", &["A"]), ["all"]);
+    }
+
+    #[test]
+    fn a_disabled_endpoint_has_its_delivery_which_is_skipped() {
+        assert!(planned("eu", &[]).contains(&("disabled".to_owned(), true)));
+    }
+}

@@ -129,7 +129,9 @@ mod tests {
         let answered = |status| after(&Outcome::Answered { status, retry_after: None }, 1);
         assert_eq!(answered(200), Next::Delivered);
         assert_eq!(answered(204), Next::Delivered);
-        assert!(matches!(answered(302), Next::Retry { .. }));
+        for status in [100, 101, 199, 300, 302, 307, 400, 404, 500, 600, 999] {
+            assert!(matches!(answered(status), Next::Retry { .. }), "{status}");
+        }
         assert_eq!(answered(410), Next::Disable);
     }
 
@@ -151,6 +153,9 @@ mod tests {
         assert_eq!(retry_after("Sat, 14 Mar 2026 09:27:53 GMT", now), Some(Duration::from_secs(60)));
         assert_eq!(retry_after("Sat, 14 Mar 2026 09:00:00 GMT", now), Some(Duration::ZERO));
         assert_eq!(retry_after("99999999999999999999", now), Some(RETRY_AFTER_MAX));
-        assert_eq!(retry_after("soon", now), None);
+        assert_eq!(retry_after("Fri, 01 Jan 9999 00:00:00 GMT", now), Some(RETRY_AFTER_MAX));
+        for none in ["soon", "", "-5", "1.5", "1e9", "0x10"] {
+            assert_eq!(retry_after(none, now), None, "{none}");
+        }
     }
 }

@@ -116,6 +116,24 @@ async fn an_endless_body_is_capped() {
 }
 
 #[tokio::test]
+async fn a_head_without_end_and_interim_answers_without_end_are_cut() {
+    let without_end = async |begin: &'static str, again: &'static str| {
+        server(move |mut stream| async move {
+            read_request(&mut stream).await;
+            let _ = stream.write_all(begin.as_bytes()).await;
+            while stream.write_all(again.as_bytes()).await.is_ok() {}
+        })
+        .await
+    };
+    let head = without_end("HTTP/1.1 200 OK\r\n", "x-more: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n").await;
+    assert_eq!(post_to(&head, DEADLINE).await, Answer::failed(ErrorClass::Protocol));
+    let interim = without_end("", "HTTP/1.1 100 Continue\r\n\r\n").await;
+    assert_eq!(post_to(&interim, Duration::from_millis(300)).await, Answer::failed(ErrorClass::Timeout));
+    let switched = answering("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h9\r\n\r\n").await;
+    assert_eq!(post_to(&switched, DEADLINE).await.status, Some(101));
+}
+
+#[tokio::test]
 async fn what_goes_wrong_is_named() {
     let closing = server(|mut stream| async move {
         read_request(&mut stream).await;
@@ -140,6 +158,9 @@ async fn what_goes_wrong_is_named() {
     })
     .await;
     assert_eq!(post_to(&silent, Duration::from_millis(200)).await, Answer::failed(ErrorClass::Timeout));
+    let url = format!("https://{}/", silent.address);
+    let unshaken = post(&client(&["127.0.0.0/8"]), &url, Duration::from_millis(200)).await;
+    assert_eq!(unshaken, Answer::failed(ErrorClass::Timeout), "TLS that never comes to be");
 
     let plain = server(|mut stream| async move {
         let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
@@ -190,6 +211,29 @@ async fn a_connection_is_used_again() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn what_was_read_and_not_answered_is_not_sent_again() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&requests);
+    // Each connection answers once, and is closed after it has read another.
+    let server = server(move |mut stream| {
+        let counter = Arc::clone(&counter);
+        async move {
+            read_request(&mut stream).await;
+            counter.fetch_add(1, Ordering::SeqCst);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+            counter.fetch_add(usize::from(read_request(&mut stream).await), Ordering::SeqCst);
+        }
+    })
+    .await;
+    let client = client(&["127.0.0.0/8"]);
+    let url = format!("http://{}/", server.address);
+    assert_eq!(post(&client, &url, DEADLINE).await.status, Some(200));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(post(&client, &url, DEADLINE).await, Answer::failed(ErrorClass::Closed));
+    assert_eq!((requests.load(Ordering::SeqCst), server.connections.load(Ordering::SeqCst)), (2, 1));
 }
 
 #[tokio::test]

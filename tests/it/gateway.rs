@@ -25,6 +25,9 @@ const SECRET: &str = "whsec_dGVzdCBrZXkgb2YgdGhlIGZpeHR1cmVzOiBub3QgYSBzZWNyZXQ=
 const MAILGUN_KEY: &str = "test-signing-key-not-a-secret";
 pub(crate) const API_KEY: &str = "test-0123456789abcdef0123456789abcdef";
 
+/// Nobody listens there.
+const NOWHERE: &str = "http://127.0.0.1:9";
+
 /// How often each event came.
 pub(crate) type Seen = Arc<Mutex<HashMap<String, u32>>>;
 
@@ -126,6 +129,9 @@ impl Gateway {
         let log = File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_waypost"));
         command.args(["serve", "--config"]).arg(self.dir.path().join("waypost.toml"));
+        // What the environment says of proxies counts for nothing.
+        command
+            .envs(["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"].map(|name| (name, NOWHERE)));
         command.env_remove("WAYPOST_CRASH_AT").env_remove("WAYPOST_STOP_AT").env_remove("RUST_LOG").envs(variable);
         self.process = Some(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
     }

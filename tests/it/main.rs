@@ -11,6 +11,7 @@ mod contract;
 mod crash;
 mod crash_points;
 mod embedded;
+mod ends;
 mod formats;
 mod gateway;
 mod gateways;

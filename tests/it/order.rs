@@ -85,6 +85,23 @@ async fn one_mail_keeps_its_order_on_two_gateways() {
     keeps_order(&gateways, &hooks).await;
 }
 
+/// What it has under way when it leaves is not overtaken by who takes its lanes, nor the other way round.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_mail_keeps_its_order_while_lanes_change_hands() {
+    let (server, hooks) = (Server::start().await, hooks());
+    let mut gateways = crowd(&server, &hooks.endpoints(0..ENDPOINTS, "retry = [1, 1, 1]\n"), 3).await;
+    let mut leaving = gateways.remove(2);
+    let changes = async {
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            assert!(leaving.terminate(WITHIN).await);
+            leaving.up(None);
+            leaving.until_alive().await;
+        }
+    };
+    tokio::join!(keeps_order(&gateways, &hooks), changes);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_mail_keeps_its_order_on_the_embedded_store() {
     let hooks = hooks();

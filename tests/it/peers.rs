@@ -34,6 +34,8 @@ const CASES: [(&str, &[&str]); 29] = [
             "life: an_endpoint_that_is_disabled_is_skipped_until_it_is_enabled_and_a_reload_changes_nothing",
             "stale_endpoints: an_endpoint_that_one_gateway_was_told_to_disable_is_not_called_by_the_other",
             "jobs: a_job_has_no_cap_and_counts_exactly",
+            "ends: what_failed_was_gone_or_skipped_is_kept_and_sent_again_embedded",
+            "ends: what_failed_was_gone_or_skipped_is_kept_and_sent_again_on_redis",
         ],
     ),
     (
@@ -56,13 +58,20 @@ const CASES: [(&str, &[&str]); 29] = [
             "gateways: one_that_stood_still_before_it_sent_does_not_send",
         ],
     ),
-    ("500 concurrent set, 744 seen", &["lanes: a_rate_a_cap_and_a_breaker_hold_in_sum_over_four_gateways"]),
+    (
+        "500 concurrent set, 744 seen",
+        &[
+            "lanes: a_rate_a_cap_and_a_breaker_hold_in_sum_over_four_gateways",
+            "lanes: a_rate_a_cap_and_a_breaker_hold_on_the_embedded_store",
+        ],
+    ),
     (
         "A deleted endpoint turns its tasks into endless failures",
         &[
             "tests: a_delivery_without_its_endpoint_or_event_ends",
             "life: a_deleted_endpoint_stays_deleted_and_what_was_pending_is_canceled_embedded",
             "life: a_deleted_endpoint_stays_deleted_and_what_was_pending_is_canceled_on_redis",
+            "leases: an_endpoint_that_was_removed_leaves_no_lane_state",
         ],
     ),
     (
@@ -72,7 +81,13 @@ const CASES: [(&str, &[&str]); 29] = [
             "retry: follows_the_schedule_then_gives_up",
         ],
     ),
-    ("A rate limit that does nothing", &["lanes: a_rate_a_cap_and_a_breaker_hold_in_sum_over_four_gateways"]),
+    (
+        "A rate limit that does nothing",
+        &[
+            "lanes: a_rate_a_cap_and_a_breaker_hold_in_sum_over_four_gateways",
+            "lanes: a_rate_a_cap_and_a_breaker_hold_on_the_embedded_store",
+        ],
+    ),
     (
         "Retention ignored",
         &[
@@ -109,7 +124,11 @@ const CASES: [(&str, &[&str]); 29] = [
     ),
     (
         "A breaker that counts exhausted messages trips days late; one lucky success resets it",
-        &["breaker: opens_after_ten_failures_in_a_row", "tests: an_open_breaker_rests_then_lets_one_probe_through"],
+        &[
+            "breaker: opens_after_ten_failures_in_a_row",
+            "tests: an_open_breaker_rests_then_lets_one_probe_through",
+            "tests: what_failed_before_an_endpoint_was_enabled_again_counts_no_more",
+        ],
     ),
     (
         "Bulk replay stops silently at 10,000",
@@ -117,18 +136,25 @@ const CASES: [(&str, &[&str]); 29] = [
             "jobs: a_job_has_no_cap_and_counts_exactly",
             "jobs: a_job_goes_on_where_its_gateway_died_embedded",
             "jobs: a_job_goes_on_where_its_gateway_died_on_redis",
+            "ledger: embedded_loses_nothing_when_the_gateway_is_killed",
+            "ledger: redis_loses_nothing_when_two_gateways_and_the_server_are_killed",
         ],
     ),
     ("A parser bug drops real messages", &["inbound: what_is_verified_and_unreadable_is_kept"]),
     (
         "The timeout covers headers only; a dripping or endless body pins a worker",
-        &["client: a_dripping_body_is_cut_at_the_deadline", "client: an_endless_body_is_capped"],
+        &[
+            "client: a_dripping_body_is_cut_at_the_deadline",
+            "client: an_endless_body_is_capped",
+            "client: a_head_without_end_and_interim_answers_without_end_are_cut",
+        ],
     ),
     (
         "A connection error is re-sent at once, with no attempt on record",
         &[
             "tests: a_failed_attempt_is_retried_and_the_lane_remembers_it",
             "client: a_refused_connection_and_an_unknown_name_are_named",
+            "client: what_was_read_and_not_answered_is_not_sent_again",
         ],
     ),
     (
@@ -136,9 +162,17 @@ const CASES: [(&str, &[&str]); 29] = [
         &[
             "redis_faults: an_unreadable_row_does_not_block_its_lane",
             "tests: an_unreadable_pending_row_keeps_the_store_from_nothing",
+            "replays: what_cannot_be_read_is_passed_over_and_the_rest_is_replayed",
         ],
     ),
-    ("A Retry-After of an hour becomes 10 s", &["retry: retry_after_only_lengthens_and_only_on_429_and_503"]),
+    (
+        "A Retry-After of an hour becomes 10 s",
+        &[
+            "retry: retry_after_only_lengthens_and_only_on_429_and_503",
+            "ends: what_failed_was_gone_or_skipped_is_kept_and_sent_again_embedded",
+            "ends: what_failed_was_gone_or_skipped_is_kept_and_sent_again_on_redis",
+        ],
+    ),
     (
         "A throttled endpoint's backlog churns through the queue",
         &["tests: a_rate_rests_the_lane_and_gives_back_what_was_not_used"],
