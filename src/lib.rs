@@ -11,8 +11,9 @@
 //! | [`store`] | the contract, and its engines | `domain` |
 //! | [`keyring`] | the master keys at hand: the config's, and the embedded store's own | `store` |
 //! | [`endpoints`] | this gateway's copy of the endpoint set, and its secrets | `keyring`, `outbound` |
-//! | [`dispatch`] | leases, posts, records | `store`, `outbound`, `endpoints` |
-//! | [`http`] | routes in, and the answers | `store`, `endpoints` |
+//! | [`announce`] | brings operational events to the store | `endpoints` |
+//! | [`dispatch`] | leases, posts, records | `store`, `outbound`, `endpoints`, `announce` |
+//! | [`http`] | routes in, and the answers | `store`, `endpoints`, `announce` |
 //! | [`config`] | settings: layers, checks, errors with a remedy | `domain` |
 //! | [`app`] | wires everything; build, port, run until stopped | all |
 //! | [`cli`] | one file for each command | `app`, `config` |
@@ -21,6 +22,7 @@
 //!
 //! Time is an argument everywhere below `app`, `dispatch` and `http`; [`clock`] is the one place that reads it.
 
+pub mod announce;
 pub mod app;
 pub mod cli;
 pub mod clock;

@@ -7,13 +7,15 @@ use http::Request;
 
 use super::Shared;
 use super::client::{Answer, Posted};
-use super::disable::{Disabling, disable};
-use super::lanes::Permit;
+use super::disable::{Disabling, disable, note_disabled};
+use super::gather::Settled;
+use super::lanes::{Noted, Permit};
 use crate::crash;
 use crate::domain::breaker::Breaker;
 use crate::domain::delivery::{Attempt, EndReason, ErrorClass, Split, Status, millis};
 use crate::domain::endpoint::{DisabledReason, Endpoint};
 use crate::domain::id::DeliveryId;
+use crate::domain::operational::{DeadLetter, Occasion};
 use crate::domain::retry::{self, Next};
 use crate::outbound::request::{self, RequestError};
 use crate::store::{Finished, LaneState, Lease, Then};
@@ -33,23 +35,25 @@ struct Made {
 
 /// Makes the attempt of a lease taken at `taken` (on the clock that never steps), and hands it over to be recorded.
 pub(super) async fn run(shared: &Shared, lease: Lease, taken: Duration, mut permit: Permit) {
-    let Some(finished) = settle(shared, lease, taken).await else { return };
+    let Some(settled) = settle(shared, lease, taken).await else { return };
     permit.answered();
-    shared.gatherer.record(finished, permit).await;
+    shared.gatherer.record(settled, permit).await;
 }
 
 /// What is to be recorded; none when the lease is to fall due again by itself.
-async fn settle(shared: &Shared, mut lease: Lease, taken: Duration) -> Option<Finished> {
+async fn settle(shared: &Shared, mut lease: Lease, taken: Duration) -> Option<Settled> {
     // The endpoint as it is now, not as it was when the event came in.
     let snapshot = shared.endpoints.snapshot();
     let Some(endpoint) = snapshot.endpoint(&lease.endpoint) else {
-        return Some(ended(lease, Status::Canceled, EndReason::Deleted));
+        return Some(ended(lease, Status::Canceled, EndReason::Deleted, (None, None)));
     };
-    if endpoint.disabled.is_some() {
-        return Some(ended(lease, Status::Skipped, EndReason::Disabled));
+    if let Some(disabled) = &endpoint.disabled {
+        let noted = note_disabled(shared, &endpoint.id, disabled);
+        return Some(ended(lease, Status::Skipped, EndReason::Disabled, noted));
     }
     let Some(event) = lease.event.take() else {
-        return Some(ended(lease, Status::Failed, EndReason::Expired));
+        let told = exhausted(shared, &lease, None, EndReason::Expired);
+        return Some(ended(lease, Status::Failed, EndReason::Expired, (None, told)));
     };
     let at = shared.clock.now();
     let secrets = snapshot.secrets(&endpoint.id, at);
@@ -63,23 +67,67 @@ async fn settle(shared: &Shared, mut lease: Lease, taken: Duration) -> Option<Fi
         return None;
     }
     let made = make(shared, &lease, endpoint, request).await;
-    let elapsed = shared.clock.elapsed();
-    let lane = match made.next {
-        Next::Disable => None,
-        // This process stood still in the middle of it, which says nothing about the endpoint.
-        _ if elapsed.saturating_sub(taken) >= lease.hold => None,
-        next => shared.lanes.note(&lease.endpoint, next == Next::Delivered, elapsed, shared.clock.now()),
+    let mut occasions = Vec::new();
+    // When this process stood still in the middle of it, that says nothing about the endpoint.
+    let is_late = shared.clock.elapsed().saturating_sub(taken) >= lease.hold;
+    let lane = if is_late { None } else { note(shared, endpoint, &made, &mut occasions).await };
+    let (then, lane) = match made.next {
+        Next::Delivered => (Then::End(Status::Delivered, None), lane),
+        Next::Retry { after } => (Then::Retry(after), lane),
+        Next::Dead(reason) => {
+            occasions.extend(exhausted(shared, &lease, event.source.as_deref(), reason));
+            (Then::End(Status::Failed, Some(reason)), lane)
+        }
+        Next::Disable => match disable(shared, endpoint, DisabledReason::Gone).await {
+            Disabling::Done(disabled) => {
+                let noted = disabled.map(|disabled| note_disabled(shared, &endpoint.id, &disabled));
+                let (lane, told) = noted.unwrap_or_default();
+                occasions.extend(told);
+                (Then::End(Status::Skipped, Some(EndReason::Gone)), lane)
+            }
+            Disabling::Moved | Disabling::Failed => (Then::Retry(MOVED_RETRY), None),
+        },
     };
-    let lane = match lane {
-        Some(state) if state.breaker.is_hopeless(state.at) => Some(give_up(shared, endpoint, state).await),
-        lane => lane,
-    };
-    let then = then(shared, endpoint, made.next).await;
-    Some(Finished { lease, attempt: Some(made.attempt), then, lane })
+    Some(Settled { finished: Finished { lease, attempt: Some(made.attempt), then, lane }, occasions })
 }
 
-fn ended(lease: Lease, status: Status, reason: EndReason) -> Finished {
-    Finished { lease, attempt: None, then: Then::End(status, Some(reason)), lane: None }
+fn ended(
+    lease: Lease,
+    status: Status,
+    reason: EndReason,
+    (lane, told): (Option<LaneState>, Option<Occasion>),
+) -> Settled {
+    let finished = Finished { lease, attempt: None, then: Then::End(status, Some(reason)), lane };
+    Settled { finished, occasions: told.into_iter().collect() }
+}
+
+fn exhausted(shared: &Shared, lease: &Lease, source: Option<&str>, reason: EndReason) -> Option<Occasion> {
+    let Lease { event_id: event, endpoint, mail, .. } = lease;
+    let id = DeliveryId::of(event, endpoint, lease.replay.as_ref());
+    Occasion::exhausted(DeadLetter { id: &id, event, mail: *mail, source, endpoint, reason }, shared.clock.now())
+}
+
+/// What the lane remembers from now on, if that changes, and what is told of it.
+async fn note(shared: &Shared, endpoint: &Endpoint, made: &Made, occasions: &mut Vec<Occasion>) -> Option<LaneState> {
+    // What was under way when the endpoint was disabled says nothing new.
+    let is_disabled = |now: &Endpoint| now.disabled.is_some();
+    if made.next == Next::Disable || shared.endpoints.snapshot().endpoint(&endpoint.id).is_some_and(is_disabled) {
+        return None;
+    }
+    let is_success = made.next == Next::Delivered;
+    let noted = shared.lanes.note(&endpoint.id, is_success, shared.clock.elapsed(), shared.clock.now());
+    let Noted { before, state } = noted?;
+    if is_success {
+        occasions.extend(Occasion::recovered(&endpoint.id, before, state.at));
+        return Some(state);
+    }
+    occasions.extend(Occasion::failing(&endpoint.id, state.breaker, made.attempt.status, state.at));
+    if !state.breaker.is_hopeless(state.at) {
+        return Some(state);
+    }
+    let (lane, told) = give_up(shared, endpoint, state).await;
+    occasions.extend(told);
+    Some(lane)
 }
 
 async fn make(
@@ -126,27 +174,16 @@ async fn make(
     Made { attempt, next }
 }
 
-async fn then(shared: &Shared, endpoint: &Endpoint, next: Next) -> Then {
-    match next {
-        Next::Delivered => Then::End(Status::Delivered, None),
-        Next::Retry { after } => Then::Retry(after),
-        Next::Dead(reason) => Then::End(Status::Failed, Some(reason)),
-        Next::Disable => match disable(shared, endpoint, DisabledReason::Gone).await {
-            Disabling::Done => Then::End(Status::Skipped, Some(EndReason::Gone)),
-            Disabling::Moved | Disabling::Failed => Then::Retry(MOVED_RETRY),
-        },
-    }
-}
-
-/// Disables an endpoint that has failed for days. Answers what its lane remembers: nothing any more, so that it is given
+/// Disables an endpoint that has failed for days. Answers what its lane remembers: no failure any more, so that it is given
 /// as long again when it is enabled.
-async fn give_up(shared: &Shared, endpoint: &Endpoint, state: LaneState) -> LaneState {
-    match disable(shared, endpoint, DisabledReason::Failing).await {
+async fn give_up(shared: &Shared, endpoint: &Endpoint, state: LaneState) -> (LaneState, Option<Occasion>) {
+    let disabled = match disable(shared, endpoint, DisabledReason::Failing).await {
         // The next attempt says the same.
-        Disabling::Failed => state,
-        Disabling::Done | Disabling::Moved => {
-            shared.lanes.forgive(&endpoint.id);
-            LaneState { breaker: Breaker::default(), ..state }
-        }
-    }
+        Disabling::Failed => return (state, None),
+        Disabling::Done(disabled) => disabled,
+        Disabling::Moved => None,
+    };
+    shared.lanes.forgive(&endpoint.id);
+    let (lane, told) = disabled.map(|disabled| note_disabled(shared, &endpoint.id, &disabled)).unwrap_or_default();
+    (lane.unwrap_or(LaneState { breaker: Breaker::default(), ..state }), told)
 }

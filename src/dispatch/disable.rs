@@ -3,17 +3,20 @@
 use tokio::time::sleep;
 
 use super::{Shared, backoff};
+use crate::crash;
 use crate::domain::endpoint::{Disabled, DisabledReason, Endpoint};
-use crate::store::StoreError;
+use crate::domain::id::EndpointId;
+use crate::domain::operational::Occasion;
+use crate::store::{LaneState, StoreError};
 
 /// How often it is tried.
 const TRIES_MAX: u32 = 5;
 
 /// What came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Disabling {
-    /// It is disabled, or no longer exists.
-    Done,
+    /// It is disabled, by whomever, or no longer exists.
+    Done(Option<Disabled>),
     /// The operator gave it another address meanwhile: what the old one did says nothing about it.
     Moved,
     /// It could not be stored.
@@ -46,17 +49,31 @@ pub(super) async fn disable(shared: &Shared, endpoint: &Endpoint, reason: Disabl
 async fn once(shared: &Shared, endpoint: &Endpoint, reason: DisabledReason) -> Result<Option<Disabling>, StoreError> {
     let stored = shared.store.endpoints().await?;
     let current = stored.all.into_iter().find(|other| other.id == endpoint.id);
-    let Some(current) = current.filter(|current| current.disabled.is_none()) else {
-        return Ok(Some(Disabling::Done));
+    let current = match current {
+        Some(current) if current.disabled.is_none() => current,
+        other => return Ok(Some(Disabling::Done(other.and_then(|other| other.disabled)))),
     };
     if current.settings.url != endpoint.settings.url {
         return Ok(Some(Disabling::Moved));
     }
     let disabled = Some(Disabled { reason, at: shared.clock.now() });
-    let change = Endpoint { disabled, ..current };
+    let change = Endpoint { disabled: disabled.clone(), ..current };
     let changed = shared.store.change_endpoints(stored.generation, &[change]).await?.is_some();
     if changed {
         tracing::warn!(endpoint.id = %endpoint.id, ?reason, "an endpoint is disabled");
+        crash::point("endpoint.disabled");
     }
-    Ok(changed.then_some(Disabling::Done))
+    Ok(changed.then_some(Disabling::Done(disabled)))
+}
+
+/// What the lane of an endpoint that is disabled remembers from now on, and what is told of it. Also for those who find it
+/// so: whoever disabled it may have been killed before it told anybody.
+pub(super) fn note_disabled(
+    shared: &Shared,
+    endpoint: &EndpointId,
+    disabled: &Disabled,
+) -> (Option<LaneState>, Option<Occasion>) {
+    let occasion = Occasion::disabled(endpoint, disabled);
+    let lane = occasion.as_ref().and_then(|_| shared.lanes.disabled(endpoint, disabled.at, shared.clock.now()));
+    (lane, occasion)
 }

@@ -47,6 +47,13 @@ pub(super) struct Permit {
     is_answered: bool,
 }
 
+/// What an attempt changed in a lane.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Noted {
+    pub(super) before: Breaker,
+    pub(super) state: LaneState,
+}
+
 /// What a lane may do now.
 #[derive(Debug, Default)]
 pub(super) struct Reserved {
@@ -170,14 +177,8 @@ impl Lanes {
         waiting
     }
 
-    /// Notes how an attempt ended. Answers what the lane remembers from now on, if that changes.
-    pub(super) fn note(
-        &self,
-        endpoint: &EndpointId,
-        success: bool,
-        elapsed: Duration,
-        at: Timestamp,
-    ) -> Option<LaneState> {
+    /// Notes how an attempt ended. Answers what the lane remembered, and what it does from now on, if that changes.
+    pub(super) fn note(&self, endpoint: &EndpointId, success: bool, elapsed: Duration, at: Timestamp) -> Option<Noted> {
         let mut lanes = self.lock();
         let lane = lanes.entry(endpoint.clone()).or_default();
         if !success && lane.resting(elapsed).is_some() {
@@ -188,9 +189,21 @@ impl Lanes {
         if after == lane.breaker {
             return None;
         }
-        lane.breaker = after;
+        let before = std::mem::replace(&mut lane.breaker, after);
         lane.rest_until = after.rest().map(|rest| elapsed + rest);
-        Some(LaneState { breaker: after, at })
+        Some(Noted { before, state: LaneState { breaker: after, at } })
+    }
+
+    /// Notes that an endpoint has been disabled since then. Answers what the lane remembers from now on, if that changes.
+    pub(super) fn disabled(&self, endpoint: &EndpointId, since: Timestamp, at: Timestamp) -> Option<LaneState> {
+        let mut lanes = self.lock();
+        let lane = lanes.entry(endpoint.clone()).or_default();
+        if lane.breaker.disabled_at == Some(since) {
+            return None;
+        }
+        lane.breaker = Breaker::disabled(since);
+        lane.rest_until = None;
+        Some(LaneState { breaker: lane.breaker, at })
     }
 
     /// Forgets that an endpoint failed.

@@ -24,6 +24,9 @@ pub struct Breaker {
     /// When the first of them ended.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub since: Option<Timestamp>,
+    /// When Waypost disabled the endpoint, until it succeeds again.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub disabled_at: Option<Timestamp>,
 }
 
 impl Breaker {
@@ -33,7 +36,17 @@ impl Breaker {
         if success {
             return Self::default();
         }
-        Self { failures: self.failures.saturating_add(1), since: self.since.or(Some(at)) }
+        Self { failures: self.failures.saturating_add(1), since: self.since.or(Some(at)), ..self }
+    }
+
+    /// After its endpoint was disabled at `at`: when it is enabled, it is given as long again.
+    pub fn disabled(at: Timestamp) -> Self {
+        Self { disabled_at: Some(at), ..Self::default() }
+    }
+
+    /// Since when the endpoint has been failing or disabled; none while it is neither.
+    pub fn sick_since(self) -> Option<Timestamp> {
+        self.disabled_at.or(self.since.filter(|_| self.rest().is_some()))
     }
 
     /// Whether the endpoint is to be given up: nothing has succeeded for five days, and not for want of trying.
@@ -74,6 +87,15 @@ mod tests {
         let rests: Vec<_> = (10..17).map(|times| failed(times).rest().unwrap().as_secs()).collect();
         assert_eq!(rests, [30, 60, 120, 240, 480, 600, 600]);
         assert_eq!(failed(4_000_000).after(true, Timestamp::UNIX_EPOCH), Breaker::default());
+    }
+
+    #[test]
+    fn an_endpoint_is_sick_from_when_it_opens_or_is_disabled_until_a_success() {
+        let day = |days: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * days);
+        assert_eq!((failed(9).sick_since(), failed(10).sick_since()), (None, Some(day(0))));
+        let enabled = Breaker::disabled(day(3)).after(false, day(4));
+        assert_eq!((enabled.failures, enabled.since, enabled.sick_since()), (1, Some(day(4)), Some(day(3))));
+        assert_eq!(enabled.after(true, day(5)).sick_since(), None);
     }
 
     #[test]

@@ -132,6 +132,18 @@ impl EndReason {
     /// All of them.
     pub const ALL: [Self; 6] =
         [Self::Exhausted, Self::Expired, Self::Gone, Self::Disabled, Self::Deleted, Self::ReplayCanceled];
+
+    /// The word in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exhausted => "exhausted",
+            Self::Expired => "expired",
+            Self::Gone => "gone",
+            Self::Disabled => "disabled",
+            Self::Deleted => "deleted",
+            Self::ReplayCanceled => "replay_canceled",
+        }
+    }
 }
 
 /// Why an attempt got no answer.

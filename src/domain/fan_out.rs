@@ -47,7 +47,7 @@ pub fn plan(
             Parsed::Unreadable { .. } => raw.unreadable += 1,
         }
     }
-    Ok(Ingest { guards, raw, generation, units })
+    Ok(Ingest { guards, raw: Some(raw), generation, units })
 }
 
 fn unit(found: &Found, raw: &RawRequest, endpoints: &[Endpoint]) -> Result<Unit, PlanError> {
@@ -56,19 +56,20 @@ fn unit(found: &Found, raw: &RawRequest, endpoints: &[Endpoint]) -> Result<Unit,
     let mail = mail_key(&event.data, &found.identity);
     let deliveries =
         deliveries(Happened::of(event.kind, &event.data), &raw.request.source, &event.data.tags, endpoints);
+    let kind = event.kind.into();
     let stored = StoredEvent {
         id: id.clone(),
-        kind: event.kind,
+        kind,
         created_at: rfc3339_millis(event.created_at),
         data: to_raw(&event.data)?,
-        source: raw.request.source.to_string(),
+        source: Some(raw.request.source.to_string()),
         received_at: raw.request.received_at,
-        request_id: raw.id.clone(),
+        request_id: Some(raw.id.clone()),
         mail,
         endpoints: deliveries.iter().map(|delivery| delivery.endpoint.clone()).collect(),
     };
     let json = serde_json::to_vec(&stored)?.into();
-    Ok(Unit { id, kind: event.kind, mail, event: Arc::new(stored), json, deliveries, condition: None })
+    Ok(Unit { id, kind, mail, event: Arc::new(stored), json, deliveries, condition: None })
 }
 
 fn to_raw(data: &impl Serialize) -> Result<Box<RawValue>, PlanError> {

@@ -117,7 +117,14 @@ mod tests {
 
     #[test]
     fn names_tell_a_format_only_where_they_are_all_of_one() {
-        for words in [&[][..], &["*"], &["email.*", "domain.verified"], &["Email.Bounced", "contact.unsubscribed"]] {
+        let dotted = [
+            &[][..],
+            &["*", "waypost.*"],
+            &["email.*", "domain.verified"],
+            &["Email.Bounced", "contact.unsubscribed"],
+            &["waypost.endpoint.failing"],
+        ];
+        for words in dotted {
             assert_eq!(told(None, None, words), Some(Format::Drin), "{words:?}");
         }
         for words in [&["delivered"][..], &["queued", "sending", "Bounced", "complained", "opened", "clicked"]] {

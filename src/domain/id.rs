@@ -90,6 +90,11 @@ impl EventId {
         Self(derived(Self::PREFIX, &[source.as_bytes(), identity.as_bytes()]))
     }
 
+    /// One of no source's: a source's has two parts.
+    pub fn operational(parts: &[&[u8]]) -> Self {
+        Self(derived(Self::PREFIX, &[&[&b"operational"[..]], parts].concat()))
+    }
+
     /// The 128 bits it stands for; none where the text is no event's id.
     pub fn bits(&self) -> Option<[u8; 16]> {
         bits(Self::PREFIX, &self.0)
@@ -180,9 +185,23 @@ impl GatewayId {
 pub struct MailKey(pub u64);
 
 impl MailKey {
+    /// Those of operational events are below.
+    const OPERATIONAL_END: u64 = 1 << 32;
+
     /// From the mail's id, else its recipient, else the event's identity; `kind` keeps the three apart.
     pub fn of(kind: &str, value: &str) -> Self {
-        Self(hash64(&[kind.as_bytes(), value.as_bytes()]))
+        let hash = hash64(&[kind.as_bytes(), value.as_bytes()]);
+        Self(if hash < Self::OPERATIONAL_END { hash | Self::OPERATIONAL_END } else { hash })
+    }
+
+    /// Of an operational event, which belongs to no mail: those about one thing keep their order.
+    pub fn operational(about: &str) -> Self {
+        Self(hash64(&[b"operational", about.as_bytes()]) % Self::OPERATIONAL_END)
+    }
+
+    /// Whether it is of an operational event, told also when the event itself is no longer kept.
+    pub fn is_operational(self) -> bool {
+        self.0 < Self::OPERATIONAL_END
     }
 
     /// The partition of `count` that this mail's events live in.
@@ -251,6 +270,8 @@ fn bits(prefix: &str, text: &str) -> Option<[u8; 16]> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -279,6 +300,13 @@ mod tests {
             assert_eq!(DeliveryId::from(text).event(), None, "{text}");
         }
         assert_eq!(ReplayId::from_bits(replay.bits().unwrap()), replay);
+    }
+
+    #[test]
+    fn what_is_operational_is_told_by_its_mail() {
+        let about: BTreeSet<_> = (0..100).map(|number| MailKey::operational(&format!("wh_{number}"))).collect();
+        assert!(about.len() == 100 && about.iter().all(|mail| mail.is_operational()));
+        assert!((0..100).all(|number| !MailKey::of("mail", &number.to_string()).is_operational()));
     }
 
     #[test]

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use waypost_providers::{Kind, ReplayGuard, Request};
+use waypost_providers::{ReplayGuard, Request};
 
 use super::delivery::Class;
+use super::event_type::EventType;
 use super::id::{EndpointId, EventId, MailKey, RequestId};
 
 /// Which set of endpoints a plan was made with; grows with every change of the set.
@@ -16,14 +17,14 @@ use super::id::{EndpointId, EventId, MailKey, RequestId};
 #[serde(transparent)]
 pub struct Generation(pub u64);
 
-/// One verified request and all that follows from it.
+/// One verified request and all that follows from it; or operational events, which follow from none.
 #[derive(Clone, Debug)]
 pub struct Ingest {
     /// What to remember first, where the signature does not cover the body (Mailgun): the token, with each key that it is
     /// signed with.
     pub guards: Vec<ReplayGuard>,
-    /// What was received.
-    pub raw: RawRequest,
+    /// What was received, if anything was.
+    pub raw: Option<RawRequest>,
     /// The endpoint set that the deliveries were planned with.
     pub generation: Generation,
     /// Its events; each is committed whole or not at all.
@@ -56,7 +57,7 @@ pub struct Unit {
     /// The event's id: its identity, so that a copy is found.
     pub id: EventId,
     /// What happened.
-    pub kind: Kind,
+    pub kind: EventType,
     /// The mail it belongs to: decides the partition, and the order of deliveries.
     pub mail: MailKey,
     /// The event as it is stored.
@@ -100,17 +101,19 @@ pub struct StoredEvent {
     pub id: EventId,
     /// What happened.
     #[serde(rename = "type")]
-    pub kind: Kind,
+    pub kind: EventType,
     /// When, as the provider tells it: RFC 3339, UTC, milliseconds.
     pub created_at: String,
     /// The `data` of the `drin` format, rendered once.
     pub data: Box<RawValue>,
-    /// The source it came in at.
-    pub source: String,
-    /// When its request came in.
+    /// The source it came in at, or that it is about.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub source: Option<String>,
+    /// When its request came in, or an operational event was made.
     pub received_at: Timestamp,
-    /// The request it was read from.
-    pub request_id: RequestId,
+    /// The request it was read from; none of an operational event.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub request_id: Option<RequestId>,
     /// The mail it belongs to.
     pub mail: MailKey,
     /// The endpoints it goes to. A delivery without a row of its own has not been tried.

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 use waypost_providers::Kind;
 use waypost_providers::event::{Data, FailureStage};
 
+use super::event_type::Operational;
 use super::format::Format;
 
-/// A list of words as the operator wrote them; an empty list is all of the eleven.
+/// A list of words as the operator wrote them; an empty list is all of the eleven, and none that is operational.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub struct Subscription {
@@ -16,7 +17,7 @@ pub struct Subscription {
 
 /// A word that names no event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown event `{word}`; use `*`, `email.*`, or any of {}", all_names())]
+#[error("unknown event `{word}`; use `*`, `email.*`, `waypost.*`, or any of {}", all_names())]
 pub struct UnknownWord {
     /// The word.
     pub word: String,
@@ -56,6 +57,8 @@ enum Ask {
     Failed,
     /// Failures too. In `relaypost` those before sending.
     Rejected,
+    /// What Waypost tells of itself.
+    Operational(Operational),
 }
 
 impl Ask {
@@ -71,6 +74,7 @@ impl Ask {
             },
             Self::Failed => kind == Kind::Failed,
             Self::Rejected => kind == Kind::Failed && (is_before_sending || !is_relaypost),
+            Self::Operational(_) => false,
         }
     }
 }
@@ -100,6 +104,7 @@ const WORDS: [(&str, Ask); 21] = [
     ("unsubscribe", Ask::Kind(Kind::Unsubscribed)),
 ];
 const QUEUED: &str = "queued";
+const OPERATIONAL: &str = "waypost.*";
 /// The words of the seed document 002.
 const SELFHOSTED: [&str; 7] = ["queued", "sending", "delivered", "bounced", "complained", "opened", "clicked"];
 
@@ -139,6 +144,16 @@ impl Subscription {
         self.asks.iter().any(|ask| ask.takes(format, happened))
     }
 
+    /// Whether it asks for this operational event.
+    pub fn wants_operational(&self, operational: Operational) -> bool {
+        self.asks.contains(&Ask::Operational(operational))
+    }
+
+    /// Whether any of its words is of operational events.
+    pub fn has_operational(&self) -> bool {
+        Operational::ALL.into_iter().any(|one| self.wants_operational(one))
+    }
+
     /// Whether `email.sent` is to be called `queued`: it is asked for by that name, and not by one that says more.
     pub fn prefers_queued(&self) -> bool {
         let has = |wanted: &str| self.words.iter().any(|word| bare(&word.to_ascii_lowercase()) == wanted);
@@ -150,6 +165,7 @@ impl Subscription {
 fn asks_of(word: &str) -> Vec<Ask> {
     match word {
         "*" => all(),
+        OPERATIONAL => Operational::ALL.map(Ask::Operational).to_vec(),
         "email.*" => {
             let mail = Kind::ALL.into_iter().filter(|kind| kind.as_str().starts_with("email."));
             mail.map(Ask::Kind).collect()
@@ -157,7 +173,8 @@ fn asks_of(word: &str) -> Vec<Ask> {
         word => {
             let known =
                 WORDS.iter().find(|(known, _)| *known == word || (!known.contains('.') && *known == bare(word)));
-            known.map(|(_, ask)| *ask).into_iter().collect()
+            let operational = || Operational::by_name(word).map(Ask::Operational);
+            known.map(|(_, ask)| *ask).or_else(operational).into_iter().collect()
         }
     }
 }
@@ -173,7 +190,8 @@ fn bare(word: &str) -> &str {
 
 fn all_names() -> String {
     let others = WORDS.iter().map(|(word, _)| *word).filter(|word| Kind::by_name(word).is_none());
-    others.chain(Kind::ALL.map(Kind::as_str)).map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+    let all = others.chain(Kind::ALL.map(Kind::as_str)).chain(Operational::ALL.map(Operational::as_str));
+    all.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// Whose names a word is one of, where that tells a format.
@@ -191,7 +209,8 @@ impl Dialect {
     /// The dialect of a word.
     pub(super) fn of(word: &str) -> Self {
         let word = word.to_ascii_lowercase();
-        if matches!(word.as_str(), "*" | "email.*") || Kind::by_name(&word).is_some() {
+        let is_star = matches!(word.as_str(), "*" | "email.*" | OPERATIONAL);
+        if is_star || Kind::by_name(&word).is_some() || Operational::by_name(&word).is_some() {
             Self::Dotted
         } else if SELFHOSTED.contains(&word.as_str()) {
             Self::Selfhosted
@@ -243,6 +262,18 @@ mod tests {
     fn a_wildcard_takes_its_family_only() {
         assert_eq!(kinds("email.*").len(), 9);
         assert!(!kinds("EMAIL.*").contains(&Kind::DomainVerified));
+    }
+
+    #[test]
+    fn operational_events_are_asked_for_by_name_or_together_and_never_by_a_star() {
+        let wanted = |words: &[&str]| Operational::ALL.map(|one| of(words).wants_operational(one));
+        for words in [&[][..], &["*"], &["email.*", "domain.verified", "failed"]] {
+            assert_eq!(wanted(words), [false; 5], "{words:?}");
+        }
+        assert_eq!(wanted(&["Waypost.*"]), [true; 5]);
+        assert_eq!(wanted(&["*", "waypost.Endpoint.disabled"]), [false, true, false, false, false]);
+        assert!(kinds("waypost.*").is_empty(), "they bring none of the eleven along");
+        assert!(of(&["*", "waypost.*"]).wants(Kind::Sent));
     }
 
     #[test]
@@ -305,9 +336,16 @@ mod tests {
 
     #[test]
     fn an_unknown_word_is_named() {
-        for word in
-            ["email.bounces", "email.domain.verified", "email.email.sent", "waypost.endpoint.failing", "", "email."]
-        {
+        for word in [
+            "email.bounces",
+            "email.domain.verified",
+            "email.email.sent",
+            "email.waypost.endpoint.failing",
+            "waypost.",
+            "waypost.endpoint.*",
+            "",
+            "email.",
+        ] {
             let error = Subscription::new(vec!["email.sent".into(), word.into()]).unwrap_err();
             assert!(error.to_string().contains(&format!("`{word}`; use")), "{error}");
         }

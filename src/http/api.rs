@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use waypost_providers::{Headers, Kind};
+use waypost_providers::Headers;
 
 use super::auth::authorize;
 use super::lists::{Filter, List, ListQuery};
@@ -18,6 +18,7 @@ use super::problem::Problem;
 use super::state::Gateway;
 use crate::domain::access::Scope;
 use crate::domain::delivery::{Delivery, Split};
+use crate::domain::event_type::EventType;
 use crate::domain::id::{EventId, RequestId};
 use crate::domain::plan::StoredEvent;
 use crate::store::{Page, PageQuery, Store, StoredRequest};
@@ -69,7 +70,11 @@ pub(super) async fn raw(
 ) -> Result<HttpResponse, Problem> {
     authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
     let event = find(&gateway, &id).await?;
-    let stored = gateway.store.request(&event.request_id).await?.ok_or(Problem::NotFound("request"))?;
+    let stored = match &event.request_id {
+        Some(id) => gateway.store.request(id).await?,
+        None => None,
+    };
+    let stored = stored.ok_or(Problem::NotFound("request"))?;
     Ok(HttpResponse::Ok().insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff")).json(RequestView::from(stored)))
 }
 
@@ -127,12 +132,14 @@ fn all_shown(page: Page<Delivery>, is_admin: bool) -> Page<Delivery> {
 pub(super) struct EventView {
     id: EventId,
     #[serde(rename = "type")]
-    kind: Kind,
+    kind: EventType,
     created_at: String,
     data: Box<RawValue>,
-    source: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
     received_at: Timestamp,
-    request_id: RequestId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<RequestId>,
 }
 
 impl From<StoredEvent> for EventView {

@@ -41,7 +41,7 @@ impl Gatherer {
 
     /// As [`Store::ingest`].
     pub(super) async fn ingest(&self, ingest: Ingest) -> Result<Ingested> {
-        if ingest.raw.request.body.len() > BODY_LEN_MAX {
+        if ingest.raw.as_ref().is_some_and(|raw| raw.request.body.len() > BODY_LEN_MAX) {
             return self.store.ingest(ingest).await;
         }
         let (reply, answer) = oneshot::channel();
@@ -133,7 +133,7 @@ mod tests {
         let body = body.to_owned().into();
         let request = Request { source: "resend".into(), received_at: Timestamp::UNIX_EPOCH, headers, body };
         let raw = RawRequest { id, request, unmapped: 0, unreadable: 0 };
-        Ingest { guards: Vec::new(), raw, generation: Generation(0), units: Vec::new() }
+        Ingest { guards: Vec::new(), raw: Some(raw), generation: Generation(0), units: Vec::new() }
     }
 
     async fn is_stored(gateway: &Gateway, body: &str) -> bool {

@@ -12,6 +12,7 @@ use waypost_providers::{Headers, Parsed, Request, Verified};
 use super::body;
 use super::gather::Gatherer;
 use super::problem::Problem;
+use super::rejecting;
 use super::state::Gateway;
 use crate::domain::fan_out;
 use crate::domain::plan::Generation;
@@ -51,7 +52,7 @@ pub(super) async fn receive(
     gatherer: ThinData<Gatherer>,
     source: Path<String>,
 ) -> HttpResponse {
-    answer(&gateway, &source, accept(&request, payload, &gateway, &gatherer, &source).await)
+    take(&request, payload, &gateway, &gatherer, &source).await
 }
 
 /// `POST /api/webhooks`: the same for the source named `default`, with the same answers.
@@ -61,7 +62,19 @@ pub(super) async fn receive_default(
     gateway: Data<Gateway>,
     gatherer: ThinData<Gatherer>,
 ) -> HttpResponse {
-    answer(&gateway, DEFAULT_SOURCE, accept(&request, payload, &gateway, &gatherer, DEFAULT_SOURCE).await)
+    take(&request, payload, &gateway, &gatherer, DEFAULT_SOURCE).await
+}
+
+async fn take(
+    request: &HttpRequest,
+    payload: Payload,
+    gateway: &Gateway,
+    gatherer: &Gatherer,
+    source: &str,
+) -> HttpResponse {
+    let result = accept(request, payload, gateway, gatherer, source).await;
+    rejecting::note(gateway, source, &result).await;
+    answer(gateway, source, result)
 }
 
 async fn accept(

@@ -63,6 +63,9 @@ impl ListQuery {
         let words = |types: String| types.split(',').map(str::to_owned).collect();
         let types = Subscription::new(self.types.map(words).unwrap_or_default());
         let types = types.map_err(|error| Problem::BadQuery(format!("`type`: {error}")))?;
+        if types.has_operational() {
+            return Err(Problem::BadQuery("`type`: operational events are not listed; ask /v1/deliveries".into()));
+        }
         Ok(Filter { types, source: self.source })
     }
 
@@ -87,11 +90,11 @@ pub(super) struct Filter {
 
 impl Filter {
     pub(super) fn wants(&self, event: &StoredEvent) -> bool {
-        self.wants_parts(event.kind, &event.source)
+        event.kind.provider().is_some_and(|kind| self.wants_parts(kind, event.source.as_deref()))
     }
 
-    fn wants_parts(&self, kind: Kind, source: &str) -> bool {
-        self.types.wants(kind) && self.source.as_deref().is_none_or(|wanted| wanted == source)
+    fn wants_parts(&self, kind: Kind, source: Option<&str>) -> bool {
+        self.types.wants(kind) && (self.source.is_none() || self.source.as_deref() == source)
     }
 }
 
@@ -141,12 +144,14 @@ mod tests {
 
     #[test]
     fn events_are_filtered_by_type_and_source() {
-        let wants = |query, kind, source| ListQuery::read(query).unwrap().filter().unwrap().wants_parts(kind, source);
+        let wants =
+            |query, kind, source| ListQuery::read(query).unwrap().filter().unwrap().wants_parts(kind, Some(source));
         assert!(wants("", Kind::DomainVerified, "resend"));
         assert!(wants("type=email.sent,email.bounced", Kind::Bounced, "resend"));
         assert!(!wants("type=email.*", Kind::DomainVerified, "resend"));
         assert!(!wants("source=mailgun", Kind::Bounced, "resend"));
         assert!(told(ListQuery::read("type=bouncy").unwrap().filter()).contains("unknown event `bouncy`"));
+        assert!(told(ListQuery::read("type=waypost.*").unwrap().filter()).contains("are not listed"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod health;
 mod inbound;
 mod lists;
 pub mod problem;
+mod rejecting;
 mod replays;
 pub mod routes;
 pub mod state;

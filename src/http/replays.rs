@@ -173,6 +173,9 @@ impl BulkReplay {
         }
         let types = Subscription::new(self.types);
         let types = types.map_err(|error| Problem::BadBody(format!("`types`: {error}")))?;
+        if types.has_operational() {
+            return Err(Problem::BadBody("`types`: operational events are sent again one by one".into()));
+        }
         if self.status.contains(&Status::Canceled) {
             return Err(Problem::BadBody("`status`: what was canceled is not sent again; leave `canceled` out".into()));
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::problem::Problem;
+use super::rejecting::Rejecting;
 use super::throttle::Throttle;
 use crate::clock::Clock;
 use crate::domain::access::AccessKey;
@@ -47,6 +48,8 @@ pub struct Gateway {
     pub(super) body_budget: Semaphore,
     /// Of lines about requests that are to come again.
     pub(super) refusals: Throttle,
+    /// Of requests that prove nothing, by source.
+    pub(super) rejecting: Rejecting,
     in_flight: Semaphore,
     draining: AtomicBool,
 }
@@ -64,6 +67,7 @@ impl Gateway {
             networks: Networks::default(),
             body_budget: Semaphore::new(limits.body_budget_bytes.min(Semaphore::MAX_PERMITS)),
             refusals: Throttle::default(),
+            rejecting: Rejecting::default(),
             in_flight: Semaphore::new(limits.requests_in_flight_max.min(Semaphore::MAX_PERMITS)),
             draining: AtomicBool::new(false),
         }

@@ -111,12 +111,12 @@ pub(crate) mod tests {
     pub(crate) fn event() -> StoredEvent {
         StoredEvent {
             id: "evt_1".into(),
-            kind: Kind::Delivered,
+            kind: Kind::Delivered.into(),
             created_at: "2026-06-02T14:08:11.000Z".into(),
             data: RawValue::from_string(r#"{"id": "msg_1",  "to":"user@acme.com"}"#.into()).unwrap(),
-            source: "resend".into(),
+            source: Some("resend".into()),
             received_at: Timestamp::UNIX_EPOCH,
-            request_id: RequestId::from("req_1"),
+            request_id: Some(RequestId::from("req_1")),
             mail: MailKey(1),
             endpoints: vec!["wh_1".into()],
         }

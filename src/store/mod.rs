@@ -25,6 +25,9 @@
 //! that finds another answers [`Ingested::Stale`] and changes no event. A change of endpoints raises the generation
 //! everywhere before it answers. So no event can miss an endpoint that already exists.
 //!
+//! **An operational event is an event that no request brought.** It is committed and delivered like any other, and is in
+//! neither the feed nor the lists of events; what looks through the feed does not find it.
+//!
 //! **A lease is a due time moved forward, with a token.** There is no sweeper and no list of what is being processed:
 //! what a crashed worker held falls due again by itself. The store's clock counts (Redis: the server's), callers
 //! hand in delays and never instants, so a gateway whose clock is off changes nothing. A lease that was lost (it fell
@@ -125,7 +128,7 @@ pub trait Store: Replays {
     /// One event.
     async fn event(&self, id: &EventId) -> Result<Option<StoredEvent>>;
 
-    /// Events, latest commit first.
+    /// Events, latest commit first, but for operational ones.
     ///
     /// # Errors
     /// As of every list: [`StoreError::BadCursor`] for a cursor that this list never handed out.

@@ -28,11 +28,20 @@ const EMBEDDED: [&str; 8] = [
 const REDIS: [&str; 7] =
     ["raw.stored", "units.committed", "lease.committed", "leased", "posted", "finish.committed", "finished"];
 /// What has a test of its own.
-const REDIS_ALONE: [&str; 4] = ["token.remembered", "replay.made", "replay.kept", "secrets.resealed"];
+const REDIS_ALONE: [&str; 6] =
+    ["token.remembered", "replay.made", "replay.kept", "secrets.resealed", "announced", "endpoint.disabled"];
 
 /// What has a test of its own.
-const EMBEDDED_ALONE: [&str; 6] =
-    ["ids.written", "replay.made", "replay.kept", "master_key.written", "master_key.made", "secrets.resealed"];
+const EMBEDDED_ALONE: [&str; 8] = [
+    "ids.written",
+    "replay.made",
+    "replay.kept",
+    "master_key.written",
+    "master_key.made",
+    "secrets.resealed",
+    "announced",
+    "endpoint.disabled",
+];
 
 const ABORTED: i32 = 6;
 

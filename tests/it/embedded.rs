@@ -61,10 +61,10 @@ async fn an_expired_identity_is_new_again_and_its_old_rows_are_gone() {
     store.finish(vec![finished(&leases[0], Then::End(Status::Failed, Some(EndReason::Gone)))]).await.unwrap();
     clock.advance(DAY.saturating_mul(29));
     assert_eq!(store.ingest(plan()).await.unwrap(), Ingested::Stored { new: 0, repeated: 1 });
-    assert!(store.request(&plan().raw.id).await.unwrap().is_some());
+    assert!(store.request(&plan().raw.unwrap().id).await.unwrap().is_some());
     clock.advance(DAY.saturating_mul(2));
     assert!(store.event(&event().id).await.unwrap().is_none());
-    assert!(store.request(&plan().raw.id).await.unwrap().is_none());
+    assert!(store.request(&plan().raw.unwrap().id).await.unwrap().is_none());
     let all = PageQuery { cursor: None, limit: 10 };
     assert!(store.events(&all).await.unwrap().items.is_empty());
     for status in Status::ALL {

@@ -1,5 +1,5 @@
-//! Every event in every format, beside goldens: line N of each file in `fixtures/formats` is one event. Its `drin.jsonl`
-//! is written by hand; `BLESS=1` writes the others anew.
+//! Every event in every format, beside goldens: line N of each file in `fixtures/formats` is one event, and likewise in its
+//! folder of operational events. Each `drin.jsonl` is written by hand; `BLESS=1` writes the others anew.
 
 use std::collections::BTreeSet;
 
@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use waypost::domain::delivery::Class;
 use waypost::domain::endpoint::{Endpoint, EndpointSettings};
+use waypost::domain::event_type::{EventType, Operational};
 use waypost::domain::format::Format;
 use waypost::domain::plan::StoredEvent;
 use waypost::domain::subscription::Subscription;
@@ -17,13 +18,15 @@ use waypost_providers::Kind;
 use crate::support::{endpoint, planned, unit};
 use crate::tidy::root;
 
+/// Where the goldens of operational events are.
+pub(crate) const OPERATIONAL: &str = "fixtures/formats/operational";
 /// The formats of the seed documents.
 pub(crate) const SEEDS: [Format; 4] = [Format::Platform, Format::Selfhosted, Format::Sentinmail, Format::Relaypost];
 
 #[derive(Deserialize)]
 struct Drin {
     id: String,
-    r#type: Kind,
+    r#type: EventType,
     created_at: String,
     data: Box<RawValue>,
 }
@@ -31,16 +34,23 @@ struct Drin {
 fn event(drin: &str) -> StoredEvent {
     let drin: Drin = serde_json::from_str(drin).unwrap();
     let data: Value = serde_json::from_str(drin.data.get()).unwrap();
-    let source = data["provider"]["source"].as_str().unwrap_or("resend").to_owned();
-    let class = Class::of(drin.r#type);
-    let stored = unit(&source, &drin.id, "mail", class, &[]).event;
+    let source = match drin.r#type {
+        EventType::Provider(_) => data["provider"]["source"].as_str().or(Some("resend")),
+        EventType::Operational(_) => data["source"].as_str(),
+    };
+    let source = source.map(str::to_owned);
+    let stored = unit("resend", &drin.id, "mail", Class::Normal, &[]).event;
     let (id, created_at) = (drin.id.as_str().into(), drin.created_at);
     StoredEvent { id, kind: drin.r#type, created_at, data: drin.data, source, ..(*stored).clone() }
 }
 
 /// The lines of a format's goldens.
 pub(crate) fn goldens(format: Format) -> Vec<String> {
-    let path = root().join(format!("fixtures/formats/{}.jsonl", format.as_str()));
+    goldens_in("fixtures/formats", format)
+}
+
+pub(crate) fn goldens_in(folder: &str, format: Format) -> Vec<String> {
+    let path = root().join(format!("{folder}/{}.jsonl", format.as_str()));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     text.lines().map(str::to_owned).collect()
 }
@@ -56,19 +66,21 @@ fn rendered(settings: &EndpointSettings, event: &StoredEvent) -> String {
 
 #[test]
 fn every_event_in_every_format_is_its_golden() {
-    let events: Vec<_> = goldens(Format::Drin).iter().map(|line| event(line)).collect();
-    let kinds: BTreeSet<_> = events.iter().map(|event| event.kind).collect();
-    assert_eq!(kinds.len(), Kind::ALL.len(), "an event is missing");
+    are_goldens("fixtures/formats", Kind::ALL.len());
+    are_goldens(OPERATIONAL, Operational::ALL.len());
+}
+
+fn are_goldens(folder: &str, kinds: usize) {
+    let events: Vec<_> = goldens_in(folder, Format::Drin).iter().map(|line| event(line)).collect();
+    let found: BTreeSet<_> = events.iter().map(|event| event.kind).collect();
+    assert_eq!(found.len(), kinds, "an event is missing");
     for format in Format::ALL {
         let made: Vec<_> = events.iter().map(|event| rendered(&subscribed(format, &[]), event)).collect();
         if std::env::var_os("BLESS").is_some() && format != Format::Drin {
-            let path = root().join(format!("fixtures/formats/{}.jsonl", format.as_str()));
+            let path = root().join(format!("{folder}/{}.jsonl", format.as_str()));
             std::fs::write(path, made.join("\n") + "\n").unwrap();
         }
-        for (made, golden) in made.iter().zip(goldens(format)) {
-            assert_eq!(*made, golden, "{}", format.as_str());
-        }
-        assert_eq!(made.len(), goldens(format).len());
+        assert_eq!(made, goldens_in(folder, format), "{}", format.as_str());
     }
 }
 

@@ -21,7 +21,7 @@ use waypost_providers::{Draft, Signed, by_name};
 use crate::signal::{kill, signal};
 use crate::{port, wire};
 
-const SECRET: &str = "whsec_dGVzdCBrZXkgb2YgdGhlIGZpeHR1cmVzOiBub3QgYSBzZWNyZXQ=";
+pub(crate) const SECRET: &str = "whsec_dGVzdCBrZXkgb2YgdGhlIGZpeHR1cmVzOiBub3QgYSBzZWNyZXQ=";
 const MAILGUN_KEY: &str = "test-signing-key-not-a-secret";
 pub(crate) const API_KEY: &str = "test-0123456789abcdef0123456789abcdef";
 

@@ -22,8 +22,11 @@ pub(crate) struct Arrival {
     pub(crate) replay: Option<String>,
     /// `waypost-attempt`.
     pub(crate) attempt: u32,
-    /// The source that the event came in by.
+    /// The source that the event came in by; nothing of an operational one.
     pub(crate) source: String,
+    /// `drin-signature`, if there is one.
+    pub(crate) signature: Option<String>,
+    pub(crate) body: web::Bytes,
     /// By the receiver's clock that never steps.
     pub(crate) at: Duration,
 }
@@ -123,7 +126,9 @@ async fn take(request: HttpRequest, shared: web::Data<Shared>, body: web::Bytes)
         event: header("webhook-id"),
         replay: request.headers().get("waypost-replay").map(|replay| replay.to_str().unwrap().to_owned()),
         attempt: header("waypost-attempt").parse().unwrap(),
-        source: event["data"]["provider"]["source"].as_str().unwrap().to_owned(),
+        source: event["data"]["provider"]["source"].as_str().unwrap_or_default().to_owned(),
+        signature: request.headers().get("drin-signature").map(|value| value.to_str().unwrap().to_owned()),
+        body,
         at: shared.clock.elapsed(),
     };
     shared.arrivals.lock().unwrap().push(arrival.clone());

@@ -20,6 +20,7 @@ mod inbound;
 mod interop;
 mod lanes;
 mod ledger;
+mod operational;
 mod order;
 mod outage;
 mod peers;

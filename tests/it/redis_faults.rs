@@ -112,6 +112,9 @@ async fn two_gateways_on_one_server_wake_each_other() {
     put(&one, vec![unit("a", "m", "wh_1")]).await;
     woken().await;
     quiet().await;
+    put(&one, vec![operational("o", "wh_1")]).await;
+    woken().await;
+    quiet().await;
     let lease = take(&one, "wh_1", 1, LONG).await.remove(0);
     finish(&one, &lease, Then::Retry(Duration::ZERO)).await;
     woken().await;

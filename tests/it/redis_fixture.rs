@@ -7,6 +7,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use waypost::domain::delivery::{Attempt, Class, Split, Status};
 use waypost::domain::endpoint::{Endpoint, EndpointSettings, Origin, Scheme};
+use waypost::domain::event_type::Operational;
 use waypost::domain::format::Format;
 use waypost::domain::id::{EventId, MailKey, RequestId};
 use waypost::domain::plan::{Generation, Ingest, PlannedDelivery, RawRequest, StoredEvent, Unit};
@@ -32,12 +33,12 @@ pub(crate) fn unit_of(name: &str, mail: &str, to: &[(&str, Class, bool)]) -> Uni
         .collect();
     let stored = StoredEvent {
         id: EventId::of("main", name),
-        kind: Kind::Delivered,
+        kind: Kind::Delivered.into(),
         created_at: "2026-01-01T00:00:00.000Z".into(),
         data: serde_json::value::to_raw_value(&serde_json::json!({ "name": name })).unwrap(),
-        source: "main".into(),
+        source: Some("main".into()),
         received_at: at(0),
-        request_id: RequestId::of("main", name.as_bytes()),
+        request_id: Some(RequestId::of("main", name.as_bytes())),
         mail: MailKey::of("mail", mail),
         endpoints: deliveries.iter().map(|delivery| delivery.endpoint.clone()).collect(),
     };
@@ -56,12 +57,18 @@ pub(crate) fn unit(name: &str, mail: &str, endpoint: &str) -> Unit {
     unit_of(name, mail, &[(endpoint, Class::Normal, false)])
 }
 
+/// One that is not in the feed.
+pub(crate) fn operational(name: &str, endpoint: &str) -> Unit {
+    let mail = MailKey::operational(name);
+    Unit { kind: Operational::EndpointFailing.into(), mail, ..unit(name, name, endpoint) }
+}
+
 pub(crate) fn ingest_of(body: &[u8], units: Vec<Unit>) -> Ingest {
     let body = Bytes::copy_from_slice(body);
     let request = Request { source: "main".into(), received_at: at(0), headers: Default::default(), body };
     let id = RequestId::of("main", &request.body);
     let raw = RawRequest { id, request, unmapped: 0, unreadable: 0 };
-    Ingest { guards: Vec::new(), raw, generation: Generation(0), units }
+    Ingest { guards: Vec::new(), raw: Some(raw), generation: Generation(0), units }
 }
 
 pub(crate) async fn put(store: &RedisStore, units: Vec<Unit>) -> Ingested {

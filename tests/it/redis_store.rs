@@ -240,8 +240,10 @@ async fn lanes_remember_the_latest_and_nothing_of_health() {
     let leases = take(&store, "wh_1", 3, LONG).await;
     let states = async || store.lane_states(&["wh_1".into(), "wh_2".into()]).await.unwrap();
     for (lease, failures, second, known) in [(0, 3, 50, 1), (1, 9, 40, 1), (2, 0, 60, 0)] {
-        let lane =
-            LaneState { breaker: Breaker { failures, since: (failures > 0).then(|| at(second)) }, at: at(second) };
+        let lane = LaneState {
+            breaker: Breaker { failures, since: (failures > 0).then(|| at(second)), disabled_at: None },
+            at: at(second),
+        };
         let one = Finished { lane: Some(lane), ..finished(&leases[lease], true, LANDED) };
         store.finish(vec![one]).await.unwrap();
         let states = states().await;
@@ -303,4 +305,23 @@ async fn what_has_ended_leaves_the_pages_of_what_is_pending() {
     assert!(left.is_empty());
     let pages = server.command(&["ZCARD", "{wp:0}:st:pending"]).await;
     assert_eq!(pages, redis::Value::Int(1), "only the page that new ones go to is left");
+}
+
+#[tokio::test]
+async fn what_is_not_in_the_feed_is_before_all_that_comes_after_it() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    // Later than the clock, as stamps are after a call with many deliveries.
+    for partition in 0..4 {
+        server.command(&["SET", &format!("{{wp:{partition}}}:stamp"), "4000000000000000"]).await;
+    }
+    put(&store, vec![operational("o", "wh_1")]).await;
+    let mail = MailKey::operational("o").partition(4);
+    let last = server.command(&["GET", &format!("{{wp:{mail}}}:stamp")]).await;
+    assert_eq!(redis::from_redis_value::<u64>(last).unwrap(), 4_000_000_000_000_001);
+    let event = Unit { mail: MailKey((1 << 40) + u64::from(mail)), ..unit("a", "a", "wh_1") };
+    put(&store, vec![event]).await;
+    let feed = server.command(&["XREVRANGE", &format!("{{wp:{mail}}}:feed"), "+", "-"]).await;
+    let feed = redis::from_redis_value::<redis::streams::StreamRangeReply>(feed).unwrap();
+    assert_eq!(feed.ids.iter().map(|entry| entry.id.as_str()).collect::<Vec<_>>(), ["4000000000000-2"]);
 }

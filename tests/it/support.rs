@@ -74,6 +74,7 @@ pub(crate) fn unit(source: &str, identity: &str, mail: &str, class: Class, endpo
         Class::High => Kind::Bounced,
         Class::Normal | Class::Low => Kind::Opened,
     };
+    let kind = kind.into();
     let mail = MailKey::of("mail", mail);
     let endpoints: Vec<EndpointId> = endpoints.iter().map(|endpoint| EndpointId::from(*endpoint)).collect();
     let stored = StoredEvent {
@@ -81,9 +82,9 @@ pub(crate) fn unit(source: &str, identity: &str, mail: &str, class: Class, endpo
         kind,
         created_at: "2026-01-01T00:00:00.000Z".into(),
         data: serde_json::value::to_raw_value(&serde_json::json!({ "identity": identity })).unwrap(),
-        source: source.into(),
+        source: Some(source.into()),
         received_at: at(0),
-        request_id: RequestId::of(source, identity.as_bytes()),
+        request_id: Some(RequestId::of(source, identity.as_bytes())),
         mail,
         endpoints: endpoints.clone(),
     };
@@ -110,7 +111,7 @@ pub(crate) fn planned(case: &str, endpoints: &[Endpoint]) -> Ingest {
 /// One request with these events.
 pub(crate) fn ingest(generation: Generation, units: Vec<Unit>) -> Ingest {
     let ids: Vec<&str> = units.iter().map(|unit| unit.id.as_str()).collect();
-    let raw = request("resend", &ids.join(","));
+    let raw = Some(request("resend", &ids.join(",")));
     Ingest { guards: Vec::new(), raw, generation, units }
 }
 

@@ -10,7 +10,8 @@ fn cap(max_in_flight: u32) -> Limits {
 }
 
 fn fail(lanes: &Lanes, times: u32) -> Option<LaneState> {
-    (0..times).map(|_| lanes.note(&"wh_1".into(), false, NOW, Timestamp::UNIX_EPOCH)).last().flatten()
+    let noted = (0..times).map(|_| lanes.note(&"wh_1".into(), false, NOW, Timestamp::UNIX_EPOCH)).last().flatten();
+    noted.map(|noted| noted.state)
 }
 
 #[test]
@@ -112,7 +113,7 @@ fn an_open_breaker_rests_then_lets_one_probe_through() {
     let probe = lanes.reserve(&"wh_1".into(), cap(3), 9, later);
     assert_eq!((probe.permits.len(), probe.rest), (1, None));
     let closed = lanes.note(&"wh_1".into(), true, later, Timestamp::UNIX_EPOCH).unwrap();
-    assert_eq!(closed.breaker, Breaker::default());
+    assert_eq!((closed.before, closed.state.breaker), (state.breaker, Breaker::default()));
     assert_eq!(lanes.reserve(&"wh_1".into(), cap(3), 9, later).permits.len(), 2);
 }
 
@@ -131,10 +132,22 @@ fn what_failed_before_an_endpoint_was_enabled_again_counts_no_more() {
 fn a_lane_that_is_taken_over_keeps_its_breaker() {
     let lanes = Lanes::new(64);
     fail(&lanes, 3);
-    let state = LaneState { breaker: Breaker { failures: 12, since: None }, at: Timestamp::UNIX_EPOCH };
+    let state = LaneState { breaker: Breaker { failures: 12, ..Breaker::default() }, at: Timestamp::UNIX_EPOCH };
     lanes.take_over(&["wh_1".into(), "wh_2".into()].into(), &[("wh_2".into(), state)], NOW);
     assert_eq!(lanes.reserve(&"wh_2".into(), cap(3), 9, NOW).permits.len(), 1);
     assert_eq!(lanes.reserve(&"wh_1".into(), cap(3), 9, NOW).permits.len(), 3);
+}
+
+#[test]
+fn a_lane_whose_endpoint_is_disabled_begins_anew_and_knows_of_it() {
+    let (lanes, at) = (Lanes::new(64), Timestamp::UNIX_EPOCH);
+    fail(&lanes, 12);
+    let state = LaneState { breaker: Breaker::disabled(at), at };
+    assert_eq!(lanes.disabled(&"wh_1".into(), at, at), Some(state));
+    assert_eq!(lanes.disabled(&"wh_1".into(), at, at), None, "others were under way with it");
+    assert_eq!(lanes.reserve(&"wh_1".into(), cap(3), 9, NOW).permits.len(), 3);
+    assert_eq!(fail(&lanes, 1).unwrap().breaker.disabled_at, Some(at));
+    assert_eq!(lanes.note(&"wh_1".into(), true, NOW, at).unwrap().before.sick_since(), Some(at));
 }
 
 #[test]

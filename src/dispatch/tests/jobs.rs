@@ -47,19 +47,19 @@ fn skipped(number: usize) -> Unit {
     let id = EventId::of("resend", &number.to_string());
     let stored = StoredEvent {
         id: id.clone(),
-        kind: Kind::Sent,
+        kind: Kind::Sent.into(),
         created_at: "2026-01-01T00:00:00.000Z".into(),
         data: RawValue::from_string("{}".into()).unwrap(),
-        source: "resend".into(),
+        source: Some("resend".into()),
         received_at: Timestamp::UNIX_EPOCH,
-        request_id: RequestId::of("resend", b""),
+        request_id: Some(RequestId::of("resend", b"")),
         mail: MailKey(number as u64),
         endpoints: vec!["wh_1".into()],
     };
     let json = serde_json::to_vec(&stored).unwrap().into();
     let deliveries = vec![PlannedDelivery { endpoint: "wh_1".into(), class: Class::Normal, skipped: true }];
     let mail = stored.mail;
-    Unit { id, kind: Kind::Sent, mail, event: Arc::new(stored), json, deliveries, condition: None }
+    Unit { id, kind: Kind::Sent.into(), mail, event: Arc::new(stored), json, deliveries, condition: None }
 }
 
 async fn fill(store: &Embedded, count: usize) {
@@ -69,7 +69,7 @@ async fn fill(store: &Embedded, count: usize) {
         let id = RequestId::of("resend", &body);
         let (headers, received_at) = (Default::default(), Timestamp::UNIX_EPOCH);
         let request = Request { source: "resend".into(), received_at, headers, body };
-        let raw = RawRequest { id, request, unmapped: 0, unreadable: 0 };
+        let raw = Some(RawRequest { id, request, unmapped: 0, unreadable: 0 });
         let units = ids.iter().map(|number| skipped(*number)).collect();
         store.ingest(Ingest { guards: vec![], raw, generation, units }).await.unwrap();
     }

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use waypost_providers::Kind;
 
+use crate::domain::event_type::EventType;
 use crate::domain::plan::StoredEvent;
 
 /// Room for everything but `data`.
@@ -13,7 +13,7 @@ const FRAME_BYTES: usize = 160;
 #[derive(Serialize)]
 struct Drin<'a> {
     id: &'a str,
-    r#type: Kind,
+    r#type: EventType,
     created_at: &'a str,
     data: &'a RawValue,
 }

@@ -3,11 +3,13 @@
 use bytes::Bytes;
 
 use crate::domain::endpoint::EndpointSettings;
+use crate::domain::event_type::EventType;
 use crate::domain::format::Format;
 use crate::domain::plan::StoredEvent;
 
 mod cloudevents;
 pub mod drin;
+mod operational;
 mod platform;
 mod relaypost;
 mod resend;
@@ -22,13 +24,14 @@ mod write;
 /// # Errors
 /// When the stored event is not one that this version knows.
 pub fn render(endpoint: &EndpointSettings, event: &StoredEvent) -> Result<Bytes, serde_json::Error> {
+    let EventType::Provider(kind) = event.kind else { return operational::render(endpoint.format, event) };
     match endpoint.format {
         Format::Drin => drin::render(event),
-        Format::Platform => platform::render(event),
-        Format::Selfhosted => selfhosted::render(event, endpoint.events.prefers_queued()),
-        Format::Sentinmail => sentinmail::render(event),
-        Format::Relaypost => relaypost::render(event, endpoint.events.prefers_queued()),
-        Format::Resend => resend::render(event),
+        Format::Platform => platform::render(event, kind),
+        Format::Selfhosted => selfhosted::render(event, kind, endpoint.events.prefers_queued()),
+        Format::Sentinmail => sentinmail::render(event, kind),
+        Format::Relaypost => relaypost::render(event, kind, endpoint.events.prefers_queued()),
+        Format::Resend => resend::render(event, kind),
         Format::Cloudevents => cloudevents::render(event),
     }
 }

@@ -41,12 +41,12 @@ fn name(kind: Kind) -> &'static str {
     }
 }
 
-pub(super) fn render(event: &StoredEvent) -> Result<Bytes, serde_json::Error> {
+pub(super) fn render(event: &StoredEvent, kind: Kind) -> Result<Bytes, serde_json::Error> {
     let view = View::of(event)?;
     let told = Told::of(&view);
-    let is_mail = event.kind == Kind::Received;
+    let is_mail = kind == Kind::Received;
     json(&Body {
-        r#type: name(event.kind),
+        r#type: name(kind),
         email_id: told.email_id,
         recipient: told.recipient,
         timestamp: Seconds(&event.created_at),

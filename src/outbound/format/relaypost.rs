@@ -59,12 +59,12 @@ fn name(kind: Kind, told: &Told<'_>, prefers_queued: bool) -> &'static str {
     }
 }
 
-pub(super) fn render(event: &StoredEvent, prefers_queued: bool) -> Result<Bytes, serde_json::Error> {
+pub(super) fn render(event: &StoredEvent, kind: Kind, prefers_queued: bool) -> Result<Bytes, serde_json::Error> {
     let view = View::of(event)?;
     let told = Told::of(&view);
     let code = told.smtp.code.or(told.bounce.and_then(|bounce| bounce.code));
     json(&Body {
-        event: name(event.kind, &told, prefers_queued),
+        event: name(kind, &told, prefers_queued),
         email_id: told.email_id,
         message_id: told.message_id,
         recipient: told.recipient,

@@ -136,18 +136,18 @@ fn name(kind: Kind, is_global: bool) -> &'static str {
     }
 }
 
-pub(super) fn render(event: &StoredEvent) -> Result<Bytes, serde_json::Error> {
+pub(super) fn render(event: &StoredEvent, kind: Kind) -> Result<Bytes, serde_json::Error> {
     let view = View::of(event)?;
     let at = event.created_at.as_str();
     let is_global = view.unsubscribe.as_ref().and_then(|unsubscribe| unsubscribe.scope) == Some(Scope::Global);
-    let data = match event.kind {
+    let data = match kind {
         Kind::DomainVerified => Data::Domain(domain(&view, at)),
         Kind::Unsubscribed if is_global => Data::Contact(contact(&view, at)),
         Kind::Unsubscribed => Data::Topics(topics(&view)),
         Kind::Received => Data::Received(received(&view, at)),
-        _ => Data::Mail(mail(&view, event.kind, at)),
+        _ => Data::Mail(mail(&view, kind, at)),
     };
-    json(&Body { r#type: name(event.kind, is_global), created_at: at, data })
+    json(&Body { r#type: name(kind, is_global), created_at: at, data })
 }
 
 fn text<'a>(text: Option<&'a Text<'_>>) -> &'a str {

@@ -60,7 +60,7 @@ fn name(kind: Kind, prefers_queued: bool) -> &'static str {
     }
 }
 
-pub(super) fn render(event: &StoredEvent, prefers_queued: bool) -> Result<Bytes, serde_json::Error> {
+pub(super) fn render(event: &StoredEvent, kind: Kind, prefers_queued: bool) -> Result<Bytes, serde_json::Error> {
     let view = View::of(event)?;
     let mut told = Told::of(&view);
     let at = Seconds(&event.created_at);
@@ -68,7 +68,7 @@ pub(super) fn render(event: &StoredEvent, prefers_queued: bool) -> Result<Bytes,
     // Taken, for it has keys that are always there.
     let bounce = told.bounce.take();
     let more = told.into();
-    let data = if event.kind == Kind::Bounced {
+    let data = if kind == Kind::Bounced {
         Data::Bounced(Bounced {
             email_id,
             from,
@@ -80,8 +80,8 @@ pub(super) fn render(event: &StoredEvent, prefers_queued: bool) -> Result<Bytes,
             more,
         })
     } else {
-        let delivered_at = (event.kind == Kind::Delivered).then_some(at);
+        let delivered_at = (kind == Kind::Delivered).then_some(at);
         Data::Other(Other { email_id, from, to, subject, delivered_at, more })
     };
-    json(&Body { id: event.id.as_str(), r#type: name(event.kind, prefers_queued), created_at: at, data })
+    json(&Body { id: event.id.as_str(), r#type: name(kind, prefers_queued), created_at: at, data })
 }

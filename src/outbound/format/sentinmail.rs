@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use serde::Serialize;
+use waypost_providers::Kind;
 use waypost_providers::event::Scope;
 
 use super::told::{Bounced, Told, word};
@@ -44,12 +45,12 @@ struct Metadata<'a> {
     domain: Option<Cut<'a>>,
 }
 
-pub(super) fn render(event: &StoredEvent) -> Result<Bytes, serde_json::Error> {
+pub(super) fn render(event: &StoredEvent, kind: Kind) -> Result<Bytes, serde_json::Error> {
     let view = View::of(event)?;
     let told = Told::of(&view);
     json(&Body {
         id: event.id.as_str(),
-        r#type: word(event.kind),
+        r#type: word(kind),
         recipient: told.recipient,
         sent_email_id: told.email_id,
         campaign_id: told.campaign_id,

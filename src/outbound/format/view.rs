@@ -24,7 +24,7 @@ impl Deref for Text<'_> {
 /// A text that may be unknown.
 type Known<'a> = Option<Text<'a>>;
 
-/// `data`: the names are those of `waypost_providers::event::Data`.
+/// `data`: the names are those of `waypost_providers::event::Data`; `endpoint_id` is of operational events.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct View<'a> {
@@ -46,6 +46,7 @@ pub(super) struct View<'a> {
     pub(super) unsubscribe: Option<Unsubscribe<'a>>,
     pub(super) domain: Option<Named<'a>>,
     pub(super) contact: Option<Named<'a>>,
+    pub(super) endpoint_id: Known<'a>,
 }
 
 impl<'a> View<'a> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use fjall::Slice;
 
 use super::core::Core;
@@ -12,38 +13,52 @@ use super::rows::{EventRow, Expiring, Id, Key, Place, RequestRow, State, after, 
 use super::spaces::Space;
 use super::txn::Txn;
 use crate::domain::delivery::{EndReason, Status};
-use crate::domain::plan::{Condition, Ingest, PlannedDelivery, Unit};
+use crate::domain::plan::{Condition, Ingest, PlannedDelivery, RawRequest, Unit};
 use crate::store::{Ingested, Result, StoredRequest};
 
 /// An ingest with all that its caller can do for the writer.
 pub(super) struct Arrival {
     ingest: Ingest,
-    request: Id,
-    /// What is said of the request, as JSON.
-    head: Vec<u8>,
+    request: Option<Received>,
     events: Vec<Id>,
+}
+
+/// A request to be kept.
+struct Received {
+    id: Id,
+    /// What is said of it, as JSON.
+    head: Vec<u8>,
+    body: Bytes,
+    is_incomplete: bool,
 }
 
 impl Arrival {
     /// # Errors
     /// When an id is none that was derived, or the request cannot be written as JSON.
     pub(super) fn new(ingest: Ingest) -> Result<Self> {
-        let raw = &ingest.raw;
-        let request = raw.id.bits().ok_or_else(|| corrupt("a request's id"))?;
+        let request = ingest.raw.as_ref().map(Received::new).transpose()?;
         let event = |unit: &Unit| unit.id.bits().ok_or_else(|| corrupt("an event's id"));
         let events = ingest.units.iter().map(event).collect::<Result<_>>()?;
+        Ok(Self { ingest, request, events })
+    }
+
+    /// How much it brings, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.request.as_ref().map_or(0, |request| request.body.len())
+            + self.ingest.units.iter().map(|unit| unit.json.len()).sum::<usize>()
+    }
+}
+
+impl Received {
+    fn new(raw: &RawRequest) -> Result<Self> {
+        let id = raw.id.bits().ok_or_else(|| corrupt("a request's id"))?;
         let head = encode(&StoredRequest {
             id: raw.id.clone(),
             request: raw.request.clone(),
             unmapped: raw.unmapped,
             unreadable: raw.unreadable,
         })?;
-        Ok(Self { ingest, request, head, events })
-    }
-
-    /// How much it brings, in bytes.
-    pub(super) fn bytes(&self) -> usize {
-        self.ingest.raw.request.body.len() + self.ingest.units.iter().map(|unit| unit.json.len()).sum::<usize>()
+        Ok(Self { id, head, body: raw.request.body.clone(), is_incomplete: raw.is_incomplete() })
     }
 }
 
@@ -84,25 +99,26 @@ impl Core {
                 new += 1;
             }
         }
-        self.keep_request(txn, arrival, new > 0, now)?;
+        if let Some(request) = &arrival.request {
+            self.keep_request(txn, request, new > 0, now)?;
+        }
         self.moved |= new > 0;
         Ok(Ingested::Stored { new, repeated })
     }
 
     /// The request of a new event is not looked for: it has not been here, or expired with the event. Where it has not,
     /// for something else was new to the event, one more copy does no harm.
-    fn keep_request(&mut self, txn: &mut Txn<'_>, arrival: &Arrival, is_new: bool, now: u64) -> Result<()> {
-        let Arrival { ingest, request: id, head, .. } = arrival;
+    fn keep_request(&mut self, txn: &mut Txn<'_>, request: &Received, is_new: bool, now: u64) -> Result<()> {
+        let Received { id, head, body, is_incomplete } = request;
         if !is_new && txn.place(Kind::Request, id)?.is_some_and(|known| known.is_alive(now)) {
             return Ok(());
         }
-        let is_incomplete = ingest.raw.is_incomplete();
         self.has_incomplete |= is_incomplete;
-        let life = if is_incomplete { self.lifetimes.events } else { self.lifetimes.requests };
+        let life = if *is_incomplete { self.lifetimes.events } else { self.lifetimes.requests };
         self.last.request += 1;
         let seq = self.last.request;
         let expires = after(now, life);
-        let row = RequestRow { expires, id: *id, head, body: &ingest.raw.request.body };
+        let row = RequestRow { expires, id: *id, head, body };
         txn.put_place(Kind::Request, *id, Place { seq, expires });
         txn.put(Space::Requests, &seq.to_be_bytes(), row.bytes());
         Ok(())

@@ -60,7 +60,10 @@ impl<'a> View<'a> {
     pub(super) fn events(&self, page: &PageQuery) -> Result<Page<StoredEvent>> {
         let end = cursor(page, size_of::<u64>())?;
         let events = self.back_from(Space::Events, &[], &end);
-        collect(events.map(|row| row.into_inner().map_err(engine)), page, |(_, row)| self.alive(&row))
+        let is_listed = |event: &StoredEvent| event.kind.provider().is_some();
+        collect(events.map(|row| row.into_inner().map_err(engine)), page, |(_, row)| {
+            Ok(self.alive(&row)?.filter(is_listed))
+        })
     }
 
     pub(super) fn request(&self, id: &RequestId) -> Result<Option<StoredRequest>> {

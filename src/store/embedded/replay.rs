@@ -169,6 +169,8 @@ impl View<'_> {
             scanned.last = Some(event.received_at);
             let place = event.endpoints.iter().position(|other| other == endpoint);
             let Some(place) = place.filter(|_| expires > self.now()) else { continue };
+            // It is not in the feed.
+            let Some(kind) = event.kind.provider() else { continue };
             let key = Key::new(seq, u16::try_from(place).map_err(|_| corrupt("an event's endpoints"))?);
             let status = match self.row(key) {
                 Ok(Some(Row::Ended(ended))) => ended.status,
@@ -179,7 +181,7 @@ impl View<'_> {
                 }
                 Err(error) => return Err(error),
             };
-            let StoredEvent { id, mail, kind, received_at, .. } = event;
+            let StoredEvent { id, mail, received_at, .. } = event;
             scanned.found.push(Found { event_id: id, mail, kind, received_at, status });
         }
         Ok(scanned)

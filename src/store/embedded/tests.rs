@@ -144,21 +144,21 @@ fn many(events: u32) -> Ingest {
         let mail = MailKey(number.into());
         let event = Arc::new(StoredEvent {
             id: id.clone(),
-            kind: Kind::Opened,
+            kind: Kind::Opened.into(),
             created_at: String::new(),
             data: RawValue::from_string("{}".into()).unwrap(),
-            source: "resend".into(),
+            source: Some("resend".into()),
             received_at: Timestamp::UNIX_EPOCH,
-            request_id: RequestId::of("resend", b"{}"),
+            request_id: Some(RequestId::of("resend", b"{}")),
             mail,
             endpoints: vec![],
         });
-        Unit { id, kind: Kind::Opened, mail, event, json: "{}".into(), deliveries: vec![], condition: None }
+        Unit { id, kind: Kind::Opened.into(), mail, event, json: "{}".into(), deliveries: vec![], condition: None }
     };
     let (source, received_at) = ("resend".into(), Timestamp::UNIX_EPOCH);
     let request = Request { source, received_at, headers: [("a", "b")].into_iter().collect(), body: "{}".into() };
     let raw = RawRequest { id: RequestId::of("resend", b"{}"), request, unmapped: 0, unreadable: 0 };
-    Ingest { guards: Vec::new(), raw, generation: Generation(0), units: (0..events).map(unit).collect() }
+    Ingest { guards: Vec::new(), raw: Some(raw), generation: Generation(0), units: (0..events).map(unit).collect() }
 }
 
 /// Twelve steps' worth: at one step a second it would take longer than the test waits.
@@ -184,8 +184,8 @@ async fn what_expires_in_an_idle_store_is_removed_without_a_pause_between_steps(
 /// A request with an unmapped part, and nothing else.
 fn incomplete(body: &'static str) -> Ingest {
     let mut ingest = many(0);
-    ingest.raw.id = RequestId::of("resend", body.as_bytes());
-    ingest.raw.unmapped = 1;
+    ingest.raw.as_mut().unwrap().id = RequestId::of("resend", body.as_bytes());
+    ingest.raw.as_mut().unwrap().unmapped = 1;
     ingest
 }
 
@@ -202,8 +202,8 @@ async fn requests_of_one_batch_are_removed_each_in_its_own_time() {
     assert_eq!(left()[0], 3);
     clock.advance(DAY);
     until(|| left() == [2, 1] || left() == [2, 2]).await;
-    assert!(store.request(&incomplete("a").raw.id).await.unwrap().is_some());
-    assert!(store.request(&many(0).raw.id).await.unwrap().is_none());
+    assert!(store.request(&incomplete("a").raw.unwrap().id).await.unwrap().is_some());
+    assert!(store.request(&many(0).raw.unwrap().id).await.unwrap().is_none());
     // One that comes again after its time is a new one, and the old one's time is not its own.
     store.ingest(many(0)).await.unwrap();
     clock.advance(DAY * 2);

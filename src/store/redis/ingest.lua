@@ -1,10 +1,10 @@
--- Commits units. KEYS: gen, feed, lanes, st:pending, st:skipped. ARGV: the lifetime in seconds; how many plans, of each
--- how many deliveries, of each endpoint, class, 1 if it is skipped; how many units, of each id, kind, mail, JSON,
--- generation, plan, and the entity whose state it tells or nothing; after an entity its state, since when, and 1 if the
--- first sight counts. Answers for each unit 0 (condition did not hold), 1 (new), 2 (repeated) or 3 (stale).
+-- Commits units. KEYS: gen, feed, lanes, st:pending, st:skipped, announce, stamp. ARGV: the lifetime in seconds; how many
+-- plans, of each how many deliveries, of each endpoint, class, 1 if it is skipped; how many units, of each id, kind (or
+-- nothing if it is not to be in the feed), mail, JSON, generation, plan, and the entity whose state it tells or nothing;
+-- after an entity its state, since when, and 1 if the first sight counts. Answers for each unit 0 (condition did not hold), 1 (new), 2 (repeated) or 3 (stale).
 local lifetime = arg()
 local lifetime_s = tonumber(lifetime)
-local plans, units, skips = {}, {}, false
+local plans, units, skips, unfed = {}, {}, false, false
 for i = 1, tonumber(arg()) do
   plans[i] = {}
   for j = 1, tonumber(arg()) do
@@ -15,6 +15,7 @@ for i = 1, tonumber(arg()) do
 end
 for i = 1, tonumber(arg()) do
   local unit = {id = arg(), kind = arg(), mail = arg(), json = arg(), generation = arg(), plan = plans[tonumber(arg())]}
+  unfed = unfed or unit.kind == ''
   unit.entity = arg()
   if unit.entity ~= '' then
     unit.value, unit.at, unit.first = arg(), tonumber(arg()), arg() == '1'
@@ -24,10 +25,11 @@ for i = 1, tonumber(arg()) do
 end
 call('ZCARD', KEYS[3])
 if skips then call('ZCARD', KEYS[5]) end
+if unfed then call('XLEN', KEYS[6]) end
 local generation = call('GET', KEYS[1]) or '0'
 -- Each delivery has a stamp of its own, later than that of any before it, and each event the last of its deliveries', so
--- that the feed tells the order of commits.
-local stamp = now
+-- that the feed tells the order of commits. What was not put there has left the last stamp under a key of its own.
+local stamp = math.max(now, tonumber(call('GET', KEYS[7]) or '0') + 1)
 local last = call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', '1')[1]
 if last then
   local ms, us = string.match(last[1], '^(%d+)%-(%d+)$')
@@ -100,6 +102,10 @@ local function commit(unit)
     add(unit, row, made)
   end
   stamp = stamp + 1
+  if unit.kind == '' then
+    call('SET', KEYS[7], made, 'EX', lifetime)
+    return 1
+  end
   local id = string.sub(made, 1, -4) .. '-' .. text(string.sub(made, -3))
   if trimmed then
     call('XADD', KEYS[2], id, 'id', unit.id, 'type', unit.kind)
@@ -114,6 +120,8 @@ end
 local answers = {}
 for i, unit in ipairs(units) do answers[i] = commit(unit) end
 for _, lane in pairs(lanes) do enqueue(lane) end
+-- The feed does not tell of it.
+if unfed then call('XADD', KEYS[6], 'MAXLEN', '~', '100', '*', 'n', '1') end
 if #indexed > 0 then index(indexed) end
 if #skipped > 0 then
   each('ZADD', KEYS[5], skipped)

@@ -1,7 +1,7 @@
 //! From a plan to what is stored: the token, the raw request, then each event.
 
 use redis::{Cmd, Pipeline};
-use waypost_providers::ReplayGuard;
+use waypost_providers::{Kind, ReplayGuard};
 
 use super::gather::{Shape, run_gathered};
 use super::keys::{Partition, letter};
@@ -12,6 +12,8 @@ use crate::crash;
 use crate::domain::plan::{Generation, Ingest, PlannedDelivery, Unit};
 use crate::domain::retention::Lifetimes;
 use crate::store::{Ingested, Result};
+
+const KEYS: [&str; 7] = ["gen", "feed", "lanes", "st:pending", "st:skipped", "announce", "stamp"];
 
 /// A unit and the endpoint set it was planned with.
 pub(super) type Planned = (Generation, Unit);
@@ -136,7 +138,7 @@ pub(super) async fn commit(link: &Link, lifetimes: Lifetimes, planned: Vec<Plann
 }
 
 fn call(partition: Partition, lifetimes: Lifetimes, planned: &[&Planned]) -> Call {
-    let mut call = Call::new(&scripts::INGEST, partition, &["gen", "feed", "lanes", "st:pending", "st:skipped"]);
+    let mut call = Call::new(&scripts::INGEST, partition, &KEYS);
     // Most units of a request go to the same endpoints, which are told once.
     let mut plans: Vec<&[PlannedDelivery]> = Vec::new();
     let mut chosen = Vec::with_capacity(planned.len());
@@ -156,7 +158,8 @@ fn call(partition: Partition, lifetimes: Lifetimes, planned: &[&Planned]) -> Cal
     }
     call.num(planned.len());
     for ((generation, unit), plan) in planned.iter().zip(chosen) {
-        call.arg(unit.id.as_str()).arg(unit.kind.as_str()).arg(unit.mail.to_string()).arg(&unit.json);
+        let in_feed = unit.kind.provider().map_or("", Kind::as_str);
+        call.arg(unit.id.as_str()).arg(in_feed).arg(unit.mail.to_string()).arg(&unit.json);
         call.num(generation.0).num(plan + 1);
         let Some(condition) = &unit.condition else {
             call.arg("");

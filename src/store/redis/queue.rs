@@ -9,9 +9,10 @@ use super::gather::{Shape, run_gathered};
 use super::keys::{Partition, all, lane_member, letter, name};
 use super::link::{Call, Link, corrupt, read};
 use super::look::Seen;
-use super::rows::{micros, seconds, word};
+use super::rows::{micros, seconds};
 use super::{RedisStore, scripts};
 use crate::crash;
+use crate::domain::delivery::EndReason;
 use crate::domain::id::EndpointId;
 use crate::domain::ownership::Shards;
 use crate::domain::retention::Lifetimes;
@@ -137,7 +138,7 @@ impl Finishing {
         call.num(*token).arg(&self.attempt);
         match self.then {
             Then::Retry(after) => call.arg("pending").arg("").num(micros(after)),
-            Then::End(status, reason) => call.arg(status.as_str()).arg(reason.map_or("", word)).arg("0"),
+            Then::End(status, reason) => call.arg(status.as_str()).arg(reason.map_or("", EndReason::as_str)).arg("0"),
         };
         match &self.lane {
             Some((at, lane)) => call.arg(lane).num(*at),

@@ -52,8 +52,8 @@ fn chunk_key(partition: Partition, id: &RequestId, chunks: Chunks, number: usize
     format!("{}:{:016x}:{number}", partition.request(id), chunks.hash)
 }
 
-/// Stores requests, unless they are there.
-pub(super) async fn keep(store: &RedisStore, raws: Vec<RawRequest>) -> Vec<Result<()>> {
+/// Stores requests, unless they are there, or there is none.
+pub(super) async fn keep(store: &RedisStore, raws: Vec<Option<RawRequest>>) -> Vec<Result<()>> {
     let mut pipe = Pipeline::new();
     let mut add = |set: Option<Cmd>| set.map(|set| pipe.add_command(set)).is_some();
     let sets = join_all(raws.into_iter().map(|raw| set(store, raw))).await;
@@ -64,7 +64,8 @@ pub(super) async fn keep(store: &RedisStore, raws: Vec<RawRequest>) -> Vec<Resul
 }
 
 /// What stores a request; nothing where it is known to be there.
-async fn set(store: &RedisStore, raw: RawRequest) -> Result<Option<Cmd>> {
+async fn set(store: &RedisStore, raw: Option<RawRequest>) -> Result<Option<Cmd>> {
+    let Some(raw) = raw else { return Ok(None) };
     let partition = Partition::of_bytes(raw.id.as_str().as_bytes());
     let lifetime = if raw.is_incomplete() { store.lifetimes.events } else { store.lifetimes.requests };
     let RawRequest { id, request, unmapped, unreadable } = raw;

@@ -10,7 +10,7 @@ use super::gather::{Shape, run_gathered};
 use super::keys::{Partition, all};
 use super::link::{Call, Link, corrupt, read};
 use super::read::{FeedPlace, get, parse};
-use super::rows::{seconds, word};
+use super::rows::seconds;
 use super::{RedisStore, scripts};
 use crate::domain::delivery::{EndReason, Status};
 use crate::domain::id::{EndpointId, ReplayId};
@@ -54,7 +54,7 @@ impl Replays for RedisStore {
         for partition in all() {
             let keys = [&format!("rp:{replay}"), "st:replays", "st:canceled", "announce"];
             let mut call = Call::new(&scripts::CANCEL, partition, &keys);
-            call.num(seconds(self.lifetimes.events)).arg(replay.as_str()).arg(word(EndReason::ReplayCanceled));
+            call.num(seconds(self.lifetimes.events)).arg(replay.as_str()).arg(EndReason::ReplayCanceled.as_str());
             call.num(limit.div_ceil(all().count()));
             calls.push(call);
         }
@@ -221,13 +221,12 @@ async fn found(link: &Link, endpoint: &EndpointId, entries: &[(FeedPlace, String
             }
         };
         scanned.last = Some(event.received_at);
-        if !event.endpoints.contains(endpoint) {
-            continue;
-        }
+        // One that is operational is not in the feed.
+        let Some(kind) = event.kind.provider().filter(|_| event.endpoints.contains(endpoint)) else { continue };
         let mut row = command("HGET", &place.partition.key(&format!("d:{id}")));
         row.arg(endpoint.as_str());
         rows.add_command(row);
-        let (mail, kind, received_at) = (event.mail, event.kind, event.received_at);
+        let (mail, received_at) = (event.mail, event.received_at);
         scanned.found.push(Found { event_id: event.id, mail, kind, received_at, status: Status::Pending });
     }
     let mut unreadable = Vec::new();

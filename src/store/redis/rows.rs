@@ -27,18 +27,6 @@ pub(super) fn timestamp(text: &str) -> Option<Timestamp> {
     Timestamp::from_microsecond(text.parse().ok()?).ok()
 }
 
-/// An end's reason as rows spell it.
-pub(super) fn word(reason: EndReason) -> &'static str {
-    match reason {
-        EndReason::Exhausted => "exhausted",
-        EndReason::Expired => "expired",
-        EndReason::Gone => "gone",
-        EndReason::Disabled => "disabled",
-        EndReason::Deleted => "deleted",
-        EndReason::ReplayCanceled => "replay_canceled",
-    }
-}
-
 /// One delivery's row: six fields. What is pending has a number first.
 pub(super) struct Row {
     pub(super) status: Status,
@@ -77,7 +65,7 @@ impl Row {
             });
         }
         let status = Status::by_name(first).ok_or_else(unreadable)?;
-        let reason = EndReason::ALL.into_iter().find(|known| word(*known) == second);
+        let reason = EndReason::ALL.into_iter().find(|known| known.as_str() == second);
         let (begun, begun_at, ended_at) = (number(third)?, timestamp(fourth), timestamp(fifth));
         Ok(Self { status, reason, begun, begun_at, due_at: None, ended_at, attempts })
     }

@@ -95,7 +95,7 @@ pub(crate) async fn each_of_a_call_has_its_own_fate(harness: &mut impl Harness) 
         (ingest(generation, vec![one("stale")]), NEW),
     ];
     let (ingests, expected): (Vec<_>, Vec<_>) = call.into_iter().unzip();
-    let raws: Vec<_> = ingests.iter().map(|ingest| ingest.raw.id.clone()).collect();
+    let raws: Vec<_> = ingests.iter().map(|ingest| ingest.raw.as_ref().unwrap().id.clone()).collect();
     let answers = store.ingest_all(ingests).await.into_iter().map(Result::unwrap);
     assert_eq!(answers.collect::<Vec<_>>(), expected);
     for (raw, expected) in raws.into_iter().zip(expected) {
@@ -117,7 +117,7 @@ pub(crate) async fn a_forged_token_stores_nothing(harness: &mut impl Harness) {
     };
     assert_eq!(store.ingest(guarded("a", 1)).await.unwrap(), NEW);
     let forged = guarded("b", 2);
-    let raw = forged.raw.id.clone();
+    let raw = forged.raw.as_ref().unwrap().id.clone();
     assert_eq!(store.ingest(forged).await.unwrap(), Ingested::Forged);
     assert!(store.event(&one("b").id).await.unwrap().is_none());
     assert!(store.request(&raw).await.unwrap().is_none());
@@ -213,9 +213,10 @@ pub(crate) async fn a_stored_identity_is_a_repeat_whatever_its_condition(harness
 pub(crate) async fn a_raw_request_comes_back(harness: &mut impl Harness) {
     let store = harness.store();
     let mut plan = ingest(Generation(0), vec![]);
-    plan.raw.request.body = vec![0, 255, 10, 13].into();
-    plan.raw.unmapped = 2;
-    let raw = plan.raw.clone();
+    let mut raw = plan.raw.take().unwrap();
+    raw.request.body = vec![0, 255, 10, 13].into();
+    raw.unmapped = 2;
+    plan.raw = Some(raw.clone());
     assert_eq!(store.ingest(plan).await.unwrap(), NOTHING);
     let stored = store.request(&raw.id).await.unwrap().unwrap();
     assert_eq!((stored.id, stored.unmapped, stored.unreadable), (raw.id, 2, 0));

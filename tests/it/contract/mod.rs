@@ -12,6 +12,7 @@ use crate::embedded::LIFETIMES;
 pub(crate) mod ingest;
 pub(crate) mod leases;
 pub(crate) mod lists;
+pub(crate) mod operational;
 pub(crate) mod replays;
 
 /// A hold that does not lapse, a wait that does not end.
@@ -71,6 +72,10 @@ macro_rules! run_contract {
             a_lease_without_a_rest_ends_it, a_lane_state_comes_back,
             an_endpoint_that_was_removed_leaves_no_lane_state,
             a_gateway_lives_until_it_leaves, work_wakes_who_waits,
+        ]);
+        crate::contract::run_contract!($harness, operational: [
+            it_is_committed_without_a_request, it_is_delivered_and_in_no_list_of_events,
+            what_is_committed_after_it_comes_after_it,
         ]);
         crate::contract::run_contract!($harness, replays: [
             a_replay_is_a_delivery_of_its_own, a_delivery_and_its_replay_may_be_under_way_together,

@@ -13,7 +13,7 @@ const REPEATED: Ingested = Ingested::Stored { new: 0, repeated: MANY };
 /// Events whose ids nobody else has, with a delivery each.
 fn named(name: &str, events: u32) -> Ingest {
     let mut ingest = many(events);
-    ingest.raw.id = RequestId::of("resend", name.as_bytes());
+    ingest.raw.as_mut().unwrap().id = RequestId::of("resend", name.as_bytes());
     for (number, unit) in ingest.units.iter_mut().enumerate() {
         unit.id = EventId::of("resend", &format!("{name} {number}"));
         unit.deliveries = vec![PlannedDelivery { endpoint: name.into(), class: Class::Normal, skipped: false }];
@@ -52,7 +52,7 @@ async fn an_id_is_known_in_memory_while_it_is_written_and_after() {
     for name in ["a", "b", "c"] {
         assert_eq!(stored(&store, named(name, MANY)).await, REPEATED, "{name}");
         assert!(is_found(&store, name).await, "{name}");
-        assert!(store.request(&named(name, 0).raw.id).await.unwrap().is_some(), "{name}");
+        assert!(store.request(&named(name, 0).raw.unwrap().id).await.unwrap().is_some(), "{name}");
     }
     assert_eq!(spaces.of(Space::Requests).iter().count(), 3);
     drop(held);
