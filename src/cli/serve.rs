@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, asked_to_stop};
@@ -58,9 +58,8 @@ fn load(config: Option<&Path>) -> Result<Settings, ConfigError> {
 /// Takes as many open files as the system allows: each connection is one, and the usual soft limit of 1,024, which is
 /// there for programs that still use `select`, is fewer than the attempts that may be under way.
 fn open_more_files() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
-    if let Err(error) = raised {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         tracing::warn!(%error, "the limit of open files stays as it was");
     }
 }

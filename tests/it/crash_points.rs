@@ -15,7 +15,7 @@ use crate::tidy::{files, hold};
 use crate::wire;
 
 /// What an event on its way passes.
-const EMBEDDED: [&str; 8] = [
+const EMBEDDED: [&str; 11] = [
     "ingest.before_commit",
     "ingest.committed",
     "lease.committed",
@@ -24,6 +24,9 @@ const EMBEDDED: [&str; 8] = [
     "finish.before_commit",
     "finish.committed",
     "finished",
+    "log.turned",
+    "log.files_written",
+    "log.applied",
 ];
 const REDIS: [&str; 7] =
     ["raw.stored", "units.committed", "lease.committed", "leased", "posted", "finish.committed", "finished"];
@@ -160,6 +163,26 @@ async fn a_token_without_its_event_lets_the_retry_in_and_nothing_else() {
     gateway.until_idle().await;
     assert_eq!(events(&server.store().await).await.len(), 1);
     assert_eq!(seen.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_that_dies_between_log_and_engine_is_done_again() {
+    let (target, seen) = receiver();
+    let mut gateway = Gateway::new("embedded", target);
+    // It is delivered, and its rows are in the log alone.
+    gateway.up(Some("finished"));
+    gateway.until_alive().await;
+    let (id, signed) = Poster::new().resend_event(1);
+    until_dead(&mut gateway, &wire::post("/in/resend", &signed)).await;
+    gateway.up(Some("log.applied"));
+    let (status, _) = gateway.ended(Duration::from_secs(10)).await.expect("it dies as it opens the store");
+    assert_eq!(status.signal(), Some(ABORTED));
+    gateway.up(None);
+    gateway.until_alive().await;
+    gateway.until_idle().await;
+    let delivered = gateway.read("/v1/deliveries?status=delivered").await;
+    assert_eq!(delivered["data"].as_array().unwrap().len(), 1, "{delivered}");
+    assert_eq!(seen.lock().unwrap()[&id], 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,10 +6,11 @@ use std::thread::JoinHandle;
 use fjall::AbstractTree;
 use fjall::compaction::Leveled;
 
+use super::background;
 use super::core::Last;
 use super::ids::{Ids, Kind, Places, Swept, Tree, tree};
 use crate::crash;
-use crate::store::{Result, StoreError};
+use crate::store::Result;
 
 /// So many ids of a kind are written in one go. More take memory, and longer to be read again at start; fewer are
 /// merged more often with what was written before. Without optimization few, so that tests come by here.
@@ -36,7 +37,7 @@ impl Bulk {
     /// Through which places the ids have been written, when a bulk has come to its end.
     pub(super) fn ended(&mut self, ids: &Ids) -> Result<Option<Last>> {
         let Some((thread, through)) = self.0.take_if(|(thread, _)| thread.is_finished()) else { return Ok(None) };
-        thread.join().map_err(|_| StoreError::Unavailable("what writes ids has stopped".into()))??;
+        background::join(thread)??;
         crash::point("ids.written");
         ids.forget_frozen();
         Ok(Some(through))
@@ -60,10 +61,7 @@ impl Bulk {
             let _held = hold.blocking_lock();
             write(&trees, &frozen, swept, has_dead).map_err(tree)
         };
-        let thread = std::thread::Builder::new().name("store-ids".into()).spawn(write);
-        let thread =
-            thread.map_err(|error| StoreError::Unavailable(format!("no thread to write ids with: {error}")))?;
-        self.0 = Some((thread, last));
+        self.0 = Some((background::spawn("store-ids", write)?, last));
         Ok(())
     }
 }

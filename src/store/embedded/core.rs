@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::delivery::{Progress, Row, Waiting};
 use super::index::{Index, Item, Moved, Stored};
+use super::range::Span;
 use super::recent::Recent;
 use super::rows::{Expiring, Id, Key, after, corrupt, number, two_numbers, unpack};
-use super::spaces::{Space, Spaces, engine};
+use super::spaces::{Space, Spaces};
 use super::txn::Txn;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::id::EndpointId;
@@ -75,8 +76,8 @@ impl Core {
         let last = txn.get(Space::Meta, LAST)?.map_or(Ok(Last::default()), |bytes| Last::read(&bytes))?;
         let generation = endpoints(&txn)?.generation;
         let (mut index, mut outlived, mut replays) = (Index::default(), FxHashMap::default(), Vec::new());
-        for waiting in spaces.of(Space::Waiting).iter() {
-            let (seq, row) = waiting.into_inner().map_err(engine)?;
+        for waiting in spaces.range(&Span::from(Space::Waiting, [])) {
+            let (seq, row) = waiting?;
             match number(&seq).and_then(|(seq, _)| Ok((seq, unpack(&row)?))) {
                 Ok((seq, waiting)) => {
                     index_event(&txn, &mut index, seq, &waiting, &mut replays)?;

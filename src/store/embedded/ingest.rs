@@ -156,7 +156,7 @@ impl Core {
             waiting.planned.push(Planned { place, class, endpoint, replay: None });
         }
         if !waiting.planned.is_empty() {
-            txn.put_packed(Space::Waiting, &seq.to_be_bytes(), &waiting)?;
+            txn.add_packed(Space::Waiting, &seq.to_be_bytes(), &waiting)?;
             self.recent.push(seq, Arc::clone(&unit.event));
         }
         Ok(())

@@ -5,7 +5,7 @@ use fjall::Slice;
 use super::core::Core;
 use super::read::{View, collect, cursor};
 use super::rows::{Expiring, Id, after, corrupt, decode, micros};
-use super::spaces::{Space, engine};
+use super::spaces::Space;
 use super::txn::Txn;
 use crate::domain::id::ReplayId;
 use crate::domain::replay::ReplayJob;
@@ -86,7 +86,7 @@ impl View<'_> {
     pub(super) fn jobs(&self, page: &PageQuery) -> Result<Page<ReplayJob>> {
         let end = cursor(page, MADE_LEN)?;
         let rows = self.back_from(Space::Jobs, &[MADE], &end).map(|row| {
-            let key = row.key().map_err(engine)?;
+            let (key, _) = row?;
             Ok((key.get(1..).unwrap_or_default().to_vec(), ()))
         });
         collect(rows, page, |(made, ())| self.job_at(made.get(8..).unwrap_or_default()))
@@ -95,7 +95,7 @@ impl View<'_> {
     pub(super) fn active_jobs(&self) -> Result<Vec<ReplayJob>> {
         let mut jobs = Vec::new();
         for row in self.back_from(Space::Jobs, &[ACTIVE], &[u8::MAX; size_of::<Id>()]) {
-            let key = row.key().map_err(engine)?;
+            let (key, _) = row?;
             match self.job_at(key.get(1..).unwrap_or_default()) {
                 Ok(job) => jobs.extend(job),
                 // It stops no other.

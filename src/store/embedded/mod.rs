@@ -1,11 +1,13 @@
 //! One process, a directory on disk, every commit synced before it is acknowledged.
 //!
-//! One thread writes. It takes what has gathered in its channel, decides every call in order, and commits the whole as
-//! one batch with one sync; nobody is answered before. What it derives from the rows (what is due, the chains) is its
-//! own (others are told which lanes are due, after each commit), and is thrown away with the engine when a commit
-//! fails; whatever an engine reads when it is opened is first written anew and synced, for a failed sync may leave it
-//! in memory only. Leases alone are written without waiting for a sync. Reads go to the engine, which shows a batch
-//! only when it is committed.
+//! One thread writes. It takes what has gathered in its channel, decides every call in order, and commits the whole to
+//! its [`log`] with one sync; nobody is answered before. Leases alone are written without waiting for a sync. What is
+//! committed is seen from memory ([`layers`]) until it is given to the engine ([`apply`]), in bulk and in the background:
+//! the engine then never keeps a commit waiting, and a row that lives for milliseconds never gets there.
+//!
+//! What the writer derives from the rows (what is due, the chains) is its own (others are told which lanes are due, after
+//! each commit), and is thrown away with the engine when a commit fails; whatever an engine reads when it is opened is
+//! first written anew and synced, for a failed sync may leave it in memory only.
 //!
 //! Rows are few and in the order they come in, since what is written at random places costs the most. An event and a
 //! request are kept under their number, and their ids lead there, written in bulk; what expires together is one entry;
@@ -38,6 +40,8 @@ use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest, StoredEvent};
 use crate::domain::retention::Lifetimes;
 
+mod apply;
+mod background;
 mod bulk;
 mod core;
 mod delivery;
@@ -47,7 +51,10 @@ mod ingest;
 mod jobs;
 mod journal;
 mod key_file;
+mod layers;
 mod lease;
+mod log;
+mod range;
 mod read;
 mod ready;
 mod recent;

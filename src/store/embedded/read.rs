@@ -1,10 +1,12 @@
 //! Reads, on one snapshot each. What the engine shows has been committed, and what has expired is not there.
 
-use fjall::{Guard, Iter, Readable, Slice, Snapshot};
+use fjall::{Readable, Slice, Snapshot};
 
 use super::core::ENDPOINTS;
 use super::delivery::{Again, ENDED_LEN, Planned, Progress, Row, Waiting, pending, status_byte};
 use super::ids::Kind;
+use super::layers::Layers;
+use super::range::{Range, Span};
 use super::rows::{EventRow, Id, Key, RequestRow, corrupt, decode, number, unpack};
 use super::spaces::{Space, Spaces, engine};
 use crate::domain::breaker::Breaker;
@@ -19,13 +21,16 @@ const PASSED_MAX: usize = 1_000;
 /// The store at one moment.
 pub(super) struct View<'a> {
     spaces: &'a Spaces,
+    layers: Layers,
     snapshot: Snapshot,
     now: u64,
 }
 
 impl<'a> View<'a> {
     pub(super) fn new(spaces: &'a Spaces, now: u64) -> Self {
-        Self { spaces, snapshot: spaces.db.snapshot(), now }
+        // In this order, for a row may move from a layer to the engine meanwhile.
+        let layers = spaces.layers();
+        Self { spaces, layers, snapshot: spaces.db.snapshot(), now }
     }
 
     pub(super) fn now(&self) -> u64 {
@@ -33,7 +38,10 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn get(&self, space: Space, key: &[u8]) -> Result<Option<Slice>> {
-        self.snapshot.get(self.spaces.of(space), key).map_err(engine)
+        match self.layers.get(space, key) {
+            Some(known) => Ok(known),
+            None => self.snapshot.get(self.spaces.of(space), key).map_err(engine),
+        }
     }
 
     /// Where something with this id is, if it has not expired.
@@ -61,9 +69,7 @@ impl<'a> View<'a> {
         let end = cursor(page, size_of::<u64>())?;
         let events = self.back_from(Space::Events, &[], &end);
         let is_listed = |event: &StoredEvent| event.kind.provider().is_some();
-        collect(events.map(|row| row.into_inner().map_err(engine)), page, |(_, row)| {
-            Ok(self.alive(&row)?.filter(is_listed))
-        })
+        collect(events, page, |(_, row)| Ok(self.alive(&row)?.filter(is_listed)))
     }
 
     pub(super) fn request(&self, id: &RequestId) -> Result<Option<StoredRequest>> {
@@ -125,7 +131,7 @@ impl<'a> View<'a> {
         let status = [status_byte(status)];
         let end = cursor(page, ENDED_LEN)?;
         let ended = self.back_from(Space::ByStatus, &status, &end);
-        let key = |row: Guard| Ok((row.key().map_err(engine)?.get(1..).ok_or_else(|| corrupt("a key"))?.to_vec(), ()));
+        let key = |row: Result<(Slice, _)>| Ok((row?.0.get(1..).ok_or_else(|| corrupt("a key"))?.to_vec(), ()));
         collect(ended.map(key), page, |(key, ())| {
             let key = Key::read(number(&key)?.1)?;
             match readable(key, self.row(key))? {
@@ -153,13 +159,18 @@ impl<'a> View<'a> {
     }
 
     /// Events from this place in the feed on.
-    pub(super) fn events_from(&self, first: u64) -> Iter {
-        self.snapshot.range(self.spaces.of(Space::Events), first.to_be_bytes()..)
+    pub(super) fn events_from(&self, first: u64) -> Range {
+        self.range(&Span::from(Space::Events, first.to_be_bytes()))
     }
 
     /// The rows under a prefix before this end, the last first.
-    pub(super) fn back_from(&self, space: Space, prefix: &[u8], end: &[u8]) -> std::iter::Rev<Iter> {
-        self.snapshot.range(self.spaces.of(space), prefix.to_vec()..[prefix, end].concat()).rev()
+    pub(super) fn back_from(&self, space: Space, prefix: &[u8], end: &[u8]) -> Range {
+        self.range(&Span::from(space, prefix).to([prefix, end].concat()).back())
+    }
+
+    fn range(&self, span: &Span) -> Range {
+        let rows = self.snapshot.range::<&[u8], _>(self.spaces.of(span.space), span.bounds());
+        Range::new(span, &self.layers, rows)
     }
 }
 
@@ -167,9 +178,9 @@ impl<'a> View<'a> {
 type Listed = (Id, EndpointId, Option<Id>, u64);
 
 /// The deliveries of an event that have not ended, as far as its own row says, the last first; those before `until`.
-fn places(row: Guard, until: Key) -> Vec<Result<(Vec<u8>, Listed)>> {
+fn places(row: Result<(Slice, Slice)>, until: Key) -> Vec<Result<(Vec<u8>, Listed)>> {
     let read = || {
-        let (seq, row) = row.into_inner().map_err(engine)?;
+        let (seq, row) = row?;
         let seq = number(&seq)?.0;
         Ok((seq, readable(Key::new(seq, 0), unpack::<Waiting>(&row))?))
     };

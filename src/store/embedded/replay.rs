@@ -10,7 +10,7 @@ use super::index::{Item, Stored};
 use super::jobs::is_canceled;
 use super::read::View;
 use super::rows::{EventRow, Expiring, Id, Key, corrupt, decode, micros, number, unpack};
-use super::spaces::{Space, engine};
+use super::spaces::Space;
 use super::txn::Txn;
 use super::writer::decide;
 use super::{Embedded, jobs};
@@ -152,7 +152,7 @@ impl View<'_> {
         };
         let mut scanned = Scanned::default();
         for (count, row) in self.events_from(first).enumerate() {
-            let (seq, row) = row.into_inner().map_err(engine)?;
+            let (seq, row) = row?;
             let seq = number(&seq)?.0;
             if count >= limit {
                 scanned.next = Some(format!("{seq:x}"));
@@ -191,8 +191,8 @@ impl View<'_> {
     /// that they were received in.
     fn first_received(&self, time: u64) -> Result<u64> {
         let mut low = 1;
-        let last =
-            self.events_from(low).next_back().map(|row| Ok(number(&row.key().map_err(engine)?)?.0)).transpose()?;
+        let last = self.back_from(Space::Events, &[], &[u8::MAX; 8]).next();
+        let last = last.transpose()?.map(|(seq, _)| number(&seq).map(|(seq, _)| seq)).transpose()?;
         let mut high = last.map_or(low, |last: u64| last + 1);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -200,7 +200,7 @@ impl View<'_> {
                 high = middle;
                 continue;
             };
-            let (seq, row) = row.into_inner().map_err(engine)?;
+            let (seq, row) = row?;
             let seq = number(&seq)?.0;
             // What cannot be read is before what can: nothing is passed over for it.
             let is_later = EventRow::read(&row)

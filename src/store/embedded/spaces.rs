@@ -1,15 +1,22 @@
 //! The engine: what is kept where.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 
 use fjall::config::CompressionPolicy;
-use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
 
+use super::apply;
+use super::background;
 use super::core::SWEPT;
-use super::ids::{Ids, Swept};
+use super::ids::{Ids, Kind, Swept};
 use super::journal;
-use super::rows::unpack;
+use super::layers::{Layer, Layers, Row};
+use super::log::Log;
+use super::range::{Range, Span};
+use super::rows::{Id, Place, unpack};
 use crate::store::{Result, StoreError};
 
 /// What is kept apart. The discriminants are places in [`Spaces::all`].
@@ -60,6 +67,16 @@ impl Space {
         (Self::Jobs, "jobs"),
     ];
 
+    /// All of them, in the order of [`Spaces::all`].
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().map(|(space, _)| space)
+    }
+
+    /// The one that is written as this number.
+    pub(super) fn read(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).map(|(space, _)| *space)
+    }
+
     /// Rows that are small, or that nobody compresses well, stay as they are.
     fn options(self) -> KeyspaceCreateOptions {
         let options = KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
@@ -75,13 +92,15 @@ impl Space {
 const MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The key of the format's number, and the number, so that each version knows what it reads.
-const FORMAT: (&[u8], &[u8]) = (b"format", b"7");
+const FORMAT: (&[u8], &[u8]) = (b"format", b"8");
 
-/// The open engine.
+/// The open engine, and what is committed before it has it.
 pub(super) struct Spaces {
     pub(super) db: Database,
-    pub(super) all: Vec<Keyspace>,
+    all: Vec<Keyspace>,
     pub(super) ids: Ids,
+    layers: RwLock<Layers>,
+    log: Mutex<Log>,
     #[cfg(test)]
     pub(super) fail_next: std::sync::atomic::AtomicBool,
     #[cfg(test)]
@@ -97,21 +116,25 @@ impl Spaces {
         let failed = |error| refused(dir, &error);
         let lock = journal::lock(dir).map_err(failed)?;
         journal::write_anew(dir).map_err(|error| failed(error.into()))?;
-        let db = Database::builder(dir)
-            .worker_threads(2)
-            .journal_compression(CompressionType::None)
-            .open()
-            .map_err(failed)?;
+        let engine_dir = dir.to_owned();
+        let open =
+            move || Database::builder(engine_dir).worker_threads(2).journal_compression(CompressionType::None).open();
+        // The threads that flush and merge are begun there.
+        let db = background::join(background::spawn("store-open", open)?)?.map_err(failed)?;
         let open = |(space, name): (Space, &str)| db.keyspace(name, || space.options());
         let all: Vec<_> = Space::ALL.into_iter().map(open).collect::<fjall::Result<_>>().map_err(failed)?;
+        check_format(&all[Space::Meta as usize], dir)?;
+        let turn = apply::recover(&db, &all, dir)?;
         let meta = &all[Space::Meta as usize];
-        check_format(meta, dir)?;
         let swept = meta.get(SWEPT).map_err(engine)?.map_or(Ok(Swept::default()), |bytes| unpack(&bytes))?;
         let ids = Ids::open(dir, swept).map_err(failed)?;
+        let log = Log::open(dir, turn + 1).map_err(|error| failed(error.into()))?;
         let spaces = Self {
             db,
             all,
             ids,
+            layers: RwLock::new(Layers::default()),
+            log: Mutex::new(log),
             #[cfg(test)]
             fail_next: false.into(),
             #[cfg(test)]
@@ -123,9 +146,83 @@ impl Spaces {
         Ok(spaces)
     }
 
+    /// The engine's own part of a space.
     pub(super) fn of(&self, space: Space) -> &Keyspace {
         &self.all[space as usize]
     }
+
+    /// The engine's own part of each space.
+    pub(super) fn all(&self) -> &[Keyspace] {
+        &self.all
+    }
+
+    pub(super) fn get(&self, space: Space, key: &[u8]) -> Result<Option<Slice>> {
+        match self.layers().get(space, key) {
+            Some(known) => Ok(known),
+            None => self.of(space).get(key).map_err(engine),
+        }
+    }
+
+    pub(super) fn range(&self, span: &Span) -> Range {
+        // Before the engine: a row may move there meanwhile.
+        let layers = self.layers();
+        Range::new(span, &layers, self.of(span.space).range::<&[u8], _>(span.bounds()))
+    }
+
+    /// What is seen before the engine's own.
+    pub(super) fn layers(&self) -> Layers {
+        self.layers.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn layers_mut(&self) -> RwLockWriteGuard<'_, Layers> {
+        self.layers.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How much the turn has that is being written; none while it has no commit.
+    pub(super) fn turn_len(&self) -> Option<u64> {
+        self.log().len()
+    }
+
+    /// All of these rows or none. Without a sync they survive the kill of this process, but not of the machine.
+    /// Nothing is seen before.
+    pub(super) fn commit(&self, rows: Vec<Row>, ids: Vec<(Kind, Id, Place)>, is_synced: bool) -> Result<()> {
+        #[cfg(test)]
+        if self.fail_next.swap(false, std::sync::atomic::Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("asked to fail".into()));
+        }
+        let mut log = self.log();
+        log.append(&rows).map_err(logged)?;
+        #[cfg(test)]
+        if self.fail_sync_next.swap(false, std::sync::atomic::Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("asked to fail when it is written".into()));
+        }
+        if is_synced {
+            log.sync().map_err(logged)?;
+        }
+        self.layers().latest.add(rows);
+        self.ids.add(ids);
+        Ok(())
+    }
+
+    /// Begins the next turn. Answers the one that ended, and its rows.
+    pub(super) fn turn(&self) -> Result<(u64, Arc<Layer>)> {
+        let ended = self.log().next().map_err(logged)?;
+        Ok((ended, self.layers_mut().turn()))
+    }
+
+    /// The engine has the turn that ended last.
+    pub(super) fn forget_applied(&self) {
+        self.layers_mut().before = None;
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "handed to map_err")]
+fn logged(error: io::Error) -> StoreError {
+    StoreError::Unavailable(format!("its log: {error}"))
 }
 
 fn check_format(meta: &Keyspace, dir: &Path) -> Result<()> {

@@ -6,8 +6,9 @@ use super::core::{Core, SWEPT};
 use super::delivery::Row;
 use super::ids::Swept;
 use super::jobs::forget_job;
+use super::range::Span;
 use super::rows::{EventRow, Expiring, Key, RequestRow, number, unpack};
-use super::spaces::{Space, Spaces, engine};
+use super::spaces::{Space, Spaces};
 use super::txn::Txn;
 use crate::store::{Result, StoreError};
 
@@ -53,12 +54,9 @@ impl Sweeper {
         }
         (self.stepped, self.now, self.is_behind) = (Some(elapsed), now, false);
         let mut txn = Txn::new(spaces);
-        let end = now.saturating_add(1).to_be_bytes().to_vec();
-        if self.from >= end {
-            return Ok(());
-        }
-        for entry in spaces.of(Space::Expiry).range(self.from.clone()..end) {
-            let (key, value) = entry.into_inner().map_err(engine)?;
+        let due = Span::from(Space::Expiry, self.from.clone()).to(now.saturating_add(1).to_be_bytes());
+        for entry in spaces.range(&due) {
+            let (key, value) = entry?;
             if self.from != *key {
                 (self.from, self.from_place) = (key.to_vec(), 0);
             }
@@ -104,8 +102,9 @@ impl Sweeper {
             Expiring::Requests(first) => (Space::Requests, first),
         };
         let (first, last) = (first.max(self.from_place), number(value)?.0);
-        for row in txn.spaces.of(space).range(first.to_be_bytes()..=last.to_be_bytes()) {
-            let (seq, row) = row.into_inner().map_err(engine)?;
+        let span = Span::from(space, first.to_be_bytes()).to(last.saturating_add(1).to_be_bytes());
+        for row in txn.spaces.range(&span) {
+            let (seq, row) = row?;
             self.from_place = number(&seq)?.0;
             if txn.len() >= STEP_ROWS {
                 return Ok(false);

@@ -1,20 +1,19 @@
 //! One batch of writes that its own later reads see.
 
-use fjall::{OwnedWriteBatch, PersistMode, Slice};
+use fjall::Slice;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::ids::Kind;
+use super::layers::Row;
 use super::rows::{Id, Place, decode, encode, pack};
-use super::spaces::{Space, Spaces, engine};
+use super::spaces::{Space, Spaces};
 use crate::store::Result;
 
-/// A row to be written; removed where there is no value.
+/// A row to be written.
 struct Write {
-    space: Space,
-    key: Slice,
-    value: Option<Slice>,
+    row: Row,
     /// The write of this batch to the same row that it takes the place of.
     before: Option<usize>,
     /// Whether no other takes its place.
@@ -59,7 +58,7 @@ impl<'a> Txn<'a> {
         self.ids.truncate(self.mark.1);
         self.places = self.ids.iter().map(|(kind, id, place)| ((*kind, *id), *place)).collect();
         while self.writes.len() > self.mark.0
-            && let Some(Write { space, key, before, .. }) = self.writes.pop()
+            && let Some(Write { row: Row { space, key, .. }, before, .. }) = self.writes.pop()
         {
             match before {
                 Some(before) => {
@@ -78,9 +77,9 @@ impl<'a> Txn<'a> {
         if !self.latest.is_empty()
             && let Some(latest) = self.latest.get(&(space, key.into()))
         {
-            return Ok(self.writes[*latest].value.clone());
+            return Ok(self.writes[*latest].row.value.clone());
         }
-        self.spaces.of(space).get(key).map_err(engine)
+        self.spaces.get(space, key)
     }
 
     /// Where what has this id is, unless it has been removed.
@@ -101,7 +100,13 @@ impl<'a> Txn<'a> {
     }
 
     pub(super) fn put(&mut self, space: Space, key: &[u8], value: impl Into<Slice>) {
-        self.write(space, key, Some(value.into()));
+        self.write(space, key, Some(value.into()), false);
+    }
+
+    /// A row with a key that there never was.
+    pub(super) fn add_packed(&mut self, space: Space, key: &[u8], value: &impl Serialize) -> Result<()> {
+        self.write(space, key, Some(pack(value)?.into()), true);
+        Ok(())
     }
 
     pub(super) fn put_json(&mut self, space: Space, key: &[u8], value: &impl Serialize) -> Result<()> {
@@ -115,16 +120,18 @@ impl<'a> Txn<'a> {
     }
 
     pub(super) fn remove(&mut self, space: Space, key: &[u8]) {
-        self.write(space, key, None);
+        self.write(space, key, None, false);
     }
 
-    fn write(&mut self, space: Space, key: &[u8], value: Option<Slice>) {
+    fn write(&mut self, space: Space, key: &[u8], value: Option<Slice>, is_new: bool) {
         let key = Slice::from(key);
         let before = if space.is_log() { None } else { self.latest.insert((space, key.clone()), self.writes.len()) };
+        let mut row = Row { space, key, value, is_new };
         if let Some(before) = before {
             self.writes[before].is_last = false;
+            row.is_new = self.writes[before].row.is_new;
         }
-        self.writes.push(Write { space, key, value, before, is_last: true });
+        self.writes.push(Write { row, before, is_last: true });
     }
 
     /// How many rows are to be written.
@@ -132,34 +139,9 @@ impl<'a> Txn<'a> {
         self.writes.len()
     }
 
-    /// All or none. Without a sync the writes survive the kill of this process, but not of the machine.
+    /// See [`Spaces::commit`]; each row is written once.
     pub(super) fn commit(self) -> Result<()> {
-        if self.writes.is_empty() {
-            return Ok(());
-        }
-        #[cfg(test)]
-        if self.spaces.fail_next.swap(false, std::sync::atomic::Ordering::SeqCst) {
-            return Err(crate::store::StoreError::Unavailable("asked to fail".into()));
-        }
-        // Without the times of the journal's file, which nobody reads; its length is synced where it changed.
-        let mode = if self.synced { PersistMode::SyncData } else { PersistMode::Buffer };
-        let batch = OwnedWriteBatch::with_capacity(self.spaces.db.clone(), self.writes.len());
-        let mut batch = batch.durability(Some(mode));
-        // Each row once: the engine would give two writes of one the same number.
-        for Write { space, key, value, .. } in self.writes.into_iter().filter(|write| write.is_last) {
-            let space = self.spaces.of(space);
-            match value {
-                Some(value) => batch.insert(space, key, value),
-                None => batch.remove(space, key),
-            }
-        }
-        #[cfg(test)]
-        if self.spaces.fail_sync_next.swap(false, std::sync::atomic::Ordering::SeqCst) {
-            batch.durability(Some(PersistMode::Buffer)).commit().map_err(engine)?;
-            return Err(crate::store::StoreError::Unavailable("asked to fail when it is written".into()));
-        }
-        batch.commit().map_err(engine)?;
-        self.spaces.ids.add(self.ids);
-        Ok(())
+        let rows: Vec<_> = self.writes.into_iter().filter(|write| write.is_last).map(|write| write.row).collect();
+        if rows.is_empty() { Ok(()) } else { self.spaces.commit(rows, self.ids, self.synced) }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::apply::Apply;
 use super::bulk::Bulk;
 use super::core::{Change, Core, IDS_WRITTEN, Last};
 use super::ingest::Arrival;
@@ -163,7 +164,8 @@ pub(super) struct Writer {
 
 /// The engine, and what is derived from it: thrown away together.
 struct Open {
-    /// Dropped first: it waits for a thread that writes.
+    /// Dropped first: each waits for a thread that writes.
+    apply: Apply,
     bulk: Bulk,
     spaces: Arc<Spaces>,
     core: Core,
@@ -182,7 +184,7 @@ impl Writer {
         let mut core = Core::rebuild(&spaces, self.lifetimes, micros(self.clock.now()))?;
         core.index.tell(&mut self.shared.ready());
         self.shared.set(Some(Arc::clone(&spaces)));
-        Ok(Open { bulk: Bulk::default(), spaces, core, sweeper: Sweeper::default() })
+        Ok(Open { apply: Apply::default(), bulk: Bulk::default(), spaces, core, sweeper: Sweeper::default() })
     }
 
     /// Serves until nobody can call any more. While nobody does it wakes by itself: what has expired is removed, and an
@@ -252,8 +254,10 @@ impl Writer {
 
     /// Nobody who was answered waits for this, and who asks meanwhile waits for one step at most.
     fn tidy_up(&mut self, mut open: Open, now: u64) {
-        let swept = open.sweeper.step(&open.spaces, &mut open.core, self.clock.elapsed(), now);
-        match swept.and_then(|()| open.bulk.begin(&open.spaces.ids, open.core.last)) {
+        let elapsed = self.clock.elapsed();
+        let swept = open.sweeper.step(&open.spaces, &mut open.core, elapsed, now);
+        let begun = swept.and_then(|()| open.bulk.begin(&open.spaces.ids, open.core.last));
+        match begun.and_then(|()| open.apply.step(&open.spaces, elapsed)) {
             Ok(()) => self.open = Some(open),
             Err(error) => {
                 tracing::error!(%error, "the store failed to tidy up and is opened again");

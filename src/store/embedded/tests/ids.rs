@@ -54,7 +54,7 @@ async fn an_id_is_known_in_memory_while_it_is_written_and_after() {
         assert!(is_found(&store, name).await, "{name}");
         assert!(store.request(&named(name, 0).raw.unwrap().id).await.unwrap().is_some(), "{name}");
     }
-    assert_eq!(spaces.of(Space::Requests).iter().count(), 3);
+    assert_eq!(count(&spaces, Space::Requests), 3);
     drop(held);
     until_counts(&spaces, [0, 0, 123]).await;
     for name in ["a", "b", "c"] {
@@ -86,7 +86,8 @@ async fn what_was_written_without_a_note_of_it_is_written_again() {
     let spaces = store.shared.spaces().unwrap();
     until_counts(&spaces, [0, 0, 41]).await;
     store.ready().await.unwrap();
-    spaces.of(Space::Meta).remove(IDS_WRITTEN).unwrap();
+    let note = Row { space: Space::Meta, key: IDS_WRITTEN.into(), value: None, is_new: false };
+    spaces.commit(vec![note], Vec::new(), true).unwrap();
     drop((store, spaces));
     let store = open(dir.path()).unwrap();
     assert_eq!(store.shared.spaces().unwrap().ids.counts(), [41, 0, 41]);
@@ -136,7 +137,7 @@ async fn what_has_expired_is_new_again_wherever_its_id_is() {
     let clock = Set::new();
     let store = Embedded::open(dir.path(), Arc::clone(&clock) as _, LIFETIMES).unwrap();
     let spaces = store.shared.spaces().unwrap();
-    let rows = || spaces.of(Space::Events).iter().count() + spaces.of(Space::Requests).iter().count();
+    let rows = || count(&spaces, Space::Events) + count(&spaces, Space::Requests);
     stored(&store, named("written", MANY)).await;
     until_counts(&spaces, [0, 0, 41]).await;
     let held = Arc::clone(&spaces.ids.hold);
@@ -181,7 +182,7 @@ async fn a_clock_that_was_ahead_kills_nothing_that_came_after() {
     stored(&store, named("a", MANY)).await;
     clock.advance(DAY * 60);
     let spaces = store.shared.spaces().unwrap();
-    until(|| spaces.of(Space::Events).iter().count() == 0).await;
+    until(|| count(&spaces, Space::Events) == 0).await;
     clock.0.fetch_sub(u64::try_from((DAY * 60).as_micros()).unwrap(), Ordering::SeqCst);
     // What was removed is new, though by this clock it has not expired.
     assert_eq!(stored(&store, named("a", MANY)).await, NEW);

@@ -21,7 +21,7 @@ async fn what_cannot_be_read_is_passed_over_and_the_rest_is_replayed() {
         store.ingest(to(name, "wh_a")).await.unwrap();
     }
     assert_eq!(store.replay(both(1)).await.unwrap(), [Replayed::Made, Replayed::Made]);
-    break_first(&store, Space::Replays);
+    break_rows(&store, Space::Replays, 1);
     assert_eq!(store.replay(both(2)).await.unwrap(), [Replayed::Gone, Replayed::Made]);
     assert_eq!(store.replay(both(2)).await.unwrap(), [Replayed::Gone, Replayed::Known]);
     assert_eq!(store.pending_of(&ReplayId::from_bits([2; 16])).await.unwrap(), 1);

@@ -1,0 +1,122 @@
+//! Gives the rows of each turn of the log to the engine, on a thread of its own, so that nobody waits for it.
+
+use std::path::Path;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode};
+
+use super::background;
+use super::layers::Layer;
+use super::log::{self, TURN_BYTES};
+use super::rows::number;
+use super::spaces::{Space, Spaces, engine};
+use crate::crash;
+use crate::store::Result;
+
+/// A turn ends after this, however little it has, so that little is to be read again at start. Without optimization soon,
+/// so that tests come by here.
+const TURN_TIME: Duration = Duration::from_secs(if cfg!(debug_assertions) { 1 } else { 10 });
+/// A turn that has so much waits for the one before.
+const TURN_BYTES_MAX: u64 = TURN_BYTES * 8;
+
+/// Where a turn brings a space so much, it is written in order into a file of its own; the engine's journal would be
+/// written first, and the file later. With less, there would be too many files.
+const BULK_BYTES: usize = if cfg!(debug_assertions) { 512 } else { 2 * 1024 * 1024 };
+/// With so many files that are not yet merged, reads are slow: merging them goes first.
+const FILES_MAX: usize = 20;
+
+/// The key in [`Space::Meta`] of the last turn that the engine has.
+pub(super) const APPLIED: &[u8] = b"applied";
+
+/// The turn that is being given to the engine. Dropped, it waits for its end: then the engine may be opened again.
+#[derive(Default)]
+pub(super) struct Apply {
+    thread: Option<JoinHandle<Result<()>>>,
+    /// Since when there is something in the turn that is being written.
+    since: Option<Duration>,
+}
+
+impl Drop for Apply {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Apply {
+    /// Ends a turn when it is time, and begins the next. `elapsed` is now, on the clock that never steps.
+    ///
+    /// # Errors
+    /// What the engine met since the last call: it is to be opened again.
+    pub(super) fn step(&mut self, spaces: &Spaces, elapsed: Duration) -> Result<()> {
+        let len = spaces.turn_len();
+        let is_over = len.is_some_and(|len| len >= TURN_BYTES_MAX);
+        if let Some(thread) = self.thread.take_if(|thread| is_over || thread.is_finished()) {
+            background::join(thread)??;
+            spaces.forget_applied();
+        }
+        let Some(len) = len else { return Ok(()) };
+        let since = *self.since.get_or_insert(elapsed);
+        if self.thread.is_some() || len < TURN_BYTES && elapsed.saturating_sub(since) < TURN_TIME {
+            return Ok(());
+        }
+        self.since = None;
+        let (turn, layer) = spaces.turn()?;
+        crash::point("log.turned");
+        let (db, all) = (spaces.db.clone(), spaces.all().to_vec());
+        let apply = move || apply(&db, &all, turn, &layer);
+        self.thread = Some(background::spawn("store-apply", apply)?);
+        Ok(())
+    }
+}
+
+/// All of it and synced, or without the note that it was. Done twice, it changes nothing more.
+fn apply(db: &Database, all: &[Keyspace], turn: u64, layer: &Layer) -> Result<()> {
+    let mut batch = OwnedWriteBatch::with_capacity(db.clone(), 1).durability(Some(PersistMode::SyncData));
+    for (space, rows) in Space::all().zip(all) {
+        if layer.bytes(space) >= BULK_BYTES {
+            write_file(rows, space, layer).map_err(engine)?;
+            continue;
+        }
+        layer.for_each(space, |key, value| match value {
+            Some(value) => batch.insert(rows, key.clone(), value.clone()),
+            None => batch.remove(rows, key.clone()),
+        });
+    }
+    crash::point("log.files_written");
+    batch.insert(&all[Space::Meta as usize], APPLIED, turn.to_be_bytes());
+    batch.commit().map_err(engine)?;
+    crash::point("log.applied");
+    Ok(())
+}
+
+fn write_file(rows: &Keyspace, space: Space, layer: &Layer) -> fjall::Result<()> {
+    while rows.l0_table_count() >= FILES_MAX {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut file = rows.start_ingestion()?;
+    let mut written = Ok(());
+    layer.for_each(space, |key, value| {
+        if written.is_ok() {
+            written = match value {
+                Some(value) => file.write(key.clone(), value.clone()),
+                None => file.write_tombstone(key.clone()),
+            };
+        }
+    });
+    written?;
+    file.finish()
+}
+
+/// Gives the engine what an earlier process, or an engine that failed, left in the log. Answers the last turn there was.
+pub(super) fn recover(db: &Database, all: &[Keyspace], dir: &Path) -> Result<u64> {
+    let applied = all[Space::Meta as usize].get(APPLIED).map_err(engine)?;
+    let mut last = applied.map_or(Ok(0), |turn| number(&turn).map(|(turn, _)| turn))?;
+    for (turn, layer) in log::read(dir, last).map_err(|error| engine(error.into()))? {
+        apply(db, all, turn, &layer)?;
+        last = turn;
+    }
+    Ok(last)
+}

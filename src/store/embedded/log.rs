@@ -1,0 +1,225 @@
+//! What a commit is written to and synced in, before the engine has it.
+//!
+//! The engine syncs its files under locks that its commits take, so that a commit would now and then wait for tens of
+//! milliseconds. A commit therefore goes to a file whose room was written beforehand: a sync of it moves its bytes and
+//! nothing else. Two files take turns. While one is written, the rows of the other are given to the engine.
+//!
+//! A file begins with its turn's number and salt. Each commit is one frame: its length, a salted hash, its rows. What is
+//! left of earlier turns, or was not written to its end, has another hash; it was never acknowledged, and ends the file.
+//!
+//! What a sync that failed may have left in memory only is trusted nowhere: an open gives all it reads to the engine,
+//! which syncs it, and begins a turn of its own.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::layers::{Layer, Row};
+use super::spaces::Space;
+
+/// The room written beforehand in each file, and how much of it makes a turn. Without optimization little, so that tests
+/// come by the turns.
+pub(super) const TURN_BYTES: u64 = if cfg!(debug_assertions) { 64 * 1024 } else { 32 * 1024 * 1024 };
+/// The number of a turn, its salt, a hash of both.
+const HEAD_LEN: usize = 24;
+/// The length of a frame's rows, and their hash.
+const FRAME_LEN: usize = 12;
+/// A row's space, whether it is removed, and the lengths of its key and its value.
+const ROW_LEN: usize = 10;
+/// A buffer that grew beyond this is given back.
+const BUFFER_BYTES_MAX: usize = 1024 * 1024;
+
+/// The turn that is being written.
+pub(super) struct Log {
+    files: [File; 2],
+    turn: u64,
+    salt: u64,
+    len: u64,
+    buffer: Vec<u8>,
+}
+
+fn path(dir: &Path, turn: u64) -> PathBuf {
+    dir.join(format!("log.{}", turn % 2))
+}
+
+impl Log {
+    /// Opens a directory, and begins a turn. The engine has all those before.
+    ///
+    /// # Errors
+    /// When the files cannot be made.
+    pub(super) fn open(dir: &Path, turn: u64) -> io::Result<Self> {
+        let file = |turn| File::options().create(true).truncate(false).write(true).open(path(dir, turn));
+        let files = [file(0)?, file(1)?];
+        files.iter().try_for_each(make_room)?;
+        File::open(dir)?.sync_all()?;
+        let mut log = Self { files, turn, salt: 0, len: 0, buffer: Vec::new() };
+        log.begin()?;
+        Ok(log)
+    }
+
+    /// Ends this turn and begins the next, if the engine has the one before. Answers the one that ended.
+    pub(super) fn next(&mut self) -> io::Result<u64> {
+        let ended = self.turn;
+        self.turn += 1;
+        make_room(self.file())?;
+        self.begin()?;
+        Ok(ended)
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        let mut salt = [0; 8];
+        aws_lc_rs::rand::fill(&mut salt).map_err(io::Error::other)?;
+        self.salt = u64::from_be_bytes(salt);
+        self.file().write_all_at(&head(self.turn, self.salt), 0)?;
+        self.len = HEAD_LEN as u64;
+        Ok(())
+    }
+
+    fn file(&self) -> &File {
+        &self.files[usize::from(self.turn % 2 == 1)]
+    }
+
+    /// How much of the turn has been written, if there is any commit.
+    pub(super) fn len(&self) -> Option<u64> {
+        (self.len > HEAD_LEN as u64).then_some(self.len)
+    }
+
+    /// Writes one commit.
+    pub(super) fn append(&mut self, rows: &[Row]) -> io::Result<()> {
+        self.buffer.clear();
+        self.buffer.resize(FRAME_LEN, 0);
+        for row in rows {
+            write_row(&mut self.buffer, row)?;
+        }
+        let (frame, rows) = self.buffer.split_at_mut(FRAME_LEN);
+        frame[..4].copy_from_slice(&len_u32(rows.len())?.to_be_bytes());
+        frame[4..].copy_from_slice(&xxh3_64_with_seed(rows, self.salt).to_be_bytes());
+        self.file().write_all_at(&self.buffer, self.len)?;
+        self.len += self.buffer.len() as u64;
+        if self.buffer.capacity() > BUFFER_BYTES_MAX {
+            self.buffer = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// What was appended survives the loss of power from now on.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file().sync_data()
+    }
+}
+
+/// Gives a file its room, neither more nor less. Zeros are written, since room that is only set aside
+/// is marked as written by the first sync of each part of it.
+fn make_room(file: &File) -> io::Result<()> {
+    static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+    let mut len = file.metadata()?.len();
+    if len == TURN_BYTES {
+        return Ok(());
+    }
+    while len < TURN_BYTES {
+        file.write_all_at(&ZEROS, len)?;
+        len += ZEROS.len() as u64;
+    }
+    file.set_len(TURN_BYTES)?;
+    file.sync_all()
+}
+
+fn head(turn: u64, salt: u64) -> [u8; HEAD_LEN] {
+    let mut head = [0; HEAD_LEN];
+    head[..8].copy_from_slice(&turn.to_be_bytes());
+    head[8..16].copy_from_slice(&salt.to_be_bytes());
+    let hash = xxh3_64_with_seed(&head[..16], salt);
+    head[16..].copy_from_slice(&hash.to_be_bytes());
+    head
+}
+
+fn len_u32(len: usize) -> io::Result<u32> {
+    u32::try_from(len).map_err(|_| io::Error::other("a commit is longer than 4 GiB"))
+}
+
+fn write_row(buffer: &mut Vec<u8>, row: &Row) -> io::Result<()> {
+    let value = row.value.as_deref().unwrap_or_default();
+    buffer.extend([row.space as u8, u8::from(row.value.is_none())]);
+    buffer.extend(len_u32(row.key.len())?.to_be_bytes());
+    buffer.extend(len_u32(value.len())?.to_be_bytes());
+    buffer.extend_from_slice(&row.key);
+    buffer.extend_from_slice(value);
+    Ok(())
+}
+
+/// The turns of a directory that come after this one, the earliest first, each as the rows it leaves.
+///
+/// # Errors
+/// When a file cannot be read, or says of a row what no version of Waypost writes.
+pub(super) fn read(dir: &Path, after: u64) -> io::Result<Vec<(u64, Layer)>> {
+    let mut turns = Vec::new();
+    for file in [0, 1] {
+        let file = match File::open(path(dir, file)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            file => file?,
+        };
+        turns.extend(read_turn(&file, after)?);
+    }
+    turns.sort_by_key(|(turn, _)| *turn);
+    Ok(turns)
+}
+
+fn read_turn(file: &File, after: u64) -> io::Result<Option<(u64, Layer)>> {
+    let mut left = file.metadata()?.len();
+    let mut file = BufReader::new(file);
+    let Some(start) = next::<HEAD_LEN>(&mut file, &mut left)? else { return Ok(None) };
+    let [turn, salt] =
+        [0, 8].map(|at| start[at..at + 8].iter().fold(0, |number, byte| (number << 8) | u64::from(*byte)));
+    if turn <= after || start != head(turn, salt) {
+        return Ok(None);
+    }
+    let (layer, mut rows) = (Layer::default(), Vec::new());
+    while read_frame(&mut file, &mut left, salt, &mut rows)? {
+        layer.add(read_rows(&rows)?);
+    }
+    Ok(Some((turn, layer)))
+}
+
+/// So many bytes, if there are.
+fn next<const LEN: usize>(file: &mut impl Read, left: &mut u64) -> io::Result<Option<[u8; LEN]>> {
+    let Some(after) = left.checked_sub(LEN as u64) else { return Ok(None) };
+    let mut bytes = [0; LEN];
+    file.read_exact(&mut bytes)?;
+    *left = after;
+    Ok(Some(bytes))
+}
+
+/// The rows of the next commit, if there is one.
+fn read_frame(file: &mut impl Read, left: &mut u64, salt: u64, rows: &mut Vec<u8>) -> io::Result<bool> {
+    let Some(len) = next::<4>(file, left)?.map(u32::from_be_bytes) else { return Ok(false) };
+    let Some(hash) = next::<8>(file, left)?.map(u64::from_be_bytes) else { return Ok(false) };
+    let Some(after) = left.checked_sub(len.into()).filter(|_| len > 0) else { return Ok(false) };
+    rows.clear();
+    file.take(len.into()).read_to_end(rows)?;
+    *left = after;
+    Ok(xxh3_64_with_seed(rows, salt) == hash)
+}
+
+fn read_rows(mut bytes: &[u8]) -> io::Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    while !bytes.is_empty() {
+        let (row, rest) = read_row(bytes).ok_or_else(|| io::Error::other("a row of the log has the wrong form"))?;
+        rows.push(row);
+        bytes = rest;
+    }
+    Ok(rows)
+}
+
+fn read_row(bytes: &[u8]) -> Option<(Row, &[u8])> {
+    let ([space, is_removed, lens @ ..], rest) = bytes.split_first_chunk::<ROW_LEN>()?;
+    let (key_len, value_len) = lens.split_at(4);
+    let len = |bytes: &[u8]| usize::try_from(u32::from_be_bytes(bytes.try_into().ok()?)).ok();
+    let (key, rest) = rest.split_at_checked(len(key_len)?)?;
+    let (value, rest) = rest.split_at_checked(len(value_len)?)?;
+    let space = Space::read(*space)?;
+    let value = (*is_removed == 0).then(|| value.into());
+    Some((Row { space, key: key.into(), value, is_new: false }, rest))
+}
