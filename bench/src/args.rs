@@ -103,6 +103,14 @@ pub(crate) enum Task {
         /// For how long.
         seconds: f64,
     },
+    /// The bare sync; the program starts it by itself.
+    #[command(hide = true)]
+    FloorSync {
+        /// A file that it makes.
+        path: PathBuf,
+        /// For how long.
+        seconds: f64,
+    },
 }
 
 /// A run that is worth a name.

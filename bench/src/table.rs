@@ -8,7 +8,8 @@ use crate::targets::{self, Bound};
 
 /// One floor, in a line.
 pub(crate) fn floor(floor: &Floor) -> String {
-    format!("{}: {:.0} /s, {:.1} us of CPU each", floor.name, floor.per_s, floor.cpu_us)
+    let wait = floor.wait_p99_ms.map_or(String::new(), |ms| format!(", p99 of a wait for it {ms:.1} ms"));
+    format!("{}: {:.0} /s, {:.1} us of CPU each{wait}", floor.name, floor.per_s, floor.cpu_us)
 }
 
 /// One run, a figure a line.
@@ -87,11 +88,17 @@ pub(crate) fn all(report: &Report, committed: &Report) -> String {
         rows.push([target.name.into(), bound, figure(target.measured), figure(target.committed), verdict.into()]);
     }
     let mut text = aligned(&rows);
-    let mut rows = vec![["floor", "per second", "CPU us", "committed", ""].map(str::to_owned)];
+    let mut rows = vec![["floor", "per second", "CPU us", "committed", "p99 of a wait, ms"].map(str::to_owned)];
     for floor in &report.floors {
         let known = committed.floors.iter().find(|known| known.name == floor.name).map(|known| known.cpu_us);
         let per_s = format!("{:.0}", floor.per_s);
-        rows.push([floor.name.clone(), per_s, figure(Some(floor.cpu_us)), figure(known), String::new()]);
+        rows.push([
+            floor.name.clone(),
+            per_s,
+            figure(Some(floor.cpu_us)),
+            figure(known),
+            floor.wait_p99_ms.map_or(String::new(), |ms| format!("{ms:.1}")),
+        ]);
     }
     text += &format!("\n{}", aligned(&rows));
     if let Some(cost) = targets::delivery_cpu_us(report) {

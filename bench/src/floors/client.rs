@@ -43,7 +43,12 @@ pub(crate) fn main(port: u16, seconds: f64) -> Result<(), Failure> {
         let posting = (0..IN_FLIGHT).map(|_| tokio::spawn(post(client.clone(), url.clone(), Arc::clone(&count))));
         let posting: Vec<_> = posting.collect();
         tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
-        let done = Done { count: count.load(Ordering::Relaxed), nanos: clock::now() - began, cpu: cpu::own() - before };
+        let done = Done {
+            count: count.load(Ordering::Relaxed),
+            nanos: clock::now() - began,
+            cpu: cpu::own() - before,
+            wait_p99_ms: None,
+        };
         posting.iter().for_each(tokio::task::JoinHandle::abort);
         done
     });

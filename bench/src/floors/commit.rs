@@ -39,7 +39,7 @@ pub(crate) fn main(dir: &Path, seconds: f64) -> Result<(), Failure> {
         batch.commit()?;
         number += BATCH;
     }
-    let done = Done { count: number, nanos: clock::now() - began, cpu: cpu::own() - before };
+    let done = Done { count: number, nanos: clock::now() - began, cpu: cpu::own() - before, wait_p99_ms: None };
     println!("{}", serde_json::to_string(&done)?);
     Ok(())
 }

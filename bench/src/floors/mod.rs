@@ -1,9 +1,10 @@
 //! What nothing can be faster than, measured by the same means in the same run: a handler that only reads, a client that
-//! only posts, an engine that only commits.
+//! only posts, an engine that only commits, a disk that only syncs.
 
 mod client;
 mod commit;
 mod server;
+mod sync;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -11,6 +12,7 @@ pub(crate) use client::main as client_main;
 pub(crate) use commit::main as commit_main;
 use serde::{Deserialize, Serialize};
 pub(crate) use server::main as server_main;
+pub(crate) use sync::main as sync_main;
 
 use crate::args::Options;
 use crate::bed::Directory;
@@ -33,6 +35,9 @@ pub(crate) struct Floor {
     pub(crate) per_s: f64,
     /// CPU microseconds for each.
     pub(crate) cpu_us: f64,
+    /// What at most one in a hundred waits longer for, in milliseconds, who comes at any moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) wait_p99_ms: Option<f64>,
 }
 
 /// What a floor's process says when it is done.
@@ -44,13 +49,15 @@ pub(crate) struct Done {
     pub(crate) nanos: u64,
     /// With how many nanoseconds of CPU.
     pub(crate) cpu: u64,
+    /// As of [`Floor`].
+    pub(crate) wait_p99_ms: Option<f64>,
 }
 
 impl Done {
     fn floor(self, name: &str) -> Floor {
         let count = self.count.max(1) as f64;
         let per_s = count / (self.nanos.max(1) as f64 / 1e9);
-        Floor { name: name.into(), per_s, cpu_us: self.cpu as f64 / 1000.0 / count }
+        Floor { name: name.into(), per_s, cpu_us: self.cpu as f64 / 1000.0 / count, wait_p99_ms: self.wait_p99_ms }
     }
 }
 
@@ -61,13 +68,21 @@ pub(crate) const CLIENT: &str = "bare client (hyper posts a delivery over loopba
 /// The name of the engine's floor.
 pub(crate) const COMMIT: &str = "bare commit (fjall, an event's rows, 64 events a sync)";
 
-/// Measures all three.
+/// The name of the disk's floor.
+pub(crate) const SYNC: &str = "bare sync (8 KiB written and synced, every 0.5 ms)";
+
+/// Measures all four.
 pub(crate) fn measure(options: &Options) -> Result<Vec<Floor>, Failure> {
     tell("floors");
     let mut server = Process::own("bare handler", &["floor-server"], options.cpus("gateway"))?;
     let target = SocketAddr::from((Ipv4Addr::LOCALHOST, server.hear()?.parse()?));
     let (run, cpu) = drive(options, target, "/in", Load::Resend, Some(&server))?;
-    let handled = Done { count: run.requests, nanos: (run.requests as f64 / run.accepted_per_s * 1e9) as u64, cpu };
+    let handled = Done {
+        count: run.requests,
+        nanos: (run.requests as f64 / run.accepted_per_s * 1e9) as u64,
+        cpu,
+        wait_p99_ms: None,
+    };
     drop(server);
 
     let mut receiver = Process::own("receiver", &["receive", "1"], options.cpus("receiver"))?;
@@ -78,7 +93,9 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Floor>, Failure> {
     let dir = Directory::make(options.dir.as_deref())?;
     let path = dir.path().join("floor");
     let committed = alone(options, &["floor-commit", &path.to_string_lossy(), &seconds])?;
-    Ok(vec![handled.floor(HANDLER), posted.floor(CLIENT), committed.floor(COMMIT)])
+    let path = dir.path().join("sync");
+    let synced = alone(options, &["floor-sync", &path.to_string_lossy(), &seconds])?;
+    Ok(vec![handled.floor(HANDLER), posted.floor(CLIENT), committed.floor(COMMIT), synced.floor(SYNC)])
 }
 
 /// A floor that measures itself.
