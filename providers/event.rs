@@ -8,10 +8,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 mod details;
+#[cfg(feature = "schema")]
+mod schema;
 pub use details::*;
+#[cfg(feature = "schema")]
+pub use schema::schema;
 
 /// What happened, in one of eleven words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Kind {
     /// Accepted by the provider, which will try to deliver it.
     #[serde(rename = "email.sent")]
@@ -89,12 +94,14 @@ impl Kind {
 
 /// One thing that happened, before it has an id (the id is derived from source and identity).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Event {
     /// What happened.
     #[serde(rename = "type")]
     pub kind: Kind,
     /// When it happened, as the provider tells it.
     #[serde(serialize_with = "millis")]
+    #[cfg_attr(feature = "schema", schemars(with = "String", extend("format" = "date-time")))]
     pub created_at: Timestamp,
     /// To what, and how.
     pub data: Data,
@@ -111,6 +118,7 @@ fn millis<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, 
 
 /// The `data` object.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Data {
     /// The id that the provider's send API returned; absent on domain events.

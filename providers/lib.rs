@@ -5,6 +5,21 @@
 //! nothing else can make, so what nobody has verified cannot be parsed. Each provider is one folder (`mod.rs`,
 //! `verify.rs`, `parse.rs`, `sign.rs`) and two lines here.
 //!
+//! ```
+//! use waypost_providers::{Draft, Keys, Kind, Parsed, Request, by_name};
+//!
+//! let (now, secret) = ("2026-03-16T09:30:00Z".parse()?, "whsec_dGhlIGtleSBvZiBhbiBleGFtcGxlLCBubyBzZWNyZXQ=");
+//! let resend = by_name("resend").ok_or("no provider of this name")?;
+//! let keys = Keys::read(resend, &[("signing_secrets".into(), vec![secret.into()])].into()).map_err(|(_, error)| error)?;
+//! // What Resend would send; in earnest it is what came in.
+//! let body = br#"{"type":"email.delivered","created_at":"2026-03-16T09:29:58Z","data":{"email_id":"4ef9","to":["a@b.example"]}}"#;
+//! let sent = resend.sign(Draft { body, secret, now, nonce: [7; 16] })?;
+//! let request = Request { source: "resend".into(), received_at: now, headers: sent.headers, body: sent.body };
+//! let parsed = resend.parse(&resend.verify(request, &keys, now)?);
+//! assert!(matches!(&parsed[..], [Parsed::Event(found)] if found.event.kind == Kind::Delivered));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Facts about the providers come from their documentation and published sources, named where they are used.
 
 use bytes::Bytes;

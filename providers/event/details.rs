@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Who told of the event, in their own words.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Origin {
     /// `resend`, `sendgrid`, `mailgun` …
@@ -25,6 +26,7 @@ pub struct Origin {
 
 /// The campaign a mail belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Campaign {
     /// Resend `broadcast_id`; SendGrid `singlesend_id`, else `marketing_campaign_id`; else `metadata.campaign_id`.
@@ -36,6 +38,7 @@ pub struct Campaign {
 
 /// The remote server took the mail.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Delivery {
     /// The server that answered.
@@ -54,6 +57,7 @@ pub struct Delivery {
 
 /// The remote server refused for the moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Delay {
     /// The server that answered.
@@ -78,6 +82,7 @@ pub struct Delay {
 
 /// The tracking pixel was loaded.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Open {
     /// Address the pixel was loaded from.
@@ -93,6 +98,7 @@ pub struct Open {
 
 /// A tracked link was followed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Click {
     /// The link.
@@ -111,6 +117,7 @@ pub struct Click {
 
 /// What kind of bounce it was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BounceClass {
     /// The address does not work.
@@ -128,6 +135,7 @@ pub enum BounceClass {
 
 /// The provider has stopped trying.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Bounce {
     /// What kind of bounce.
@@ -154,6 +162,7 @@ pub struct Bounce {
 
 /// Where sending stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FailureStage {
     /// No remote server was asked.
@@ -162,6 +171,7 @@ pub enum FailureStage {
 
 /// What put an address on the provider's suppression list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SuppressedBy {
     /// An earlier bounce.
@@ -174,6 +184,7 @@ pub enum SuppressedBy {
 
 /// The provider did not send, or could not.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Failure {
     /// `suppressed`, or the provider's text.
@@ -195,6 +206,7 @@ pub struct Failure {
 
 /// How much a person opted out of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Everything.
@@ -209,6 +221,7 @@ pub enum Scope {
 
 /// A person opted out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Unsubscribe {
     /// Of how much; absent when the provider does not tell (then nothing is suppressed).
@@ -227,6 +240,7 @@ pub struct Unsubscribe {
 
 /// A sending domain.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Domain {
     /// The provider's id of it.
@@ -237,6 +251,7 @@ pub struct Domain {
 
 /// A contact in the provider's address book.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Contact {
     /// The provider's id of it.
@@ -245,6 +260,7 @@ pub struct Contact {
 
 /// Mail that came in.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Mail {
     /// Who it was for and from by SMTP, not by its headers.
@@ -274,6 +290,7 @@ pub struct Mail {
 
 /// The SMTP envelope.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Envelope {
     /// MAIL FROM.
@@ -285,6 +302,7 @@ pub struct Envelope {
 
 /// What was attached to a received mail.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Attachment {
     /// Its place in the mail, from 0.

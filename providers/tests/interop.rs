@@ -55,7 +55,7 @@ fn alone(folder: &Path) -> fs::File {
 }
 
 /// What the libraries say to each job; nothing where there is no Node.
-fn ask(jobs: &[Value]) -> Option<Vec<Value>> {
+pub(crate) fn ask(jobs: &[Value]) -> Option<Vec<Value>> {
     let Some(folder) = installed() else {
         println!("skipped: `node` and `npm` are not both here");
         return None;

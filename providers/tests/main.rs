@@ -7,3 +7,4 @@ mod interop;
 mod mapping;
 mod mutations;
 mod proofs;
+mod schema;

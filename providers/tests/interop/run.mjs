@@ -1,5 +1,7 @@
 // Reads jobs from stdin and prints, for each, what the library says. Bodies travel as base64, for they are bytes.
 import { readFileSync } from "node:fs";
+import Ajv from "ajv/dist/2020.js";
+import formats from "ajv-formats";
 import sendgrid from "@sendgrid/eventwebhook";
 import { Webhook } from "svix";
 
@@ -18,6 +20,13 @@ const run = {
     const header = (name) => job.headers[name().toLowerCase()];
     const { SIGNATURE, TIMESTAMP } = sendgrid.EventWebhookHeader;
     return attempt(() => verifier.verifySignature(key, text(job), header(SIGNATURE), header(TIMESTAMP)));
+  },
+  // What is wrong with each of them.
+  validate: (job) => {
+    const ajv = new Ajv({ allErrors: true, strict: true });
+    formats(ajv);
+    const check = ajv.compile(job.schema);
+    return job.values.map((value) => (check(value) ? [] : check.errors));
   },
 };
 
