@@ -45,14 +45,20 @@ pub(crate) struct Case {
 /// Every source, in the order of their paths.
 pub(crate) fn sources() -> Vec<Source> {
     let mut folders = Vec::new();
-    find(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures"), &mut folders);
+    find(&fixtures(), &mut folders);
     folders.sort();
     folders.iter().map(|folder| Source::read(folder)).collect()
 }
 
 /// The source of the provider's own folder, `fixtures/<provider>`.
 pub(crate) fn source(provider: &str) -> Source {
-    Source::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(provider))
+    Source::read(&fixtures().join(provider))
+}
+
+/// Above this package, or the one for fuzzing.
+fn fixtures() -> PathBuf {
+    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|folder| folder.join("fixtures"));
+    above.into_iter().find(|folder| folder.is_dir()).expect("there are fixtures")
 }
 
 fn find(folder: &Path, found: &mut Vec<PathBuf>) {

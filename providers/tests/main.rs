@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
 mod cases;
+mod corpus;
 mod fixtures;
 mod interop;
 mod mapping;
 mod mutations;
 mod proofs;
+mod property;
 mod schema;

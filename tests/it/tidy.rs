@@ -172,9 +172,11 @@ fn pure_folders_do_no_io() {
 
 #[test]
 fn what_was_verified_is_restored_in_one_place() {
+    // Tests prove nothing to anybody.
+    let is_free = |path: &str| path == "providers/request.rs" || path.starts_with("providers/tests/");
     let using: Vec<_> = sources()
         .into_iter()
-        .filter(|(path, text)| path != "providers/request.rs" && has_path(&without_text(text), "Verified::restored"))
+        .filter(|(path, text)| !is_free(path) && has_path(&without_text(text), "Verified::restored"))
         .map(|(path, _)| path)
         .collect();
     assert!(using.len() <= 1, "`Verified::restored` is used in {using:?}; one place at most may skip the proof");
