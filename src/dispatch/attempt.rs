@@ -11,7 +11,6 @@ use super::disable::{Disabling, disable, note_disabled};
 use super::gather::Settled;
 use super::lanes::{Noted, Permit};
 use crate::crash;
-use crate::domain::breaker::Breaker;
 use crate::domain::delivery::{Attempt, EndReason, ErrorClass, Split, Status, millis};
 use crate::domain::endpoint::{DisabledReason, Endpoint};
 use crate::domain::id::DeliveryId;
@@ -184,6 +183,6 @@ async fn give_up(shared: &Shared, endpoint: &Endpoint, state: LaneState) -> (Lan
         Disabling::Moved => None,
     };
     shared.lanes.forgive(&endpoint.id);
-    let (lane, told) = disabled.map(|disabled| note_disabled(shared, &endpoint.id, &disabled)).unwrap_or_default();
-    (lane.unwrap_or(LaneState { breaker: Breaker::default(), ..state }), told)
+    let told = disabled.and_then(|disabled| Occasion::disabled(&endpoint.id, &disabled));
+    (LaneState { breaker: state.breaker.forgiven(), ..state }, told)
 }

@@ -58,7 +58,7 @@ impl Lane {
     /// Forgets failures that began before this.
     pub(super) fn forgive(&mut self, before: Option<Timestamp>) {
         if self.breaker.since.zip(before).is_some_and(|(since, before)| since < before) {
-            self.breaker = Breaker::default();
+            self.breaker = self.breaker.forgiven();
             self.rest_until = None;
         }
     }

@@ -198,19 +198,15 @@ impl Lanes {
     pub(super) fn disabled(&self, endpoint: &EndpointId, since: Timestamp, at: Timestamp) -> Option<LaneState> {
         let mut lanes = self.lock();
         let lane = lanes.entry(endpoint.clone()).or_default();
-        if lane.breaker.disabled_at == Some(since) {
-            return None;
-        }
-        lane.breaker = Breaker::disabled(since);
+        let breaker = lane.breaker.disabled(since);
         lane.rest_until = None;
-        Some(LaneState { breaker: lane.breaker, at })
+        (std::mem::replace(&mut lane.breaker, breaker) != breaker).then_some(LaneState { breaker, at })
     }
 
     /// Forgets that an endpoint failed.
     pub(super) fn forgive(&self, endpoint: &EndpointId) {
         if let Some(lane) = self.lock().get_mut(endpoint) {
-            lane.breaker = Breaker::default();
-            lane.rest_until = None;
+            lane.forgive(Some(Timestamp::MAX));
         }
     }
 

@@ -289,7 +289,7 @@ async fn an_endpoint_that_failed_for_days_is_disabled_and_begins_anew_when_it_is
     let now = SystemClock::new().now();
     let state = |days: i64, failures| {
         let since = Some(now - jiff::SignedDuration::from_hours(24 * days));
-        let breaker = crate::domain::breaker::Breaker { failures, since, disabled_at: None };
+        let breaker = crate::domain::breaker::Breaker { failures, since, sick_since: None };
         vec![("wh_1".into(), LaneState { breaker, at: now })]
     };
     for (days, failures, left) in [(6, 30, 0), (4, 30, 31), (6, 18, 19)] {

@@ -24,9 +24,9 @@ pub struct Breaker {
     /// When the first of them ended.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub since: Option<Timestamp>,
-    /// When Waypost disabled the endpoint, until it succeeds again.
+    /// Since when the endpoint has been failing, or disabled by Waypost: told to others, until it succeeds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub disabled_at: Option<Timestamp>,
+    pub sick_since: Option<Timestamp>,
 }
 
 impl Breaker {
@@ -36,17 +36,24 @@ impl Breaker {
         if success {
             return Self::default();
         }
-        Self { failures: self.failures.saturating_add(1), since: self.since.or(Some(at)), ..self }
+        let next = Self { failures: self.failures.saturating_add(1), since: self.since.or(Some(at)), ..self };
+        if next.rest().is_some() { next.sick(next.since) } else { next }
     }
 
     /// After its endpoint was disabled at `at`: when it is enabled, it is given as long again.
-    pub fn disabled(at: Timestamp) -> Self {
-        Self { disabled_at: Some(at), ..Self::default() }
+    #[must_use]
+    pub fn disabled(self, at: Timestamp) -> Self {
+        self.forgiven().sick(Some(at))
     }
 
-    /// Since when the endpoint has been failing or disabled; none while it is neither.
-    pub fn sick_since(self) -> Option<Timestamp> {
-        self.disabled_at.or(self.since.filter(|_| self.rest().is_some()))
+    /// Without its failures. That it was sick lasts until a success, which is told to whoever was told of it.
+    #[must_use]
+    pub fn forgiven(self) -> Self {
+        Self { sick_since: self.sick_since, ..Self::default() }
+    }
+
+    fn sick(self, since: Option<Timestamp>) -> Self {
+        Self { sick_since: self.sick_since.or(since), ..self }
     }
 
     /// Whether the endpoint is to be given up: nothing has succeeded for five days, and not for want of trying.
@@ -92,10 +99,15 @@ mod tests {
     #[test]
     fn an_endpoint_is_sick_from_when_it_opens_or_is_disabled_until_a_success() {
         let day = |days: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * days);
-        assert_eq!((failed(9).sick_since(), failed(10).sick_since()), (None, Some(day(0))));
-        let enabled = Breaker::disabled(day(3)).after(false, day(4));
-        assert_eq!((enabled.failures, enabled.since, enabled.sick_since()), (1, Some(day(4)), Some(day(3))));
-        assert_eq!(enabled.after(true, day(5)).sick_since(), None);
+        assert_eq!((failed(9).sick_since, failed(10).sick_since), (None, Some(day(0))));
+        let gone = failed(3).disabled(day(3));
+        assert_eq!((gone.failures, gone.since, gone.sick_since), (0, None, Some(day(3))));
+        let enabled = gone.after(false, day(4));
+        assert_eq!((enabled.failures, enabled.since, enabled.sick_since), (1, Some(day(4)), Some(day(3))));
+        assert_eq!(enabled.after(true, day(5)), Breaker::default());
+        for forgiven in [failed(10).forgiven(), failed(20).disabled(day(6))] {
+            assert_eq!((forgiven.failures, forgiven.since, forgiven.sick_since), (0, None, Some(day(0))));
+        }
     }
 
     #[test]

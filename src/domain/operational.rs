@@ -74,7 +74,7 @@ impl Occasion {
 
     /// An attempt succeeded, and the breaker had been so.
     pub fn recovered(endpoint: &EndpointId, before: Breaker, at: Timestamp) -> Option<Self> {
-        let since = before.sick_since()?;
+        let since = before.sick_since?;
         Some(Self::of_endpoint(Operational::EndpointRecovered, endpoint, since, at, Data::default()))
     }
 

@@ -241,7 +241,7 @@ async fn lanes_remember_the_latest_and_nothing_of_health() {
     let states = async || store.lane_states(&["wh_1".into(), "wh_2".into()]).await.unwrap();
     for (lease, failures, second, known) in [(0, 3, 50, 1), (1, 9, 40, 1), (2, 0, 60, 0)] {
         let lane = LaneState {
-            breaker: Breaker { failures, since: (failures > 0).then(|| at(second)), disabled_at: None },
+            breaker: Breaker { failures, since: (failures > 0).then(|| at(second)), sick_since: None },
             at: at(second),
         };
         let one = Finished { lane: Some(lane), ..finished(&leases[lease], true, LANDED) };

@@ -125,7 +125,12 @@ fn what_failed_before_an_endpoint_was_enabled_again_counts_no_more() {
     fail(&lanes, 10);
     assert_eq!((permits(None), permits(second(-1)), permits(second(0))), (0, 0, 0));
     assert_eq!(permits(second(1)), 3);
-    assert_eq!(fail(&lanes, 1).unwrap().breaker.failures, 1);
+    let again = fail(&lanes, 1).unwrap().breaker;
+    assert_eq!(
+        (again.failures, again.sick_since),
+        (1, second(0)),
+        "who was told that it fails is told that it recovers"
+    );
 }
 
 #[test]
@@ -141,13 +146,13 @@ fn a_lane_that_is_taken_over_keeps_its_breaker() {
 #[test]
 fn a_lane_whose_endpoint_is_disabled_begins_anew_and_knows_of_it() {
     let (lanes, at) = (Lanes::new(64), Timestamp::UNIX_EPOCH);
-    fail(&lanes, 12);
-    let state = LaneState { breaker: Breaker::disabled(at), at };
+    fail(&lanes, 9);
+    let state = LaneState { breaker: Breaker::default().disabled(at), at };
     assert_eq!(lanes.disabled(&"wh_1".into(), at, at), Some(state));
-    assert_eq!(lanes.disabled(&"wh_1".into(), at, at), None, "others were under way with it");
+    assert_eq!(lanes.disabled(&"wh_1".into(), Timestamp::MAX, at), None, "others were under way with it");
     assert_eq!(lanes.reserve(&"wh_1".into(), cap(3), 9, NOW).permits.len(), 3);
-    assert_eq!(fail(&lanes, 1).unwrap().breaker.disabled_at, Some(at));
-    assert_eq!(lanes.note(&"wh_1".into(), true, NOW, at).unwrap().before.sick_since(), Some(at));
+    assert_eq!(fail(&lanes, 1).unwrap().breaker.sick_since, Some(at));
+    assert_eq!(lanes.note(&"wh_1".into(), true, NOW, at).unwrap().before.sick_since, Some(at));
 }
 
 #[test]

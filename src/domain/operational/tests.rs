@@ -62,11 +62,13 @@ fn an_endpoint_fails_from_when_its_breaker_opens_and_each_probe_says_the_same() 
 #[test]
 fn an_endpoint_recovers_from_an_open_breaker_and_from_being_disabled() {
     let recovered = |before| Occasion::recovered(&"wh_a".into(), before, at(9));
-    assert_eq!(recovered(Breaker { failures: 9, ..open() }), None);
+    let few = (0..9).fold(Breaker::default(), |breaker, _| breaker.after(false, at(1)));
+    assert_eq!(recovered(few), None);
     assert_eq!(json(&recovered(open()).unwrap()), serde_json::json!({"endpoint_id": "wh_a"}));
-    let enabled = Breaker::disabled(at(5)).after(false, at(6));
+    let enabled = few.disabled(at(5)).after(false, at(6));
     assert_ne!(recovered(enabled).unwrap().id, recovered(open()).unwrap().id);
     assert_eq!(recovered(enabled), recovered(enabled.after(false, at(7))));
+    assert_eq!(recovered(open().forgiven()), recovered(open()), "it was told that it fails");
 }
 
 #[test]

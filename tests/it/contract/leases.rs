@@ -160,7 +160,7 @@ pub(crate) async fn a_lane_state_comes_back(harness: &mut impl Harness) {
     let lanes = ["wh_a".into(), "wh_b".into()];
     assert_eq!(store.lane_states(&lanes).await.unwrap(), []);
     let state = |failures, second| LaneState {
-        breaker: Breaker { failures, since: Some(at(second)), disabled_at: None },
+        breaker: Breaker { failures, since: Some(at(second)), sick_since: None },
         at: at(second),
     };
     for (number, (failures, second, kept)) in [(3, 10, 3), (2, 5, 3), (4, 20, 4)].into_iter().enumerate() {
@@ -182,7 +182,7 @@ pub(crate) async fn an_endpoint_that_was_removed_leaves_no_lane_state(harness: &
         let unit = unit("resend", &number.to_string(), &number.to_string(), Class::Normal, &[endpoint]);
         store.ingest(ingest(Generation(0), vec![unit])).await.unwrap();
         let leases = lease(&*store, endpoint, 1, LONG).await;
-        let breaker = Breaker { failures: 10, since: Some(at(0)), disabled_at: None };
+        let breaker = Breaker { failures: 10, since: Some(at(0)), sick_since: None };
         let lane = Some(LaneState { breaker, at: at(i64::try_from(number).unwrap()) });
         store.finish(vec![Finished { lane, ..finished(&leases[0], Then::Retry(LONG)) }]).await.unwrap();
     }
