@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp;
-
 use super::inbound::STORE_WITHIN;
 use super::problem::Problem;
 use super::state::Gateway;
@@ -17,10 +15,6 @@ use crate::domain::refusals::Refusals;
 pub(super) struct Rejecting(Mutex<BTreeMap<String, Refusals>>);
 
 impl Rejecting {
-    fn refused(&self, source: &str, now: Timestamp) -> Option<Timestamp> {
-        self.lock().entry(source.to_owned()).or_insert_with(|| Refusals::new(now)).add()
-    }
-
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Refusals>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -30,7 +24,9 @@ impl Rejecting {
 pub(super) async fn note(gateway: &Gateway, source: &str, result: &Result<(), Problem>) {
     let reason = match result {
         Ok(()) => {
-            gateway.rejecting.lock().remove(source);
+            if let Some(refusals) = gateway.rejecting.lock().get_mut(source) {
+                refusals.end();
+            }
             return;
         }
         Err(Problem::NotProven { error, .. }) => error.to_string(),
@@ -38,13 +34,14 @@ pub(super) async fn note(gateway: &Gateway, source: &str, result: &Result<(), Pr
         Err(_) => return,
     };
     let now = gateway.clock.now();
-    let Some(since) = gateway.rejecting.refused(source, now) else { return };
+    let since = gateway.rejecting.lock().entry(source.to_owned()).or_default().add(now, gateway.clock.elapsed());
+    let Some(since) = since else { return };
     let occasion = [Occasion::rejecting(source, since, reason, now)];
     let announced = announce(gateway.store.as_ref(), &gateway.endpoints, &occasion);
     let error = match tokio::time::timeout(STORE_WITHIN, announced).await {
         Ok(Ok(())) => {
             if let Some(refusals) = gateway.rejecting.lock().get_mut(source) {
-                refusals.told(since);
+                refusals.told(since, gateway.clock.elapsed());
             }
             return;
         }
