@@ -10,7 +10,7 @@ use super::background;
 use super::layers::Layer;
 use super::log::{self, TURN_BYTES};
 use super::rows::number;
-use super::spaces::{Space, Spaces, engine};
+use super::spaces::{Space, Spaces, engine, logged};
 use crate::crash;
 use crate::store::Result;
 
@@ -77,7 +77,7 @@ fn apply(db: &Database, all: &[Keyspace], turn: u64, layer: &Layer) -> Result<()
     let mut batch = OwnedWriteBatch::with_capacity(db.clone(), 1).durability(Some(PersistMode::SyncData));
     for (space, rows) in Space::all().zip(all) {
         if layer.bytes(space) >= BULK_BYTES {
-            write_file(rows, space, layer).map_err(engine)?;
+            write_file(db, rows, space, layer).map_err(engine)?;
             continue;
         }
         layer.for_each(space, |key, value| match value {
@@ -92,8 +92,10 @@ fn apply(db: &Database, all: &[Keyspace], turn: u64, layer: &Layer) -> Result<()
     Ok(())
 }
 
-fn write_file(rows: &Keyspace, space: Space, layer: &Layer) -> fjall::Result<()> {
+fn write_file(db: &Database, rows: &Keyspace, space: Space, layer: &Layer) -> fjall::Result<()> {
     while rows.l0_table_count() >= FILES_MAX {
+        // Fails when those who merge have ended, as on a full disk: nobody would ever end the wait.
+        db.persist(PersistMode::Buffer)?;
         std::thread::sleep(Duration::from_millis(10));
     }
     let mut file = rows.start_ingestion()?;
@@ -114,8 +116,8 @@ fn write_file(rows: &Keyspace, space: Space, layer: &Layer) -> fjall::Result<()>
 pub(super) fn recover(db: &Database, all: &[Keyspace], dir: &Path) -> Result<u64> {
     let applied = all[Space::Meta as usize].get(APPLIED).map_err(engine)?;
     let mut last = applied.map_or(Ok(0), |turn| number(&turn).map(|(turn, _)| turn))?;
-    for (turn, layer) in log::read(dir, last).map_err(|error| engine(error.into()))? {
-        apply(db, all, turn, &layer)?;
+    for turn in log::turns(dir, last).map_err(logged)? {
+        apply(db, all, turn, &log::read(dir, turn).map_err(logged)?)?;
         last = turn;
     }
     Ok(last)

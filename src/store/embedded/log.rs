@@ -7,8 +7,8 @@
 //! A file begins with its turn's number and salt. Each commit is one frame: its length, a salted hash, its rows. What is
 //! left of earlier turns, or was not written to its end, has another hash; it was never acknowledged, and ends the file.
 //!
-//! What a sync that failed may have left in memory only is trusted nowhere: an open gives all it reads to the engine,
-//! which syncs it, and begins a turn of its own.
+//! What a sync that failed may have left in memory only is trusted nowhere: an open writes and syncs all it reads anew,
+//! gives it to the engine, and begins a turn of its own.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -38,6 +38,8 @@ pub(super) struct Log {
     turn: u64,
     salt: u64,
     len: u64,
+    /// Whether there is a commit that may not survive the loss of power.
+    is_unsynced: bool,
     buffer: Vec<u8>,
 }
 
@@ -55,13 +57,17 @@ impl Log {
         let files = [file(0)?, file(1)?];
         files.iter().try_for_each(make_room)?;
         File::open(dir)?.sync_all()?;
-        let mut log = Self { files, turn, salt: 0, len: 0, buffer: Vec::new() };
+        let mut log = Self { files, turn, salt: 0, len: 0, is_unsynced: false, buffer: Vec::new() };
         log.begin()?;
         Ok(log)
     }
 
     /// Ends this turn and begins the next, if the engine has the one before. Answers the one that ended.
     pub(super) fn next(&mut self) -> io::Result<u64> {
+        // Or the engine would have a part of a commit that is lost, and what is synced next would come behind a gap.
+        if self.is_unsynced {
+            self.sync()?;
+        }
         let ended = self.turn;
         self.turn += 1;
         make_room(self.file())?;
@@ -99,6 +105,7 @@ impl Log {
         frame[4..].copy_from_slice(&xxh3_64_with_seed(rows, self.salt).to_be_bytes());
         self.file().write_all_at(&self.buffer, self.len)?;
         self.len += self.buffer.len() as u64;
+        self.is_unsynced = true;
         if self.buffer.capacity() > BUFFER_BYTES_MAX {
             self.buffer = Vec::new();
         }
@@ -106,8 +113,10 @@ impl Log {
     }
 
     /// What was appended survives the loss of power from now on.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.file().sync_data()
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.file().sync_data()?;
+        self.is_unsynced = false;
+        Ok(())
     }
 }
 
@@ -150,37 +159,43 @@ fn write_row(buffer: &mut Vec<u8>, row: &Row) -> io::Result<()> {
     Ok(())
 }
 
-/// The turns of a directory that come after this one, the earliest first, each as the rows it leaves.
+/// The turns of a directory that come after this one, the earliest first.
 ///
 /// # Errors
-/// When a file cannot be read, or says of a row what no version of Waypost writes.
-pub(super) fn read(dir: &Path, after: u64) -> io::Result<Vec<(u64, Layer)>> {
+/// When a file cannot be read.
+pub(super) fn turns(dir: &Path, after: u64) -> io::Result<Vec<u64>> {
     let mut turns = Vec::new();
     for file in [0, 1] {
-        let file = match File::open(path(dir, file)) {
+        let mut file = match File::open(path(dir, file)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             file => file?,
         };
-        turns.extend(read_turn(&file, after)?);
+        let mut left = file.metadata()?.len();
+        turns.extend(read_head(&mut file, &mut left)?.map(|(turn, _)| turn).filter(|turn| *turn > after));
     }
-    turns.sort_by_key(|(turn, _)| *turn);
+    turns.sort_unstable();
     Ok(turns)
 }
 
-fn read_turn(file: &File, after: u64) -> io::Result<Option<(u64, Layer)>> {
-    let mut left = file.metadata()?.len();
-    let mut file = BufReader::new(file);
-    let Some(start) = next::<HEAD_LEN>(&mut file, &mut left)? else { return Ok(None) };
-    let [turn, salt] =
-        [0, 8].map(|at| start[at..at + 8].iter().fold(0, |number, byte| (number << 8) | u64::from(*byte)));
-    if turn <= after || start != head(turn, salt) {
-        return Ok(None);
+/// The rows that a turn leaves. Its commits are written again and synced: the engine takes it in several steps, and is to
+/// find the same at the next open if the power fails between them.
+///
+/// # Errors
+/// When the file cannot be read and written, or says of a row what no version of Waypost writes.
+pub(super) fn read(dir: &Path, turn: u64) -> io::Result<Layer> {
+    let file = File::options().read(true).write(true).open(path(dir, turn))?;
+    let (mut reader, mut left) = (BufReader::new(&file), file.metadata()?.len());
+    let (layer, mut frame, mut at) = (Layer::default(), Vec::new(), HEAD_LEN as u64);
+    if let Some((turn, salt)) = read_head(&mut reader, &mut left)? {
+        file.write_all_at(&head(turn, salt), 0)?;
+        while read_frame(&mut reader, &mut left, salt, &mut frame)? {
+            layer.add(read_rows(&frame[FRAME_LEN..])?);
+            file.write_all_at(&frame, at)?;
+            at += frame.len() as u64;
+        }
     }
-    let (layer, mut rows) = (Layer::default(), Vec::new());
-    while read_frame(&mut file, &mut left, salt, &mut rows)? {
-        layer.add(read_rows(&rows)?);
-    }
-    Ok(Some((turn, layer)))
+    file.sync_data()?;
+    Ok(layer)
 }
 
 /// So many bytes, if there are.
@@ -192,15 +207,27 @@ fn next<const LEN: usize>(file: &mut impl Read, left: &mut u64) -> io::Result<Op
     Ok(Some(bytes))
 }
 
-/// The rows of the next commit, if there is one.
-fn read_frame(file: &mut impl Read, left: &mut u64, salt: u64, rows: &mut Vec<u8>) -> io::Result<bool> {
-    let Some(len) = next::<4>(file, left)?.map(u32::from_be_bytes) else { return Ok(false) };
-    let Some(hash) = next::<8>(file, left)?.map(u64::from_be_bytes) else { return Ok(false) };
-    let Some(after) = left.checked_sub(len.into()).filter(|_| len > 0) else { return Ok(false) };
-    rows.clear();
-    file.take(len.into()).read_to_end(rows)?;
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |number, byte| (number << 8) | u64::from(*byte))
+}
+
+/// A turn's number and its salt, if it was ever written to.
+fn read_head(file: &mut impl Read, left: &mut u64) -> io::Result<Option<(u64, u64)>> {
+    let Some(start) = next::<HEAD_LEN>(file, left)? else { return Ok(None) };
+    let (turn, salt) = (number(&start[..8]), number(&start[8..16]));
+    Ok((start == head(turn, salt)).then_some((turn, salt)))
+}
+
+/// The next commit, if there is one.
+fn read_frame(file: &mut impl Read, left: &mut u64, salt: u64, frame: &mut Vec<u8>) -> io::Result<bool> {
+    let Some(start) = next::<FRAME_LEN>(file, left)? else { return Ok(false) };
+    let (len, hash) = (number(&start[..4]), number(&start[4..]));
+    let Some(after) = left.checked_sub(len).filter(|_| len > 0) else { return Ok(false) };
+    frame.clear();
+    frame.extend(start);
+    file.take(len).read_to_end(frame)?;
     *left = after;
-    Ok(xxh3_64_with_seed(rows, salt) == hash)
+    Ok(xxh3_64_with_seed(&frame[FRAME_LEN..], salt) == hash)
 }
 
 fn read_rows(mut bytes: &[u8]) -> io::Result<Vec<Row>> {

@@ -221,7 +221,7 @@ impl Spaces {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "handed to map_err")]
-fn logged(error: io::Error) -> StoreError {
+pub(super) fn logged(error: io::Error) -> StoreError {
     StoreError::Unavailable(format!("its log: {error}"))
 }
 

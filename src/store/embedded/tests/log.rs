@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use super::*;
 use crate::store::embedded::layers::{Layer, Layers, Row};
-use crate::store::embedded::log::{Log, TURN_BYTES, read};
+use crate::store::embedded::log::{self, Log, TURN_BYTES};
 use crate::store::embedded::range::Range;
 
 fn row(key: &[u8], value: Option<&str>) -> Row {
@@ -25,7 +25,7 @@ fn turns(dir: &Path) -> Vec<(u64, Rows)> {
         });
         rows
     };
-    read(dir, 0).unwrap().iter().map(|(turn, layer)| (*turn, rows(layer))).collect()
+    log::turns(dir, 0).unwrap().into_iter().map(|turn| (turn, rows(&log::read(dir, turn).unwrap()))).collect()
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn what_an_earlier_turn_left_is_not_read_in_a_later_one() {
     assert_eq!(log.next().unwrap(), 1);
     log.append(&[row(b"b", Some("2"))]).unwrap();
     assert_eq!(turns(dir.path()).iter().map(|(turn, rows)| (*turn, rows.len())).collect::<Vec<_>>(), [(1, 10), (2, 1)]);
-    assert_eq!(read(dir.path(), 1).unwrap().len(), 1);
+    assert_eq!(log::turns(dir.path(), 1).unwrap(), [2]);
     // The same file again, with frames of the same length: they end where old ones begin.
     assert_eq!(log.next().unwrap(), 2);
     for number in 0..3 {
@@ -101,6 +101,19 @@ fn a_turn_that_needed_more_room_gives_it_back() {
 }
 
 #[test]
+fn what_is_read_was_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    Log::open(dir.path(), 1).unwrap().append(&[row(b"a", Some("1"))]).unwrap();
+    let path = dir.path().join("log.1");
+    let before = fs::read(&path).unwrap();
+    let long_ago = std::time::SystemTime::UNIX_EPOCH;
+    OpenOptions::new().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
+    assert_eq!(turns(dir.path()), [(1, vec![(b"a".to_vec(), Some("1".into()))])]);
+    assert!(path.metadata().unwrap().modified().unwrap() > long_ago, "the disk may not have what the kernel shows");
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
 fn a_row_of_the_log_that_no_version_writes_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = Log::open(dir.path(), 1).unwrap();
@@ -114,7 +127,7 @@ fn a_row_of_the_log_that_no_version_writes_is_refused() {
     let frame = [&u32::try_from(rows.len()).unwrap().to_be_bytes()[..], &hash.to_be_bytes(), &rows].concat();
     let file = OpenOptions::new().write(true).open(dir.path().join("log.1")).unwrap();
     file.write_all_at(&frame, log.len().unwrap()).unwrap();
-    assert!(read(dir.path(), 0).is_err());
+    assert!(log::read(dir.path(), 1).is_err());
 }
 
 /// Xorshift.
