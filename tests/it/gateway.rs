@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use jiff::Timestamp;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
@@ -125,9 +126,25 @@ impl Gateway {
         self.start(Some(("WAYPOST_STOP_AT", point)));
     }
 
+    /// Starts it so that a file it may not write to is an error to it, not its end: see [`Gateway::take_room`].
+    pub(crate) fn up_in_little_room(&mut self) {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_waypost")]);
+        self.run(shell, None);
+    }
+
+    /// From now on it can write to no file, its log neither, as on a full disk; or it can again.
+    pub(crate) fn take_room(&self, is_full: bool) {
+        let id = Pid::from_child(self.process.as_ref().unwrap());
+        prlimit(Some(id), Resource::Fsize, Rlimit { current: is_full.then_some(0), maximum: None }).unwrap();
+    }
+
     fn start(&mut self, variable: Option<(&str, &str)>) {
+        self.run(Command::new(env!("CARGO_BIN_EXE_waypost")), variable);
+    }
+
+    fn run(&mut self, mut command: Command, variable: Option<(&str, &str)>) {
         let log = File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_waypost"));
         command.args(["serve", "--config"]).arg(self.dir.path().join("waypost.toml"));
         // What the environment says of proxies counts for nothing.
         command

@@ -13,6 +13,7 @@ mod crash_points;
 mod embedded;
 mod ends;
 mod formats;
+mod full_disk;
 mod gateway;
 mod gateways;
 mod hooks;

@@ -29,6 +29,8 @@ use crate::store::{Finished, Ingested, LeaseLost, Result, StoreError, Want};
 const BATCH_CALLS_MAX: usize = 512;
 /// A batch that holds so many bytes of bodies takes no further call.
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How often an engine is opened that cannot be.
+const REOPEN_EVERY: Duration = Duration::from_millis(500);
 
 type Answer<T> = oneshot::Sender<Result<T>>;
 pub(super) type Reply = Box<dyn FnOnce(Result<()>)>;
@@ -160,6 +162,8 @@ pub(super) struct Writer {
     lifetimes: Lifetimes,
     shared: Arc<Shared>,
     open: Option<Open>,
+    /// Why the engine could not be opened, and when, on the clock that never steps.
+    failed: Option<(StoreError, Duration)>,
 }
 
 /// The engine, and what is derived from it: thrown away together.
@@ -174,7 +178,7 @@ struct Open {
 
 impl Writer {
     pub(super) fn open(dir: PathBuf, clock: Arc<dyn Clock>, lifetimes: Lifetimes, shared: Arc<Shared>) -> Result<Self> {
-        let mut writer = Self { dir, clock, lifetimes, shared, open: None };
+        let mut writer = Self { dir, clock, lifetimes, shared, open: None, failed: None };
         writer.open = Some(writer.reopen()?);
         Ok(writer)
     }
@@ -214,18 +218,11 @@ impl Writer {
     }
 
     /// A commit that fails is not tried again: what the engine then holds in memory is not what is on the disk. It is
-    /// dropped, with all that was derived from it, and opened at the next call.
+    /// dropped, with all that was derived from it, and opened at the next call, or soon.
     fn serve(&mut self, batch: Vec<Call>) {
-        let opened = match self.open.take() {
-            Some(open) => Ok(open),
-            None => self.reopen(),
-        };
-        let mut open = match opened {
+        let mut open = match self.take_open() {
             Ok(open) => open,
-            Err(error) => {
-                tracing::error!(%error, "the store cannot be opened again");
-                return batch.into_iter().for_each(|call| call.refuse(error.clone()));
-            }
+            Err(error) => return batch.into_iter().for_each(|call| call.refuse(error.clone())),
         };
         let now = micros(self.clock.now());
         let mut replies = Vec::with_capacity(batch.len());
@@ -250,6 +247,23 @@ impl Writer {
         if outcome.is_ok() {
             self.tidy_up(open, now);
         }
+    }
+
+    /// The engine, opened again if it failed. Where that fails too, as on a full disk, it is not tried at each call: it
+    /// reads and writes much.
+    fn take_open(&mut self) -> Result<Open> {
+        if let Some(open) = self.open.take() {
+            return Ok(open);
+        }
+        let elapsed = self.clock.elapsed();
+        if let Some((error, at)) = &self.failed
+            && elapsed.saturating_sub(*at) < REOPEN_EVERY
+        {
+            return Err(error.clone());
+        }
+        let opened = self.reopen();
+        self.failed = opened.as_ref().err().map(|error| (error.clone(), elapsed));
+        opened.inspect_err(|error| tracing::error!(%error, "the store cannot be opened again"))
     }
 
     /// Nobody who was answered waits for this, and who asks meanwhile waits for one step at most.
