@@ -34,13 +34,14 @@ struct Made {
 
 /// Makes the attempt of a lease taken at `taken` (on the clock that never steps), and hands it over to be recorded.
 pub(super) async fn run(shared: &Shared, lease: Lease, taken: Duration, mut permit: Permit) {
-    let Some(settled) = settle(shared, lease, taken).await else { return };
+    let until = taken.saturating_add(lease.hold);
+    let Some((finished, occasions)) = settle(shared, lease, taken).await else { return };
     permit.answered();
-    shared.gatherer.record(settled, permit).await;
+    shared.gatherer.record(Settled { finished, occasions, until }, permit).await;
 }
 
-/// What is to be recorded; none when the lease is to fall due again by itself.
-async fn settle(shared: &Shared, mut lease: Lease, taken: Duration) -> Option<Settled> {
+/// What is to be recorded, and told; none when the lease is to fall due again by itself.
+async fn settle(shared: &Shared, mut lease: Lease, taken: Duration) -> Option<(Finished, Vec<Occasion>)> {
     // The endpoint as it is now, not as it was when the event came in.
     let snapshot = shared.endpoints.snapshot();
     let Some(endpoint) = snapshot.endpoint(&lease.endpoint) else {
@@ -87,7 +88,7 @@ async fn settle(shared: &Shared, mut lease: Lease, taken: Duration) -> Option<Se
             Disabling::Moved | Disabling::Failed => (Then::Retry(MOVED_RETRY), None),
         },
     };
-    Some(Settled { finished: Finished { lease, attempt: Some(made.attempt), then, lane }, occasions })
+    Some((Finished { lease, attempt: Some(made.attempt), then, lane }, occasions))
 }
 
 fn ended(
@@ -95,9 +96,9 @@ fn ended(
     status: Status,
     reason: EndReason,
     (lane, told): (Option<LaneState>, Option<Occasion>),
-) -> Settled {
-    let finished = Finished { lease, attempt: None, then: Then::End(status, Some(reason)), lane };
-    Settled { finished, occasions: told.into_iter().collect() }
+) -> (Finished, Vec<Occasion>) {
+    let then = Then::End(status, Some(reason));
+    (Finished { lease, attempt: None, then, lane }, told.into_iter().collect())
 }
 
 fn exhausted(shared: &Shared, lease: &Lease, source: Option<&str>, reason: EndReason) -> Option<Occasion> {

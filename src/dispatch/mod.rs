@@ -73,7 +73,7 @@ impl Dispatcher {
         settings: Settings,
     ) -> Result<Self, rustls::Error> {
         let shared = Arc::new(Shared {
-            gatherer: Gatherer::start(Arc::clone(&store), Arc::clone(&endpoints)),
+            gatherer: Gatherer::start(Arc::clone(&store), Arc::clone(&endpoints), Arc::clone(&clock)),
             client: Client::new(settings.egress, Arc::clone(&clock))?,
             lanes: Lanes::new(settings.max_in_flight),
             store,

@@ -108,6 +108,11 @@ impl Occasion {
         Some(Self { id, kind, at, mail, data })
     }
 
+    /// Whether it tells that a delivery ends as failed.
+    pub fn is_exhausted(&self) -> bool {
+        self.kind == Operational::DeliveryExhausted
+    }
+
     /// Requests at a source have been refused in a row since then, the latest for this reason, which repeats nothing
     /// that was sent.
     pub fn rejecting(source: &str, since: Timestamp, reason: String, at: Timestamp) -> Self {
