@@ -1,4 +1,5 @@
-//! Reads, on one snapshot each. What the engine shows has been committed, and what has expired is not there.
+//! Reads. What the engine shows is one snapshot; of what it does not have yet, a later look may show a later commit. All
+//! has been committed, and what has expired is not there.
 
 use fjall::{Readable, Slice, Snapshot};
 
@@ -18,7 +19,7 @@ use crate::store::{Endpoints, LaneState, Page, PageQuery, Result, StoreError, St
 /// So many rows that are not shown are passed over for one page.
 const PASSED_MAX: usize = 1_000;
 
-/// The store at one moment.
+/// The store from one moment on.
 pub(super) struct View<'a> {
     spaces: &'a Spaces,
     layers: Layers,
