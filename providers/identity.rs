@@ -99,7 +99,7 @@ impl Read<'_> {
         let data = &self.data;
         let someone =
             data.id.is_some() || data.message_id.is_some() || data.to.is_some() || !data.recipients.is_empty();
-        if !someone {
+        if !someone && data.domain.is_none() {
             return Parsed::unreadable("it names neither a mail nor a recipient");
         }
         // Receipt is the best that is known of an event without a time; it differs in a copy, so it is no identity.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
+
 use crate::{Key, Provider};
 
 /// One kind of key that a source takes.
@@ -40,9 +42,15 @@ pub enum KeyError {
     Body(&'static str),
 }
 
+/// For how long whoever does not tell remembers identities.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(30 * 24);
+
 /// All keys of one source. At least one.
-#[derive(Clone, Debug, Default)]
-pub struct Keys(BTreeMap<&'static str, Vec<Key>>);
+#[derive(Clone, Debug)]
+pub struct Keys {
+    by_field: BTreeMap<&'static str, Vec<Key>>,
+    remembered: SignedDuration,
+}
 
 impl Keys {
     /// Reads a source's keys from their texts.
@@ -54,24 +62,36 @@ impl Keys {
             let names: Vec<_> = provider.key_fields().iter().map(|field| format!("`{}`", field.name)).collect();
             names.join(", ")
         };
-        let mut keys = Self::default();
+        let mut by_field = BTreeMap::<_, Vec<_>>::new();
         for (name, texts) in texts {
             let Some(field) = provider.key_fields().iter().find(|field| field.name == name) else {
                 return Err((name.clone(), KeyError::Unknown { provider: provider.name(), known: known() }));
             };
             for text in texts {
                 let key = provider.key(field.name, text).map_err(|error| (name.clone(), error))?;
-                keys.0.entry(field.name).or_default().push(key);
+                by_field.entry(field.name).or_default().push(key);
             }
         }
-        if keys.0.is_empty() {
+        if by_field.is_empty() {
             return Err((String::new(), KeyError::None { provider: provider.name(), known: known() }));
         }
-        Ok(keys)
+        Ok(Self { by_field, remembered: REMEMBERED })
+    }
+
+    /// The same for a receiver that remembers identities for so long from receipt, instead of 30 days. No copy of an older
+    /// event is taken where the signature has no time in it (`generic`).
+    #[must_use]
+    pub fn remembering(self, remembered: SignedDuration) -> Self {
+        Self { remembered, ..self }
+    }
+
+    /// How long identities are remembered.
+    pub(crate) fn remembered(&self) -> SignedDuration {
+        self.remembered
     }
 
     /// The keys of this name.
     pub(crate) fn of(&self, field: &str) -> &[Key] {
-        self.0.get(field).map_or(&[], Vec::as_slice)
+        self.by_field.get(field).map_or(&[], Vec::as_slice)
     }
 }

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod event;
 mod fields;
+mod generic;
 mod identity;
 mod keys;
 mod mailgun;
@@ -36,6 +37,7 @@ mod request;
 mod resend;
 mod sendgrid;
 mod verify;
+pub mod words;
 
 pub use event::{Event, Kind};
 pub use keys::{KeyError, KeyField, Keys};
@@ -43,7 +45,7 @@ pub use request::{Headers, ReplayGuard, Request, Verified};
 pub use verify::{Key, Refusal, VerifyError, Window};
 
 /// Every provider, by the name that a source's `provider` key gives.
-pub const PROVIDERS: [&dyn Provider; 3] = [&resend::Resend, &sendgrid::SendGrid, &mailgun::Mailgun];
+pub const PROVIDERS: [&dyn Provider; 4] = [&resend::Resend, &sendgrid::SendGrid, &mailgun::Mailgun, &generic::Generic];
 
 /// The provider of this name.
 pub fn by_name(name: &str) -> Option<&'static dyn Provider> {

@@ -81,8 +81,8 @@ pub struct ReplayGuard {
 }
 
 impl Verified {
-    pub(crate) fn new(request: Request, signed_at: Timestamp) -> Self {
-        Self { request, signed_at: Some(signed_at), guards: Vec::new(), decoded: None }
+    pub(crate) fn new(request: Request, signed_at: impl Into<Option<Timestamp>>) -> Self {
+        Self { request, signed_at: signed_at.into(), guards: Vec::new(), decoded: None }
     }
 
     pub(crate) fn guarded(self, guards: Vec<ReplayGuard>, decoded: Option<Value>) -> Self {
@@ -104,7 +104,7 @@ impl Verified {
         self.request
     }
 
-    /// When the provider signed it; absent on a restored request.
+    /// When the provider signed it; absent where the proof does not tell, and on a restored request.
     pub fn signed_at(&self) -> Option<Timestamp> {
         self.signed_at
     }

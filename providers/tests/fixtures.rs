@@ -127,6 +127,8 @@ fn reasons_repeat_nothing_of_the_content() {
     }
     let known = [
         "`data` is not an object",
+        "`domain` is not a text",
+        "`email_id` is not a text",
         "`event-data` is not an object",
         "`event` is not a text",
         "`type` is not a text",

@@ -240,6 +240,72 @@ fn mailgun_body(word: &str, more: Value) -> Value {
     json!({ "event-data": merged(given, more) })
 }
 
+/// Every name of the five seed documents, and the others of the table.
+#[test]
+fn generic() {
+    let names = [
+        ("email.sent", "sent queued email.queued sending processing email.processing Sent"),
+        ("email.delivered", "email.delivered delivered"),
+        ("email.delivery_delayed", "email.delivery_delayed delivery_delayed deferred"),
+        ("email.opened", "email.opened email.open opened open"),
+        ("email.clicked", "email.clicked email.click clicked click"),
+        ("email.bounced", "email.bounced email.bounce bounced bounce EMAIL.BOUNCED"),
+        ("email.complained", "email.complained complained"),
+        ("email.failed", "email.failed failed rejected email.rejected"),
+        ("email.received", "email.received received"),
+        ("domain.verified", "domain.verified"),
+        ("contact.unsubscribed", "contact.unsubscribed email.unsubscribe unsubscribed unsubscribe"),
+    ];
+    let words = names.iter().flat_map(|(kind, words)| words.split(' ').map(|word| (word, json!({}), Some(*kind))));
+    let unknown = ["email.bounces", "email.domain.verified", "email.email.sent", "email.", "waypost.endpoint.failing"];
+    let unknown = unknown.map(|word| (word, json!({}), None));
+    let rows = words.chain(unknown).map(|(word, more, kind)| (word, more, kind, json!({ "id": "id" }))).collect();
+    check("generic", rows, generic_body);
+}
+
+#[test]
+fn generic_details() {
+    let class = |class: &str| json!({ "bounce": { "class": class } });
+    let bounced = |kind: &str| ("bounced", json!({ "bounce_type": kind }), Some("email.bounced"));
+    let scope = |scope: Value| ("unsubscribed", json!({ "scope": scope }), Some("contact.unsubscribed"));
+    let rows = [
+        (bounced("hard"), class("hard")),
+        (bounced("Soft"), class("soft")),
+        (bounced("undetermined"), class("undetermined")),
+        (bounced("odd"), class("undetermined")),
+        (scope(json!(null)), json!({ "unsubscribe": { "scope": "global" } })),
+        (scope(json!("list")), json!({ "unsubscribe": { "scope": "list" } })),
+        (("rejected", json!({}), Some("email.failed")), json!({ "failure": { "stage": "before_sending" } })),
+    ];
+    check("generic", rows.map(|((word, more, kind), says)| (word, more, kind, says)).into(), generic_body);
+}
+
+#[test]
+fn a_mail_is_sent_once_by_whatever_words() {
+    let source = source("generic");
+    let identity = |word: &str, more: Value| {
+        let parsed = source.read_body(generic_body(word, more).to_string().as_bytes()).unwrap();
+        let Parsed::Event(found) = &parsed[0] else { panic!("{parsed:?}") };
+        found.identity.clone()
+    };
+    let first = identity("queued", json!({}));
+    for word in ["sending", "email.processing", "SENT"] {
+        assert_eq!(identity(word, json!({ "timestamp": "2026-03-16T09:29:59Z", "id": word })), first, "{word}");
+    }
+    let others = [json!({ "email_id": "another" }), json!({ "recipient": "c@d.example" })];
+    assert!(others.into_iter().all(|other| identity("queued", other) != first));
+    assert_eq!(identity("opened", json!({ "id": "evt_1" })), "evt_1");
+    let opened = |second: u8| identity("opened", json!({ "timestamp": format!("2026-03-16T09:29:0{second}Z") }));
+    assert_eq!(opened(1), opened(1));
+    assert_ne!(opened(1), opened(2));
+}
+
+fn generic_body(word: &str, more: Value) -> Value {
+    let given = json!({ "type": word, "email_id": "id", "recipient": "a@b.example", "domain": "b.example",
+            "timestamp": "2026-03-16T09:29:00Z" });
+    merged(given, more)
+}
+
 fn check(provider: &str, rows: Vec<Row>, body: impl Fn(&str, Value) -> Value) {
     let source = source(provider);
     for (word, more, kind, says) in rows {

@@ -142,8 +142,11 @@ fn decides(recorded: &Recorded, place: &str) -> bool {
     let is_element = recorded.provider == "sendgrid" && parts.clone().count() == 1;
     // A rejected mail of Mailgun's tells both in one object.
     let both = ["message", "headers"];
-    let one = ["email_id", "to", "received_for", "sg_message_id", "smtp-id", "recipient", "message-id"];
+    let one = ["email_id", "to", "received_for", "sg_message_id", "smtp-id", "recipient", "recipients", "message-id"];
+    // Without the id no event of a mail is told, and without the name none of a domain.
+    let is_needed = recorded.provider == "generic" && ["/email_id", "/domain"].contains(&place);
     is_element
+        || is_needed
         || parts.any(|part| {
             DECIDING.contains(&part)
                 || (one.contains(&part) && !recorded.names_both)
@@ -208,7 +211,7 @@ fn many_fields_changed_are_still_read_as_something() {
 
 #[test]
 fn any_bytes_are_read_as_something() {
-    let sources = [source("resend"), source("sendgrid")];
+    let sources = [source("resend"), source("sendgrid"), source("generic")];
     let mut runner = proptest::test_runner::TestRunner::new(config());
     let outcome = runner.run(&(proptest::collection::vec(any::<u8>(), 0..200), any::<Index>()), |(bytes, at)| {
         for source in &sources {

@@ -1,6 +1,6 @@
 //! What holds for whatever anybody sends, with any provider's name on it.
 
-use waypost_providers::{Draft, Headers, Request, Verified};
+use waypost_providers::{Draft, Headers, Request, Verified, VerifyError};
 
 use crate::cases::Source;
 
@@ -35,8 +35,12 @@ pub(crate) fn verify(sources: &[Source], input: &[u8]) {
         };
         let sent =
             Request { source: "fuzz".into(), received_at: source.now, headers: signed.headers, body: signed.body };
-        let verified = source.provider.verify(sent, &source.keys, source.now).expect("the provider signed it");
-        read(source, &verified);
+        let proven = source.provider.verify(sent, &source.keys, source.now);
+        // Of a generic event its own time decides, which is signed as it is.
+        let is_old = source.provider.name() == "generic" && matches!(proven, Err(VerifyError::Stale { .. }));
+        if !is_old {
+            read(source, &proven.expect("the provider signed it"));
+        }
     }
 }
 

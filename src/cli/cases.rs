@@ -26,13 +26,16 @@ macro_rules! recordings {
 }
 
 /// What the demo posts, in order, and what `waypost send` knows by name.
-pub(super) const RECORDINGS: [Recordings; 3] = [
+pub(super) const RECORDINGS: [Recordings; 4] = [
     recordings!("resend": "email.sent", "email.delivered", "email.opened", "email.clicked", "email.bounced",
         "email.complained", "email.suppressed", "email.received", "contact.topics.updated", "email.scheduled"),
     recordings!("sendgrid": "processed", "delivered", "deferred", "bounce", "bounce-blocked", "dropped", "open",
         "click", "spamreport", "unsubscribe", "group_resubscribe"),
     recordings!("mailgun": "accepted", "delivered", "failed-temporary", "failed-permanent", "failed-suppress-bounce",
         "opened", "clicked", "complained", "unsubscribed", "rejected", "stored"),
+    // Those without a time, which would soon be too old.
+    recordings!("generic": "email.sent", "email.delivered", "email.delivery_delayed", "email.opened", "email.clicked",
+        "email.bounced", "email.complained", "email.failed", "email.received", "domain.verified", "contact.unsubscribed"),
 ];
 
 /// A recording's `source.toml`.

@@ -28,7 +28,7 @@ const REFUSALS: u32 = 2;
 /// How long everything gets to land.
 const WITHIN: Duration = Duration::from_secs(30);
 
-/// Starts a gateway on an embedded store of its own and a receiver, posts recorded requests of all three providers,
+/// Starts a gateway on an embedded store of its own and a receiver, posts recorded requests of every provider,
 /// shows what became of each, and serves on unless `exit` is given.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(super) async fn run(exit: bool) -> Result<(), Failure> {

@@ -122,13 +122,14 @@ impl Settings {
         let file = layers::read(path, &env)?;
         checks::server(&file.server)?;
         let delivery = delivery::read(&file.delivery, &env)?;
-        let sources = sources::read(file.sources, &env)?;
+        let lifetimes = checks::lifetimes(&file.retention)?;
+        let sources = sources::read(file.sources, &lifetimes, &env)?;
         let endpoints = endpoints::read(file.endpoints, &sources, &delivery.networks, &env)?;
         Ok(Self {
             server: file.server,
             api_keys: checks::api_keys(file.api.keys, &env)?,
             store: checks::store(file.store, &env)?,
-            lifetimes: checks::lifetimes(&file.retention)?,
+            lifetimes,
             sources,
             endpoints,
             delivery,

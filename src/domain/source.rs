@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use waypost_providers::{Keys, Provider};
 
+/// The name of the source behind `POST /api/webhooks`.
+pub const DEFAULT_SOURCE: &str = "default";
+
 /// One source of the config file.
 #[derive(Clone)]
 pub struct Source {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use waypost_providers::Kind;
 use waypost_providers::event::{Data, FailureStage};
+use waypost_providers::words::{REJECTED, WORDS, by_word};
 
 use super::event_type::Operational;
 use super::format::Format;
@@ -62,6 +63,16 @@ enum Ask {
 }
 
 impl Ask {
+    /// What a word asks for, by what it means.
+    fn of((word, kind): (&str, Kind)) -> Self {
+        match kind {
+            Kind::Bounced => Self::Bounced,
+            Kind::Failed if word == REJECTED => Self::Rejected,
+            Kind::Failed => Self::Failed,
+            _ => Self::Kind(kind),
+        }
+    }
+
     fn takes(self, format: Format, happened: Happened) -> bool {
         let Happened { kind, is_exhausted, is_before_sending } = happened;
         let is_relaypost = format == Format::Relaypost;
@@ -79,30 +90,6 @@ impl Ask {
     }
 }
 
-/// The words of all formats, without `email.`, which may lead each of them but those with a point.
-const WORDS: [(&str, Ask); 21] = [
-    ("sent", Ask::Kind(Kind::Sent)),
-    (QUEUED, Ask::Kind(Kind::Sent)),
-    ("sending", Ask::Kind(Kind::Sent)),
-    ("processing", Ask::Kind(Kind::Sent)),
-    ("delivered", Ask::Kind(Kind::Delivered)),
-    ("delivery_delayed", Ask::Kind(Kind::DeliveryDelayed)),
-    ("deferred", Ask::Kind(Kind::DeliveryDelayed)),
-    ("opened", Ask::Kind(Kind::Opened)),
-    ("open", Ask::Kind(Kind::Opened)),
-    ("clicked", Ask::Kind(Kind::Clicked)),
-    ("click", Ask::Kind(Kind::Clicked)),
-    ("bounced", Ask::Bounced),
-    ("bounce", Ask::Bounced),
-    ("complained", Ask::Kind(Kind::Complained)),
-    ("failed", Ask::Failed),
-    ("rejected", Ask::Rejected),
-    ("received", Ask::Kind(Kind::Received)),
-    ("domain.verified", Ask::Kind(Kind::DomainVerified)),
-    ("contact.unsubscribed", Ask::Kind(Kind::Unsubscribed)),
-    ("unsubscribed", Ask::Kind(Kind::Unsubscribed)),
-    ("unsubscribe", Ask::Kind(Kind::Unsubscribed)),
-];
 const QUEUED: &str = "queued";
 const OPERATIONAL: &str = "waypost.*";
 /// The words of the seed document 002.
@@ -156,7 +143,7 @@ impl Subscription {
 
     /// Whether `email.sent` is to be called `queued`: it is asked for by that name, and not by one that says more.
     pub fn prefers_queued(&self) -> bool {
-        let has = |wanted: &str| self.words.iter().any(|word| bare(&word.to_ascii_lowercase()) == wanted);
+        let has = |wanted: &str| self.words.iter().filter_map(|word| by_word(word)).any(|(word, _)| word == wanted);
         has(QUEUED) && !has("sending") && !has("processing")
     }
 }
@@ -171,21 +158,14 @@ fn asks_of(word: &str) -> Vec<Ask> {
             mail.map(Ask::Kind).collect()
         }
         word => {
-            let known =
-                WORDS.iter().find(|(known, _)| *known == word || (!known.contains('.') && *known == bare(word)));
             let operational = || Operational::by_name(word).map(Ask::Operational);
-            known.map(|(_, ask)| *ask).or_else(operational).into_iter().collect()
+            by_word(word).map(Ask::of).or_else(operational).into_iter().collect()
         }
     }
 }
 
 fn all() -> Vec<Ask> {
     Kind::ALL.map(Ask::Kind).to_vec()
-}
-
-/// Without the `email.` that may lead it.
-fn bare(word: &str) -> &str {
-    word.strip_prefix("email.").unwrap_or(word)
 }
 
 fn all_names() -> String {

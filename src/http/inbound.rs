@@ -16,11 +16,9 @@ use super::rejecting;
 use super::state::Gateway;
 use crate::domain::fan_out;
 use crate::domain::plan::Generation;
-use crate::domain::source::Source;
+use crate::domain::source::{DEFAULT_SOURCE, Source};
 use crate::store::Ingested;
 
-/// The source behind `POST /api/webhooks`.
-const DEFAULT_SOURCE: &str = "default";
 /// Names that end in this are of inbound mail, which a provider drops for good on any `4xx`.
 const MAIL_SUFFIX: &str = "-inbound";
 /// A provider is answered within a second, whatever the store does.

@@ -16,6 +16,7 @@ mod formats;
 mod full_disk;
 mod gateway;
 mod gateways;
+mod generic;
 mod hooks;
 mod inbound;
 mod interop;
