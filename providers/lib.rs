@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod event;
 mod fields;
+mod form;
 mod generic;
 mod identity;
 mod keys;

@@ -1,4 +1,4 @@
-//! Mailgun's webhooks (the JSON ones, since 2018).
+//! Mailgun's webhooks: the JSON ones, since 2018, and the forms before them.
 //!
 //! For users: the key is the account's "HTTP webhook signing key", not an API key; a subaccount's webhooks are also signed
 //! with the parent account's. One event a request. Mailgun takes `200` for success and `406` for "never again", and
@@ -8,12 +8,13 @@
 //! bringing in another body.
 //!
 //! Identity: `id` with the whole second of the event, for Mailgun promises unique ids within a day only. Not the token:
-//! one event posted to several URLs has several.
+//! one event posted to several URLs has several. A form has no `id`, and is told by its fingerprint.
 
 use jiff::Timestamp;
 
 use crate::{Draft, Key, KeyError, KeyField, Keys, Parsed, Provider, Refusal, Request, Signed, Verified, VerifyError};
 
+mod legacy;
 mod parse;
 mod sign;
 mod verify;

@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::verify::decoded;
 use crate::event::{Campaign, Data, Kind, Origin};
 use crate::fields::{addresses, count, epoch, message_id, object, text, text_or_number, texts};
 use crate::identity::Read;
-use crate::{Parsed, Verified, fields};
+use crate::{Parsed, Verified};
 
 mod details;
 
@@ -25,6 +26,9 @@ fn kind(word: &str, given: &Value) -> Option<Kind> {
             _ => None,
         },
         "rejected" => Some(Kind::Failed),
+        // The forms' words. Also what a server refused for good was `dropped`, if it had tried before.
+        "dropped" if is_suppressed(given) => Some(Kind::Failed),
+        "dropped" | "bounced" => Some(Kind::Bounced),
         "opened" => Some(Kind::Opened),
         "clicked" => Some(Kind::Clicked),
         "complained" => Some(Kind::Complained),
@@ -54,7 +58,7 @@ pub(super) fn parse(verified: &Verified) -> Parsed {
     let body = match verified.decoded() {
         Some(body) => body,
         None => {
-            let Some(body) = fields::json(&request.body) else { return Parsed::unreadable("the body cannot be read") };
+            let Some(body) = decoded(request) else { return Parsed::unreadable("the body cannot be read") };
             decoded_now = body;
             &decoded_now
         }

@@ -9,8 +9,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use super::legacy;
 use crate::verify::{check_fresh, unix_seconds};
-use crate::{Key, KeyError, Keys, ReplayGuard, Request, Verified, VerifyError, Window, fields, identity};
+use crate::{Key, KeyError, Keys, ReplayGuard, Request, Verified, VerifyError, Window, fields, form, identity};
 
 pub(super) const SIGNING_KEYS: &str = "signing_keys";
 pub(super) const PARENT_SIGNING_KEYS: &str = "parent_signing_keys";
@@ -23,7 +24,7 @@ const WINDOW: Window = Window { past: SignedDuration::from_hours(24), future: Si
 const TOKEN_LEN_MAX: usize = 256;
 
 pub(super) fn verify(request: Request, keys: &Keys, now: Timestamp) -> Result<Verified, VerifyError> {
-    let body = fields::json(&request.body);
+    let body = decoded(&request);
     let proof = match &body {
         Some(body) => body["signature"].clone(),
         None => proof_alone(&request.body).ok_or(VerifyError::Malformed("body"))?,
@@ -53,6 +54,11 @@ pub(super) fn verify(request: Request, keys: &Keys, now: Timestamp) -> Result<Ve
     let token = |key: &Key| Sha256::new().chain_update(key.id()).chain_update(token).finalize().into();
     let guards = signers.into_iter().map(|key| ReplayGuard { token: token(key), digest }).collect();
     Ok(Verified::new(request, signed_at).guarded(guards, body))
+}
+
+/// What a request says, in the shape of the JSON webhooks.
+pub(super) fn decoded(request: &Request) -> Option<Value> {
+    form::fields(request).map_or_else(|| fields::json(&request.body), |fields| Some(legacy::decoded(&fields)))
 }
 
 /// `signature` of a body that cannot be decoded as a whole: such a body is kept too, if it is Mailgun's.

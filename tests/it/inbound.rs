@@ -74,6 +74,7 @@ async fn each_is_answered_as_promised(on: &str) {
     let mailgun = poster.mailgun_event(1).1;
     let other = |body: &str| Signed { headers: mailgun.headers.clone(), body: body.to_owned().into() };
     let bare = Signed { headers: Default::default(), body: good.body.clone() };
+    let form = poster.sign("mailgun", "event=delivered&recipient=a@b.example&Message-Id=form", [8; 16]);
     let too_large = poster.sign("resend", &format!(r#"{{"type":"{}"}}"#, "x".repeat(BODY_BYTES_MAX)), [9; 16]);
     let cases = [
         ("stored", "resend", good.clone(), received()),
@@ -83,6 +84,13 @@ async fn each_is_answered_as_promised(on: &str) {
         ("stored before", "mailgun", mailgun.clone(), received()),
         ("stored before, written otherwise", "mailgun", altered(&mailgun, ":{", ": {"), received()),
         ("a token used again", "mailgun", altered(&mailgun, "mg-1", "mg-2"), refused(406, "not_proven")),
+        ("a form", "mailgun", form.clone(), received()),
+        (
+            "a form with a token used again",
+            "mailgun",
+            altered(&form, "delivered", "bounced"),
+            refused(406, "not_proven"),
+        ),
         ("no signature fields", "mailgun", other(r#"{"event-data":{}}"#), refused(406, "not_proven")),
         ("no JSON", "mailgun", other("event=delivered"), refused(406, "not_proven")),
         (
@@ -105,7 +113,7 @@ async fn each_is_answered_as_promised(on: &str) {
         assert_eq!(stage.post(&format!("/in/{source}"), &signed).await, expected, "{on}, {source}: {what}");
     }
     assert_eq!(stage.post("/api/webhooks", &good).await, refused(404, "unknown_source"));
-    assert_eq!(stage.events().await, 1 + 20 + 1);
+    assert_eq!(stage.events().await, 1 + 20 + 1 + 1);
 }
 
 /// What was read of a request that holds nothing but garbage is found in the store, and beside an event in the API.
