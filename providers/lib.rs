@@ -33,6 +33,7 @@ mod generic;
 mod identity;
 mod keys;
 mod mailgun;
+mod proof;
 mod repair;
 mod request;
 mod resend;
@@ -42,6 +43,7 @@ pub mod words;
 
 pub use event::{Event, Kind};
 pub use keys::{KeyError, KeyField, Keys};
+pub use proof::{Client, GrantError, Login, Proof, TOKEN_TTL, Way, grant};
 pub use request::{Headers, ReplayGuard, Request, Verified};
 pub use verify::{Key, Refusal, VerifyError, Window};
 
@@ -60,6 +62,11 @@ pub trait Provider: Sync {
 
     /// The keys that a source of this provider takes, by their names in the config file.
     fn key_fields(&self) -> &'static [KeyField];
+
+    /// How a source of it may be proven.
+    fn ways(&self) -> &'static [Way] {
+        &[Way::Signature]
+    }
 
     /// Reads one key of `field` from its text.
     ///

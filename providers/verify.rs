@@ -106,6 +106,14 @@ impl Key {
         mac(secret, parts).is_some_and(|mac| mac.verify_slice(signature).is_ok())
     }
 
+    /// What this shared secret makes of `parts` put together.
+    pub(crate) fn mac(&self, parts: &[&[u8]]) -> Vec<u8> {
+        match &self.material {
+            Material::Hmac(secret) => hmac_sha256(secret, parts),
+            Material::Ecdsa(_) => Vec::new(),
+        }
+    }
+
     /// Whether the private half of this public key signed what has this digest. However many keys a source has, the
     /// body is hashed once.
     pub(crate) fn signed(&self, signature: &[u8], digest: &digest::Digest) -> bool {

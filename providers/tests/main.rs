@@ -3,6 +3,7 @@
 
 mod cases;
 mod corpus;
+mod credentials;
 mod fixtures;
 mod interop;
 mod mapping;

@@ -90,7 +90,8 @@ pub(super) fn signed(
     Ok(request(url, &signed.headers, signed.body)?)
 }
 
-fn request(url: &str, headers: &Headers, body: Bytes) -> http::Result<http::Request<Bytes>> {
+/// A request with these headers.
+pub(super) fn request(url: &str, headers: &Headers, body: Bytes) -> http::Result<http::Request<Bytes>> {
     let blank = http::Request::post(url);
     headers.iter().fold(blank, |request, (name, value)| request.header(name, value)).body(body)
 }

@@ -14,7 +14,8 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
     println!("{}: right", config.display());
     println!("  listens on {}", settings.server.listen);
     for (name, source) in &settings.sources {
-        println!("  source {name}: {} calls POST /in/{name}", source.provider.name());
+        let way = source.proof.way().as_str();
+        println!("  source {name}: {} calls POST /in/{name}, proven by {way}", source.provider.name());
     }
     for (id, entry) in &settings.endpoints {
         let names = |schemes: &[Scheme]| schemes.iter().map(|scheme| scheme.as_str()).collect::<Vec<_>>().join(", ");

@@ -4,14 +4,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::Args;
-use waypost_providers::Provider;
+use jiff::Timestamp;
+use waypost_providers::{Proof, Provider, grant};
 
 use super::Failure;
-use super::cases::{Recordings, signed};
+use super::cases::{Recordings, request, signed};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
 use crate::dispatch::client::{Client, Egress};
+use crate::domain::source::Source;
 use crate::domain::target::Networks;
 
 #[derive(Debug, Args)]
@@ -23,7 +26,8 @@ pub(super) struct Arguments {
     /// The config file that the gateway runs with.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// What signs: the source's secret, or for SendGrid the private key (base64 of PKCS#8 DER).
+    /// What signs: the source's secret, or for SendGrid the private key (base64 of PKCS#8 DER). Where `verify` is `basic` or
+    /// `oauth`: `USER:PASSWORD` or `ID:SECRET`.
     #[arg(long, env = "WAYPOST_SEND_SECRET", hide_env_values = true)]
     secret: String,
     /// Where the gateway is; by default where its config says that it listens.
@@ -43,7 +47,13 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let gateway = arguments.url.unwrap_or_else(|| format!("http://{}", settings.server.listen));
     let url = format!("{}/in/{}", gateway.trim_end_matches('/'), arguments.source);
     let clock = Arc::new(SystemClock::new());
-    let request = signed(source.provider, &url, &body, &arguments.secret, clock.now())?;
+    let request = match authorization(source, &arguments.source, &arguments.secret, clock.now())? {
+        None => signed(source.provider, &url, &body, &arguments.secret, clock.now())?,
+        Some(value) => {
+            let headers = [("content-type", "application/json"), ("authorization", &value)].into_iter().collect();
+            request(&url, &headers, body.into())?
+        }
+    };
     // Whoever calls this names the address, so any may be called.
     let networks = Networks::parse(&["0.0.0.0/0", "::/0"])?;
     let client = Client::new(Egress { networks, authorities: settings.delivery.authorities, proxy: None }, clock)?;
@@ -56,6 +66,20 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Some(status) => Err(format!("{url} answered {status} {text}").into()),
         None => Err(format!("{url} did not answer: {:?}", answer.error).into()),
+    }
+}
+
+/// What stands for a signature at a source that is proven by credentials.
+fn authorization(source: &Source, name: &str, secret: &str, now: Timestamp) -> Result<Option<String>, Failure> {
+    let login = format!("Basic {}", STANDARD.encode(secret));
+    match &*source.proof {
+        Proof::Signature(_) => Ok(None),
+        Proof::Basic(_) => Ok(Some(login)),
+        Proof::Oauth(clients) => {
+            let headers = [("authorization", login)].into_iter().collect();
+            let token = grant(name, clients, &headers, b"grant_type=client_credentials", now)?;
+            Ok(Some(format!("Bearer {token}")))
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use crate::domain::source::Source;
 use crate::domain::target::Networks;
 
 mod checks;
+mod credentials;
 mod delivery;
 mod endpoints;
 mod file;

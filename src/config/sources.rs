@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 use serde_json::{Map, Value};
-use waypost_providers::{Keys, PROVIDERS, Provider};
+use waypost_providers::{Keys, PROVIDERS, Proof, Provider, Way};
 
 use super::ConfigError;
+use super::credentials::{self, CLIENTS, LOGINS};
 use super::secret::SecretSource;
 use crate::domain::field::without_value;
 use crate::domain::retention::Lifetimes;
@@ -47,13 +48,14 @@ fn source(
         return Err(ConfigError::new(place, "the name cannot stand in a URL", remedy));
     }
     let provider = provider(name, keys.remove("provider"))?;
-    check_verify(&place, keys.remove("verify"))?;
-    let texts = texts(&place, provider, keys, env)?;
-    let keys = Keys::read(provider, &texts).map_err(|(field, error)| {
-        let place = if field.is_empty() { place } else { format!("{place}.{field}") };
-        ConfigError::new(place, error.to_string(), help(provider))
-    })?;
-    Ok(Source { provider, keys: keys.remembering(remembered).into() })
+    let way = way(&place, provider, keys.remove("verify"))?;
+    check_names(&place, provider, way, &keys)?;
+    let proof = match way {
+        Way::Signature => Proof::Signature(signature_keys(&place, provider, keys, env)?.remembering(remembered)),
+        Way::Basic => Proof::Basic(credentials::logins(&place, keys.remove(LOGINS), env)?),
+        Way::Oauth => Proof::Oauth(credentials::clients(&place, keys.remove(CLIENTS), env)?),
+    };
+    Ok(Source { provider, proof: proof.into() })
 }
 
 fn provider(source: &str, value: Option<Value>) -> Result<&'static dyn Provider, ConfigError> {
@@ -70,33 +72,69 @@ fn provider(source: &str, value: Option<Value>) -> Result<&'static dyn Provider,
     Err(ConfigError::new(format!("sources.{source}.provider"), problem, format!("use one of {}", known())))
 }
 
-fn check_verify(place: &str, value: Option<Value>) -> Result<(), ConfigError> {
-    match value {
-        None => Ok(()),
-        Some(Value::String(way)) if way == "signature" => Ok(()),
-        Some(other) => {
-            let problem = format!("there is no way {other}");
-            Err(ConfigError::new(format!("{place}.verify"), problem, "use `signature`, or leave it out"))
-        }
+fn way(place: &str, provider: &dyn Provider, value: Option<Value>) -> Result<Way, ConfigError> {
+    let Some(value) = value else { return Ok(Way::Signature) };
+    let ways = provider.ways();
+    if let Some(way) = ways.iter().find(|way| value == way.as_str()) {
+        return Ok(*way);
+    }
+    let problem = match Way::ALL.iter().find(|way| value == way.as_str()) {
+        Some(way) => format!("{} is not proven by `{}`", provider.name(), way.as_str()),
+        None => format!("there is no way {value}"),
+    };
+    let known: Vec<_> = ways.iter().map(|way| format!("`{}`", way.as_str())).collect();
+    let remedy = format!("use {}, or leave it out", known.join(" or "));
+    Err(ConfigError::new(format!("{place}.verify"), problem, remedy))
+}
+
+/// What a source that is proven in this way has besides.
+fn names(provider: &dyn Provider, way: Way) -> Vec<&'static str> {
+    match way {
+        Way::Signature => provider.key_fields().iter().map(|field| field.name).collect(),
+        Way::Basic => vec![LOGINS],
+        Way::Oauth => vec![CLIENTS],
     }
 }
 
-/// The texts of the provider's keys. Names are checked before values, so that an unknown key is called unknown
-/// whatever it holds.
-fn texts(
+/// Names are checked before values, so that an unknown key is called unknown whatever it holds. A key of another way is
+/// an error too: it would do nothing.
+fn check_names(place: &str, provider: &dyn Provider, way: Way, keys: &Map<String, Value>) -> Result<(), ConfigError> {
+    let takes = |way: Way, name: &str| names(provider, way).contains(&name);
+    let Some(name) = keys.keys().find(|name| !takes(way, name)) else { return Ok(()) };
+    let (problem, remedy) = match provider.ways().iter().find(|way| takes(**way, name)) {
+        Some(other) => (
+            format!("is not for `verify = \"{}\"`", way.as_str()),
+            format!("take it out, or set `verify = \"{}\"`", other.as_str()),
+        ),
+        None => (
+            format!("unknown key for the provider `{}`", provider.name()),
+            match way {
+                Way::Signature => help(provider),
+                Way::Basic | Way::Oauth => format!("use `{}`", names(provider, way).concat()),
+            },
+        ),
+    };
+    Err(ConfigError::new(format!("{place}.{name}"), problem, remedy))
+}
+
+fn signature_keys(
     place: &str,
     provider: &dyn Provider,
     keys: Map<String, Value>,
     env: &Env,
-) -> Result<BTreeMap<String, Vec<String>>, ConfigError> {
-    let is_known = |name: &String| provider.key_fields().iter().any(|field| field.name == name);
+) -> Result<Keys, ConfigError> {
+    let texts = texts(place, keys, env)?;
+    Keys::read(provider, &texts).map_err(|(field, error)| {
+        let place = if field.is_empty() { place.to_owned() } else { format!("{place}.{field}") };
+        ConfigError::new(place, error.to_string(), help(provider))
+    })
+}
+
+/// The texts of the provider's keys.
+fn texts(place: &str, keys: Map<String, Value>, env: &Env) -> Result<BTreeMap<String, Vec<String>>, ConfigError> {
     let mut texts = BTreeMap::new();
     for (name, value) in keys {
         let place = format!("{place}.{name}");
-        if !is_known(&name) {
-            let problem = format!("unknown key for the provider `{}`", provider.name());
-            return Err(ConfigError::new(place, problem, help(provider)));
-        }
         let secrets: Vec<SecretSource> = serde_path_to_error::deserialize(value).map_err(|error| {
             let at = error.path().to_string();
             let place = if at == "." { place.clone() } else { format!("{place}{at}") };

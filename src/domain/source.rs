@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use waypost_providers::{Keys, Provider};
+use waypost_providers::{Proof, Provider};
 
 /// The name of the source behind `POST /api/webhooks`.
 pub const DEFAULT_SOURCE: &str = "default";
@@ -13,12 +13,12 @@ pub const DEFAULT_SOURCE: &str = "default";
 pub struct Source {
     /// Its provider.
     pub provider: &'static dyn Provider,
-    /// The keys that its requests are verified with.
-    pub keys: Arc<Keys>,
+    /// What its requests are proven with.
+    pub proof: Arc<Proof>,
 }
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").field("provider", &self.provider.name()).field("keys", &self.keys).finish()
+        f.debug_struct("Source").field("provider", &self.provider.name()).field("proof", &self.proof).finish()
     }
 }

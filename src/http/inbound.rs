@@ -34,7 +34,7 @@ const PLANS_MAX: usize = 5;
 /// | --- | --- |
 /// | `200` `{"received":true}` | stored, or stored before; also what is unknown or unreadable, kept raw and logged |
 /// | `400` | the body broke off or is malformed HTTP |
-/// | `401` | the signature is wrong, missing or stale; worth another try |
+/// | `401` | the signature, login or token is wrong, missing or stale; worth another try |
 /// | `404` | there is no such source (`503` where its name ends in `-inbound`) |
 /// | `406` | Mailgun: signature fields missing or of the wrong shape, or a token used again for other content |
 /// | `408` | the body took longer than `server.body_timeout_s` |
@@ -93,8 +93,8 @@ async fn accept(
     let received_at = gateway.clock.now();
     let headers = headers(request.headers());
     let request = Request { source: name.into(), received_at, headers, body };
-    let Source { provider, keys } = source;
-    let verified = provider.verify(request, &keys, received_at).map_err(|error| {
+    let Source { provider, proof } = source;
+    let verified = proof.verify(provider, request, received_at).map_err(|error| {
         let refusal = provider.refusal(&error);
         Problem::NotProven { error, refusal }
     })?;
@@ -177,7 +177,7 @@ fn tell_refused(gateway: &Gateway, source: &str, problem: &Problem) {
     tracing::warn!(source.name = source, http.status = status.as_u16(), error = %problem, more, "webhook refused");
 }
 
-fn headers(fields: &HeaderMap) -> Headers {
+pub(super) fn headers(fields: &HeaderMap) -> Headers {
     fields.iter().map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()))).collect()
 }
 

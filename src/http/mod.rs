@@ -15,4 +15,5 @@ mod replays;
 pub mod routes;
 pub mod state;
 mod throttle;
+mod token;
 mod webhooks;

@@ -4,12 +4,13 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder};
 
 use super::problem::Problem;
-use super::{api, health, inbound, replays, webhooks};
+use super::{api, health, inbound, replays, token, webhooks};
 
 /// Adds every route. The app has to hold a [`Gateway`](super::state::Gateway) and, on each worker, a
 /// [`Gatherer`](super::gather::Gatherer) as its data.
 pub fn configure(app: &mut ServiceConfig) {
     app.service(post("/in/{source}", inbound::receive))
+        .service(post("/in/{source}/token", token::give))
         .service(post("/api/webhooks", inbound::receive_default))
         .service(get("/v1/events", api::events))
         .service(get("/v1/events/{id}", api::event))

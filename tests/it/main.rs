@@ -10,6 +10,7 @@ mod consumers;
 mod contract;
 mod crash;
 mod crash_points;
+mod credentials;
 mod embedded;
 mod ends;
 mod formats;
