@@ -21,10 +21,10 @@ pub struct Request {
     pub body: Bytes,
 }
 
-/// Header fields in the order received, names in lower case.
+/// Header fields in the order received, names in lower case. Clones share them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Headers(Vec<(String, String)>);
+pub struct Headers(Arc<Vec<(String, String)>>);
 
 impl Headers {
     /// The first field of this name (lower case).
@@ -34,7 +34,7 @@ impl Headers {
 
     /// Adds a field.
     pub fn push(&mut self, name: &str, value: impl Into<String>) {
-        self.0.push((name.to_ascii_lowercase(), value.into()));
+        Arc::make_mut(&mut self.0).push((name.to_ascii_lowercase(), value.into()));
     }
 
     /// Every field, in order.
@@ -45,18 +45,20 @@ impl Headers {
     /// The same without the fields that carry credentials, which are never stored.
     #[must_use]
     pub fn without_credentials(&self) -> Self {
-        let is_kept = |name: &str| !matches!(name, "authorization" | "proxy-authorization" | "cookie");
-        Self(self.0.iter().filter(|(name, _)| is_kept(name)).cloned().collect())
+        let is_kept = |(name, _): &&(String, String)| {
+            !matches!(name.as_str(), "authorization" | "proxy-authorization" | "cookie")
+        };
+        if self.0.iter().all(|field| is_kept(&field)) {
+            return self.clone();
+        }
+        Self(Arc::new(self.0.iter().filter(is_kept).cloned().collect()))
     }
 }
 
 impl<N: AsRef<str>, V: Into<String>> FromIterator<(N, V)> for Headers {
     fn from_iter<T: IntoIterator<Item = (N, V)>>(fields: T) -> Self {
-        let mut headers = Self::default();
-        for (name, value) in fields {
-            headers.push(name.as_ref(), value);
-        }
-        headers
+        let field = |(name, value): (N, V)| (name.as_ref().to_ascii_lowercase(), value.into());
+        Self(Arc::new(fields.into_iter().map(field).collect()))
     }
 }
 

@@ -178,7 +178,11 @@ fn tell_refused(gateway: &Gateway, source: &str, problem: &Problem) {
 }
 
 pub(super) fn headers(fields: &HeaderMap) -> Headers {
-    fields.iter().map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()))).collect()
+    let text = |value: &[u8]| match std::str::from_utf8(value) {
+        Ok(text) => text.to_owned(),
+        Err(_) => String::from_utf8_lossy(value).into_owned(),
+    };
+    fields.iter().map(|(name, value)| (name.as_str(), text(value.as_bytes()))).collect()
 }
 
 #[cfg(test)]
