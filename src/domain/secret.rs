@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -46,6 +47,8 @@ const SEED_LEN: usize = 32;
 pub struct SigningSecret {
     text: Secret,
     holds: Holds,
+    /// Of the text and of the key, made once: that is hashing, too.
+    macs: [Option<hmac::Key>; 2],
 }
 
 /// What a secret's text holds.
@@ -96,13 +99,23 @@ impl SigningSecret {
                 None => Holds::Text,
             }
         };
-        Ok(Self { text: text.into(), holds })
+        Ok(Self::of(text, holds))
+    }
+
+    fn of(text: &str, holds: Holds) -> Self {
+        let mac = |bytes: &[u8]| Some(hmac::Key::new(hmac::HMAC_SHA256, bytes));
+        let macs = match &holds {
+            Holds::Text => [mac(text.as_bytes()), None],
+            Holds::Key(key) => [mac(text.as_bytes()), mac(key)],
+            Holds::Pair(_) => [None, None],
+        };
+        Self { text: text.into(), holds, macs }
     }
 
     /// A secret of these random bytes: `whsec_` and their base64.
     pub fn generated(random: [u8; 24]) -> Self {
         let text = format!("{KEY_PREFIX}{}", STANDARD.encode(random));
-        Self { text: text.as_str().into(), holds: Holds::Key(random.into()) }
+        Self::of(&text, Holds::Key(random.into()))
     }
 
     /// Its text as given.
@@ -110,14 +123,24 @@ impl SigningSecret {
         self.text.expose()
     }
 
-    /// Its text, if it is a secret that both sides have: it keys `drin`, `hex` and `sha256`.
+    /// Its text, if it is a secret that both sides have.
     pub fn shared(&self) -> Option<&str> {
         if matches!(self.holds, Holds::Pair(_)) { None } else { Some(self.text()) }
     }
 
-    /// The bytes of its base64: they key `standard` and `svix`. None if it is a text or a private key.
+    /// What signs `drin`, `hex` and `sha256`: they are keyed by [`SigningSecret::shared`].
+    pub fn shared_mac(&self) -> Option<&hmac::Key> {
+        self.macs[0].as_ref()
+    }
+
+    /// The bytes of its base64. None if it is a text or a private key.
     pub fn key(&self) -> Option<&[u8]> {
         if let Holds::Key(bytes) = &self.holds { Some(bytes) } else { None }
+    }
+
+    /// What signs `standard` and `svix`: they are keyed by [`SigningSecret::key`].
+    pub fn key_mac(&self) -> Option<&hmac::Key> {
+        self.macs[1].as_ref()
     }
 
     /// The key that signs `ed25519`.

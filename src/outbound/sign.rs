@@ -54,8 +54,8 @@ pub fn sign(schemes: &[Scheme], secrets: &[Secret], id: &str, at: Timestamp, bod
     }
     let prefixes = [(Scheme::Hex, ""), (Scheme::Sha256, "sha256=")];
     if let Some((_, prefix)) = prefixes.into_iter().find(|(scheme, _)| has(*scheme)) {
-        let oldest = secrets.iter().rev().find_map(Secret::shared);
-        let value = oldest.map(|text| format!("{prefix}{}", hex::encode(mac(text.as_bytes(), &[body]))));
+        let oldest = secrets.iter().rev().find_map(Secret::shared_mac);
+        let value = oldest.map(|key| format!("{prefix}{}", hex::encode(mac(key, &[body]))));
         headers.extend(value.map(|value| (BODY_SIGNATURE, value)));
     }
     headers
@@ -70,13 +70,13 @@ fn identified(names: [&'static str; 3], id: &str, value: String, seconds: &str) 
 /// None without a key.
 fn drin(secrets: &[Secret], seconds: &str, body: &[u8]) -> Option<String> {
     let mut value = String::new();
-    for text in secrets.iter().filter_map(Secret::shared) {
+    for key in secrets.iter().filter_map(Secret::shared_mac) {
         if value.is_empty() {
             value.reserve(96);
             value.extend(["t=", seconds]);
         }
         let mut digits = [0; 64];
-        hex::encode_to_slice(mac(text.as_bytes(), &[seconds.as_bytes(), b".", body]), &mut digits).ok()?;
+        hex::encode_to_slice(mac(key, &[seconds.as_bytes(), b".", body]), &mut digits).ok()?;
         value.push_str(",v1=");
         value.extend(digits.map(char::from));
     }
@@ -85,7 +85,7 @@ fn drin(secrets: &[Secret], seconds: &str, body: &[u8]) -> Option<String> {
 
 /// Adds one `v1` for each secret that holds a key.
 fn v1(value: &mut String, secrets: &[Secret], id: &str, seconds: &str, body: &[u8]) {
-    for key in secrets.iter().filter_map(Secret::key) {
+    for key in secrets.iter().filter_map(Secret::key_mac) {
         let tag = mac(key, &[id.as_bytes(), b".", seconds.as_bytes(), b".", body]);
         push(value, "v1,", tag.as_ref());
     }
@@ -109,8 +109,8 @@ fn push(value: &mut String, version: &str, signature: &[u8]) {
     STANDARD.encode_string(signature, value);
 }
 
-fn mac(key: &[u8], parts: &[&[u8]]) -> hmac::Tag {
-    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
+fn mac(key: &hmac::Key, parts: &[&[u8]]) -> hmac::Tag {
+    let mut context = hmac::Context::with_key(key);
     for part in parts {
         context.update(part);
     }
