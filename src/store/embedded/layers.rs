@@ -30,7 +30,23 @@ pub(super) struct Latest {
     is_new: bool,
 }
 
-type Rows = [BTreeMap<Slice, Latest>; Space::COUNT];
+/// The key of a row, led by its first bytes as a number: most keys differ there, and numbers are compared at once.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct LayerKey {
+    /// What is shorter is filled up with zeros, and told apart by the rest.
+    lead: u64,
+    all: Slice,
+}
+
+impl From<Slice> for LayerKey {
+    fn from(all: Slice) -> Self {
+        let (mut lead, len) = ([0; 8], all.len().min(8));
+        lead[..len].copy_from_slice(&all[..len]);
+        Self { lead: u64::from_be_bytes(lead), all }
+    }
+}
+
+type Rows = [BTreeMap<LayerKey, Latest>; Space::COUNT];
 
 /// The rows of one turn.
 #[derive(Default)]
@@ -49,7 +65,7 @@ impl Layer {
     pub(super) fn add(&self, rows: impl IntoIterator<Item = Row>) {
         let mut all = self.rows_mut();
         for Row { space, key, value, is_new } in rows {
-            match all[space as usize].entry(key) {
+            match all[space as usize].entry(key.into()) {
                 Entry::Vacant(entry) => {
                     entry.insert(Latest { value, is_new });
                 }
@@ -63,17 +79,18 @@ impl Layer {
 
     /// How much it has of a space.
     pub(super) fn bytes(&self, space: Space) -> usize {
-        let len = |(key, latest): (&Slice, &Latest)| key.len() + latest.value.as_ref().map_or(0, |value| value.len());
+        let len =
+            |(key, latest): (&LayerKey, &Latest)| key.all.len() + latest.value.as_ref().map_or(0, |value| value.len());
         self.rows()[space as usize].iter().map(len).sum()
     }
 
     /// Calls with each row of a space, in the order of their keys.
     pub(super) fn for_each(&self, space: Space, mut call: impl FnMut(&Slice, Option<&Slice>)) {
-        self.rows()[space as usize].iter().for_each(|(key, latest)| call(key, latest.value.as_ref()));
+        self.rows()[space as usize].iter().for_each(|(key, latest)| call(&key.all, latest.value.as_ref()));
     }
 
     fn get(&self, space: Space, key: &[u8]) -> Option<Option<Slice>> {
-        self.rows()[space as usize].get(key).map(|latest| latest.value.clone())
+        self.rows()[space as usize].get(&Slice::from(key).into()).map(|latest| latest.value.clone())
     }
 
     /// At most so many rows between two keys, from the first on or from the last back.
@@ -85,8 +102,9 @@ impl Layer {
         len: usize,
     ) -> Vec<(Slice, Option<Slice>)> {
         let rows = self.rows();
-        let range = rows[space as usize].range::<[u8], _>((start, end));
-        let copy = |(key, latest): (&Slice, &Latest)| (key.clone(), latest.value.clone());
+        let bound = |bound: Bound<&[u8]>| bound.map(|key| LayerKey::from(Slice::from(key)));
+        let range = rows[space as usize].range((bound(start), bound(end)));
+        let copy = |(key, latest): (&LayerKey, &Latest)| (key.all.clone(), latest.value.clone());
         if is_back { range.rev().take(len).map(copy).collect() } else { range.take(len).map(copy).collect() }
     }
 }
