@@ -9,12 +9,14 @@ use super::core::Core;
 use super::delivery::{Ended, Planned, Row, Waiting};
 use super::ids::Kind;
 use super::index::{Item, Stored};
-use super::rows::{EventRow, Expiring, Id, Key, Place, RequestRow, State, after, corrupt, encode, number, unpack};
+use super::rows::{
+    EventRow, Expiring, Id, Key, Place, RequestHead, RequestRow, State, after, corrupt, number, pack, unpack,
+};
 use super::spaces::Space;
 use super::txn::Txn;
 use crate::domain::delivery::{EndReason, Status};
 use crate::domain::plan::{Condition, Ingest, PlannedDelivery, RawRequest, Unit};
-use crate::store::{Ingested, Result, StoredRequest};
+use crate::store::{Ingested, Result};
 
 /// An ingest with all that its caller can do for the writer.
 pub(super) struct Arrival {
@@ -26,7 +28,7 @@ pub(super) struct Arrival {
 /// A request to be kept.
 struct Received {
     id: Id,
-    /// What is said of it, as JSON.
+    /// What is said of it, packed.
     head: Vec<u8>,
     body: Bytes,
     is_incomplete: bool,
@@ -34,7 +36,7 @@ struct Received {
 
 impl Arrival {
     /// # Errors
-    /// When an id is none that was derived, or the request cannot be written as JSON.
+    /// When an id is none that was derived, or the request cannot be packed.
     pub(super) fn new(ingest: Ingest) -> Result<Self> {
         let request = ingest.raw.as_ref().map(Received::new).transpose()?;
         let event = |unit: &Unit| unit.id.bits().ok_or_else(|| corrupt("an event's id"));
@@ -52,12 +54,7 @@ impl Arrival {
 impl Received {
     fn new(raw: &RawRequest) -> Result<Self> {
         let id = raw.id.bits().ok_or_else(|| corrupt("a request's id"))?;
-        let head = encode(&StoredRequest {
-            id: raw.id.clone(),
-            request: raw.request.clone(),
-            unmapped: raw.unmapped,
-            unreadable: raw.unreadable,
-        })?;
+        let head = pack(&RequestHead::of(raw))?;
         Ok(Self { id, head, body: raw.request.body.clone(), is_incomplete: raw.is_incomplete() })
     }
 }

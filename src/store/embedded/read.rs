@@ -8,7 +8,7 @@ use super::delivery::{Again, ENDED_LEN, Planned, Progress, Row, Waiting, pending
 use super::ids::Kind;
 use super::layers::Layers;
 use super::range::{Range, Span};
-use super::rows::{EventRow, Id, Key, RequestRow, corrupt, decode, number, unpack};
+use super::rows::{EventRow, Id, Key, RequestHead, RequestRow, corrupt, decode, number, unpack};
 use super::spaces::{Space, Spaces, engine};
 use crate::domain::breaker::Breaker;
 use crate::domain::delivery::{Delivery, Status};
@@ -77,9 +77,8 @@ impl<'a> View<'a> {
         let Some(seq) = self.place(Kind::Request, id.bits())? else { return Ok(None) };
         let Some(row) = self.get(Space::Requests, &seq.to_be_bytes())? else { return Ok(None) };
         let row = RequestRow::read(&row)?;
-        let mut stored: StoredRequest = decode(row.head)?;
-        stored.request.body = row.body.to_vec().into();
-        Ok(Some(stored))
+        let head: RequestHead = unpack(row.head)?;
+        Ok(Some(head.with(id.clone(), row.body.to_vec().into())))
     }
 
     pub(super) fn endpoints(&self) -> Result<Endpoints> {

@@ -2,13 +2,18 @@
 
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use waypost_providers::{Headers, Request};
 
-use crate::store::{Result, StoreError};
+use crate::domain::id::RequestId;
+use crate::domain::plan::RawRequest;
+use crate::store::{Result, StoreError, StoredRequest};
 
 /// An id in keys and rows: its 128 bits.
 pub(super) type Id = [u8; 16];
@@ -99,7 +104,32 @@ impl<'a> EventRow<'a> {
     }
 }
 
-/// A request's row: when it expires, its id, what is said of it as JSON, and its body.
+/// What is kept of a request beside its id and its body.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RequestHead {
+    source: Arc<str>,
+    /// In nanoseconds: it comes from the caller, and goes back as it came.
+    received_at: i128,
+    headers: Headers,
+    unmapped: u32,
+    unreadable: u32,
+}
+
+impl RequestHead {
+    pub(super) fn of(raw: &RawRequest) -> Self {
+        let RawRequest { request: Request { source, received_at, headers, .. }, unmapped, unreadable, .. } = raw;
+        let (source, received_at) = (Arc::clone(source), received_at.as_nanosecond());
+        Self { source, received_at, headers: headers.clone(), unmapped: *unmapped, unreadable: *unreadable }
+    }
+
+    pub(super) fn with(self, id: RequestId, body: Bytes) -> StoredRequest {
+        let Self { source, received_at, headers, unmapped, unreadable } = self;
+        let received_at = Timestamp::from_nanosecond(received_at).unwrap_or_default();
+        StoredRequest { id, request: Request { source, received_at, headers, body }, unmapped, unreadable }
+    }
+}
+
+/// A request's row: when it expires, its id, its packed head, and its body.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestRow<'a> {
     pub(super) expires: u64,
