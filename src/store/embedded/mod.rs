@@ -1,8 +1,8 @@
 //! One process, a directory on disk, every commit synced before it is acknowledged.
 //!
 //! One thread writes. It takes what has gathered in its channel, decides every call in order, and commits the whole to
-//! its [`log`] with one sync; nobody is answered before. Leases alone are written without waiting for a sync. What is
-//! committed is seen from memory ([`layers`]) until it is given to the engine ([`apply`]), in bulk and in the background:
+//! its `log` with one sync; nobody is answered before. Leases alone are written without waiting for a sync. What is
+//! committed is seen from memory (`layers`) until it is given to the engine (`apply`), in bulk and in the background:
 //! the engine then never keeps a commit waiting, and a row that lives for milliseconds never gets there.
 //!
 //! What the writer derives from the rows (what is due, the chains) is its own (others are told which lanes are due, after
