@@ -1,12 +1,11 @@
 //! Gives the rows of each turn of the log to the engine, on a thread of its own, so that nobody waits for it.
 
 use std::path::Path;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode};
 
-use super::background;
+use super::background::Task;
 use super::layers::Layer;
 use super::log::{self, TURN_BYTES};
 use super::rows::number;
@@ -29,20 +28,12 @@ const FILES_MAX: usize = 20;
 /// The key in [`Space::Meta`] of the last turn that the engine has.
 pub(super) const APPLIED: &[u8] = b"applied";
 
-/// The turn that is being given to the engine. Dropped, it waits for its end: then the engine may be opened again.
+/// The turn that is being given to the engine.
 #[derive(Default)]
 pub(super) struct Apply {
-    thread: Option<JoinHandle<Result<()>>>,
+    task: Option<Task<Result<()>>>,
     /// Since when there is something in the turn that is being written.
     since: Option<Duration>,
-}
-
-impl Drop for Apply {
-    fn drop(&mut self) {
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }
 
 impl Apply {
@@ -53,13 +44,13 @@ impl Apply {
     pub(super) fn step(&mut self, spaces: &Spaces, elapsed: Duration) -> Result<()> {
         let len = spaces.turn_len();
         let is_over = len.is_some_and(|len| len >= TURN_BYTES_MAX);
-        if let Some(thread) = self.thread.take_if(|thread| is_over || thread.is_finished()) {
-            background::join(thread)??;
+        if let Some(task) = self.task.take_if(|task| is_over || task.is_finished()) {
+            task.join()??;
             spaces.forget_applied();
         }
         let Some(len) = len else { return Ok(()) };
         let since = *self.since.get_or_insert(elapsed);
-        if self.thread.is_some() || len < TURN_BYTES && elapsed.saturating_sub(since) < TURN_TIME {
+        if self.task.is_some() || len < TURN_BYTES && elapsed.saturating_sub(since) < TURN_TIME {
             return Ok(());
         }
         self.since = None;
@@ -67,7 +58,7 @@ impl Apply {
         crash::point("log.turned");
         let (db, all) = (spaces.db.clone(), spaces.all().to_vec());
         let apply = move || apply(&db, &all, turn, &layer);
-        self.thread = Some(background::spawn("store-apply", apply)?);
+        self.task = Some(Task::begin("store-apply", apply)?);
         Ok(())
     }
 }

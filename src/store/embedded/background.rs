@@ -8,18 +8,38 @@ use crate::store::{Result, StoreError};
 #[cfg(target_os = "linux")]
 const NICE: i32 = 10;
 
-/// Begins one. The threads that it begins give way like it.
-pub(super) fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
-    let thread = Builder::new().name(name.into()).spawn(|| {
-        give_way();
-        work()
-    });
-    thread.map_err(|error| StoreError::Unavailable(format!("no thread for its background work: {error}")))
+/// One of them. Dropped, it waits for its end: then what it writes to may be opened again.
+pub(super) struct Task<T>(Option<JoinHandle<T>>);
+
+impl<T: Send + 'static> Task<T> {
+    /// Begins one. The threads that it begins give way like it.
+    pub(super) fn begin(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<Self> {
+        let thread = Builder::new().name(name.into()).spawn(|| {
+            give_way();
+            work()
+        });
+        let failed = |error| StoreError::Unavailable(format!("no thread for its background work: {error}"));
+        Ok(Self(Some(thread.map_err(failed)?)))
+    }
+
+    /// Whether it need not be waited for.
+    pub(super) fn is_finished(&self) -> bool {
+        self.0.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits for its end.
+    pub(super) fn join(mut self) -> Result<T> {
+        let ended = self.0.take().and_then(|thread| thread.join().ok());
+        ended.ok_or_else(|| StoreError::Unavailable("its background work has stopped".into()))
+    }
 }
 
-/// Waits for its end.
-pub(super) fn join<T>(thread: JoinHandle<T>) -> Result<T> {
-    thread.join().map_err(|_| StoreError::Unavailable("its background work has stopped".into()))
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        if let Some(thread) = self.0.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 /// Only on Linux has a thread a priority of its own.

@@ -1,12 +1,11 @@
 //! Writes ids in bulk, on a thread of its own, so that nobody waits for it.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use fjall::AbstractTree;
 use fjall::compaction::Leveled;
 
-use super::background;
+use super::background::Task;
 use super::core::Last;
 use super::ids::{Ids, Kind, Places, Swept, Tree, tree};
 use crate::crash;
@@ -20,24 +19,15 @@ const DEAD_SHARE: u64 = 2;
 /// How large a file of them grows.
 const FILE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// The bulk that is being written, and through which places. Dropped, it waits for its end: then the trees may be opened
-/// again.
+/// The bulk that is being written, and through which places.
 #[derive(Default)]
-pub(super) struct Bulk(Option<(JoinHandle<Result<()>>, Last)>);
-
-impl Drop for Bulk {
-    fn drop(&mut self) {
-        if let Some((thread, _)) = self.0.take() {
-            let _ = thread.join();
-        }
-    }
-}
+pub(super) struct Bulk(Option<(Task<Result<()>>, Last)>);
 
 impl Bulk {
     /// Through which places the ids have been written, when a bulk has come to its end.
     pub(super) fn ended(&mut self, ids: &Ids) -> Result<Option<Last>> {
-        let Some((thread, through)) = self.0.take_if(|(thread, _)| thread.is_finished()) else { return Ok(None) };
-        background::join(thread)??;
+        let Some((task, through)) = self.0.take_if(|(task, _)| task.is_finished()) else { return Ok(None) };
+        task.join()??;
         crash::point("ids.written");
         ids.forget_frozen();
         Ok(Some(through))
@@ -61,7 +51,7 @@ impl Bulk {
             let _held = hold.blocking_lock();
             write(&trees, &frozen, swept, has_dead).map_err(tree)
         };
-        self.0 = Some((background::spawn("store-ids", write)?, last));
+        self.0 = Some((Task::begin("store-ids", write)?, last));
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use fjall::config::CompressionPolicy;
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
 
 use super::apply;
-use super::background;
+use super::background::Task;
 use super::core::SWEPT;
 use super::ids::{Ids, Kind, Swept};
 use super::journal;
@@ -120,7 +120,7 @@ impl Spaces {
         let open =
             move || Database::builder(engine_dir).worker_threads(2).journal_compression(CompressionType::None).open();
         // The threads that flush and merge are begun there.
-        let db = background::join(background::spawn("store-open", open)?)?.map_err(failed)?;
+        let db = Task::begin("store-open", open)?.join()?.map_err(failed)?;
         let open = |(space, name): (Space, &str)| db.keyspace(name, || space.options());
         let all: Vec<_> = Space::ALL.into_iter().map(open).collect::<fjall::Result<_>>().map_err(failed)?;
         check_format(&all[Space::Meta as usize], dir)?;
