@@ -1,6 +1,7 @@
 //! Gives the rows of each turn of the log to the engine, on a thread of its own, so that nobody waits for it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode};
@@ -41,12 +42,11 @@ impl Apply {
     ///
     /// # Errors
     /// What the engine met since the last call: it is to be opened again.
-    pub(super) fn step(&mut self, spaces: &Spaces, elapsed: Duration) -> Result<()> {
+    pub(super) fn step(&mut self, spaces: &Arc<Spaces>, elapsed: Duration) -> Result<()> {
         let len = spaces.turn_len();
         let is_over = len.is_some_and(|len| len >= TURN_BYTES_MAX);
         if let Some(task) = self.task.take_if(|task| is_over || task.is_finished()) {
             task.join()??;
-            spaces.forget_applied();
         }
         let Some(len) = len else { return Ok(()) };
         let since = *self.since.get_or_insert(elapsed);
@@ -56,8 +56,14 @@ impl Apply {
         self.since = None;
         let (turn, layer) = spaces.turn()?;
         crash::point("log.turned");
-        let (db, all) = (spaces.db.clone(), spaces.all().to_vec());
-        let apply = move || apply(&db, &all, turn, &layer);
+        let spaces = Arc::clone(spaces);
+        let apply = move || {
+            apply(&spaces.db, spaces.all(), turn, &layer)?;
+            spaces.forget_applied();
+            // Freed here and by nobody else: it has so many rows that a commit would wait for that.
+            drop(layer);
+            Ok(())
+        };
         self.task = Some(Task::begin("store-apply", apply)?);
         Ok(())
     }
