@@ -1,6 +1,7 @@
 //! What the writer knows and decides, on one batch of writes and the index. What is changed here counts only when the
 //! batch is committed; if it is not, both are thrown away.
 
+use fjall::Slice;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
@@ -11,14 +12,14 @@ use super::recent::Recent;
 use super::rows::{Expiring, Id, Key, after, corrupt, number, two_numbers, unpack};
 use super::spaces::{Space, Spaces};
 use super::txn::Txn;
-use crate::domain::endpoint::Endpoint;
 use crate::domain::id::EndpointId;
 use crate::domain::plan::Generation;
 use crate::domain::retention::Lifetimes;
-use crate::store::{Endpoints, Result, StoreError};
+use crate::store::{Result, StoreError};
 
 /// The keys of [`Space::Meta`].
-pub(super) const ENDPOINTS: &[u8] = b"endpoints";
+/// The endpoint set's generation.
+pub(super) const GENERATION: &[u8] = b"generation";
 const LAST: &[u8] = b"last";
 /// Through which places the ids have been written.
 pub(super) const IDS_WRITTEN: &[u8] = b"ids_written";
@@ -27,7 +28,8 @@ pub(super) const SWEPT: &[u8] = b"swept";
 /// A change of the endpoint set that has this generation.
 pub(super) struct Change {
     pub(super) base: Generation,
-    pub(super) changes: Vec<Endpoint>,
+    /// Each as its row has it.
+    pub(super) changes: Vec<(EndpointId, Slice)>,
     pub(super) removed: Vec<EndpointId>,
 }
 
@@ -74,7 +76,7 @@ impl Core {
     pub(super) fn rebuild(spaces: &Spaces, lifetimes: Lifetimes, now: u64) -> Result<Self> {
         let txn = Txn::new(spaces);
         let last = txn.get(Space::Meta, LAST)?.map_or(Ok(Last::default()), |bytes| Last::read(&bytes))?;
-        let generation = endpoints(&txn)?.generation;
+        let generation = generation(txn.get(Space::Meta, GENERATION)?)?;
         let (mut index, mut outlived, mut replays) = (Index::default(), FxHashMap::default(), Vec::new());
         for waiting in spaces.range(&Span::from(Space::Waiting, [])) {
             let (seq, row) = waiting?;
@@ -157,29 +159,24 @@ impl Core {
     pub(super) fn change_endpoints(
         &mut self,
         txn: &mut Txn<'_>,
-        Change { base, changes, removed }: &Change,
+        Change { base, changes, removed }: Change,
         now: u64,
     ) -> Result<Option<Generation>> {
-        if *base != self.generation {
+        if base != self.generation {
             return Ok(None);
         }
-        let mut set = endpoints(txn)?;
-        for change in changes {
-            match set.all.binary_search_by(|known| known.id.cmp(&change.id)) {
-                Ok(place) => set.all[place] = change.clone(),
-                Err(place) => set.all.insert(place, change.clone()),
-            }
+        for (id, row) in changes {
+            txn.put(Space::Endpoints, id.as_str().as_bytes(), row);
         }
-        set.all.retain(|known| !removed.contains(&known.id));
         for id in removed {
+            txn.remove(Space::Endpoints, id.as_str().as_bytes());
             txn.remove(Space::Lanes, id.as_str().as_bytes());
         }
-        set.generation = Generation(now.max(base.0.saturating_add(1)));
+        self.generation = Generation(now.max(base.0.saturating_add(1)));
+        txn.put(Space::Meta, GENERATION, self.generation.0.to_be_bytes());
         txn.synced = true;
-        txn.put_json(Space::Meta, ENDPOINTS, &(set.generation, &set.all))?;
-        self.generation = set.generation;
         self.moved = true;
-        Ok(Some(set.generation))
+        Ok(Some(self.generation))
     }
 }
 
@@ -249,9 +246,9 @@ fn index_event(
     Ok(())
 }
 
-fn endpoints(txn: &Txn<'_>) -> Result<Endpoints> {
-    let (generation, all) = txn.get_json(Space::Meta, ENDPOINTS)?.unwrap_or_default();
-    Ok(Endpoints { generation, all })
+/// What the row says; before there is one, nothing was ever changed.
+pub(super) fn generation(row: Option<Slice>) -> Result<Generation> {
+    row.map_or(Ok(Generation::default()), |row| Ok(Generation(number(&row)?.0)))
 }
 
 /// What became of a pending delivery that has a row; none when it cannot be read.

@@ -26,7 +26,7 @@ use self::core::Change;
 use self::ingest::Arrival;
 use self::lease::{Event, Taken};
 use self::read::View;
-use self::rows::micros;
+use self::rows::{encode, micros};
 use self::writer::{Call, Shared, Writer};
 use super::{
     Due, Endpoints, Finished, Ingested, LaneState, LeaseLost, Leased, Page, PageQuery, Result, Store, StoreError,
@@ -209,7 +209,9 @@ impl Store for Embedded {
         changes: &[Endpoint],
         removed: &[EndpointId],
     ) -> Result<Option<Generation>> {
-        let change = Change { base, changes: changes.to_vec(), removed: removed.to_vec() };
+        // Here, for the writer has others to serve.
+        let rows = changes.iter().map(|change| Ok((change.id.clone(), encode(change)?.into())));
+        let change = Change { base, changes: rows.collect::<Result<_>>()?, removed: removed.to_vec() };
         self.ask(|answer| Call::Change(change, answer)).await
     }
 

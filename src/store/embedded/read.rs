@@ -3,7 +3,7 @@
 
 use fjall::{Readable, Slice, Snapshot};
 
-use super::core::ENDPOINTS;
+use super::core::{GENERATION, generation};
 use super::delivery::{Again, ENDED_LEN, Planned, Progress, Row, Waiting, pending, status_byte};
 use super::ids::Kind;
 use super::layers::Layers;
@@ -82,8 +82,11 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn endpoints(&self) -> Result<Endpoints> {
-        let Some(set) = self.get(Space::Meta, ENDPOINTS)? else { return Ok(Endpoints::default()) };
-        let (generation, all) = decode(&set)?;
+        // First, so that the set is never older than this says. A newer one is found out by whoever plans with it.
+        let generation = generation(self.get(Space::Meta, GENERATION)?)?;
+        let all = self.range(&Span::from(Space::Endpoints, []));
+        let mut all: Vec<_> = all.map(|row| decode(&row?.1)).collect::<Result<_>>()?;
+        all.shrink_to_fit();
         Ok(Endpoints { generation, all })
     }
 

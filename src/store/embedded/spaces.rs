@@ -22,7 +22,7 @@ use crate::store::{Result, StoreError};
 /// What is kept apart. The discriminants are places in [`Spaces::all`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Space {
-    /// The format, the endpoint set, the last places in the feed and among the requests, how far the ids have been
+    /// The format, the endpoint set's generation, the last places in the feed and among the requests, how far the ids have been
     /// written, and until when what had expired was removed.
     Meta,
     /// Place in the feed -> event.
@@ -47,10 +47,12 @@ pub(super) enum Space {
     Replays,
     /// Jobs of bulk replay, and indexes of them.
     Jobs,
+    /// Endpoint id -> endpoint.
+    Endpoints,
 }
 
 impl Space {
-    pub(super) const COUNT: usize = 12;
+    pub(super) const COUNT: usize = 13;
 
     const ALL: [(Self, &str); Self::COUNT] = [
         (Self::Meta, "meta"),
@@ -65,6 +67,7 @@ impl Space {
         (Self::Expiry, "expiry"),
         (Self::Replays, "replays"),
         (Self::Jobs, "jobs"),
+        (Self::Endpoints, "endpoints"),
     ];
 
     /// All of them, in the order of [`Spaces::all`].
@@ -92,7 +95,7 @@ impl Space {
 const MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The key of the format's number, and the number, so that each version knows what it reads.
-const FORMAT: (&[u8], &[u8]) = (b"format", b"9");
+const FORMAT: (&[u8], &[u8]) = (b"format", b"10");
 
 /// The open engine, and what is committed before it has it.
 pub(super) struct Spaces {

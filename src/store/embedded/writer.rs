@@ -89,7 +89,7 @@ impl Call {
                 reply(answer, batch.decide(points, |core, txn, now| core.finish(txn, finished, now))?)
             }
             Self::Change(change, answer) => {
-                reply(answer, batch.decide(points, |core, txn, now| core.change_endpoints(txn, &change, now))?)
+                reply(answer, batch.decide(points, |core, txn, now| core.change_endpoints(txn, change, now))?)
             }
             Self::Decide(decide) => decide(Ok(batch))?,
             Self::Ready(answer) => reply(answer, Ok(())),
