@@ -27,9 +27,8 @@ pub(super) fn read(path: Option<&Path>, env: &BTreeMap<String, String>) -> Resul
         })?;
         // Read alone first, so that an error of syntax is told of this file.
         let source = config::File::from_str(&text, FileFormat::Toml);
-        let alone = Config::builder().add_source(source.clone()).build();
-        alone.map_err(|error| ConfigError::new(&place, told(&error), "correct the TOML"))?;
-        layers = layers.add_source(source);
+        let alone = Config::builder().add_source(source).build();
+        layers = layers.add_source(alone.map_err(|error| ConfigError::new(&place, told(&error), "correct the TOML"))?);
     }
     for (name, value) in env {
         if let Some(key) = name.strip_prefix(ENV_PREFIX) {

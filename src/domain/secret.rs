@@ -1,7 +1,7 @@
 //! Texts that no log and no error may repeat, and what a secret to sign with must be.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
@@ -47,8 +47,8 @@ const SEED_LEN: usize = 32;
 pub struct SigningSecret {
     text: Secret,
     holds: Holds,
-    /// Of the text and of the key, made once: that is hashing, too.
-    macs: [Option<hmac::Key>; 2],
+    /// Of the text and of the key, made once: that is hashing, too. Not before they are used, for they are large.
+    macs: [OnceLock<Arc<hmac::Key>>; 2],
 }
 
 /// What a secret's text holds.
@@ -103,13 +103,7 @@ impl SigningSecret {
     }
 
     fn of(text: &str, holds: Holds) -> Self {
-        let mac = |bytes: &[u8]| Some(hmac::Key::new(hmac::HMAC_SHA256, bytes));
-        let macs = match &holds {
-            Holds::Text => [mac(text.as_bytes()), None],
-            Holds::Key(key) => [mac(text.as_bytes()), mac(key)],
-            Holds::Pair(_) => [None, None],
-        };
-        Self { text: text.into(), holds, macs }
+        Self { text: text.into(), holds, macs: Default::default() }
     }
 
     /// A secret of these random bytes: `whsec_` and their base64.
@@ -130,7 +124,7 @@ impl SigningSecret {
 
     /// What signs `drin`, `hex` and `sha256`: they are keyed by [`SigningSecret::shared`].
     pub fn shared_mac(&self) -> Option<&hmac::Key> {
-        self.macs[0].as_ref()
+        self.shared().map(|text| mac(&self.macs[0], text.as_bytes()))
     }
 
     /// The bytes of its base64. None if it is a text or a private key.
@@ -140,7 +134,7 @@ impl SigningSecret {
 
     /// What signs `standard` and `svix`: they are keyed by [`SigningSecret::key`].
     pub fn key_mac(&self) -> Option<&hmac::Key> {
-        self.macs[1].as_ref()
+        self.key().map(|key| mac(&self.macs[1], key))
     }
 
     /// The key that signs `ed25519`.
@@ -161,6 +155,10 @@ impl PartialEq for SigningSecret {
 }
 
 impl Eq for SigningSecret {}
+
+fn mac<'a>(made: &'a OnceLock<Arc<hmac::Key>>, key: &[u8]) -> &'a hmac::Key {
+    made.get_or_init(|| Arc::new(hmac::Key::new(hmac::HMAC_SHA256, key)))
+}
 
 fn pair(encoded: &str) -> Option<Ed25519KeyPair> {
     let bytes = STANDARD.decode(encoded).ok()?;
