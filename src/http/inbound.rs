@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
-use actix_web::web::{Data, Path, Payload, ThinData};
+use actix_web::web::{Data, Payload, ThinData};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use waypost_providers::{Headers, Parsed, Request, Verified};
 
@@ -48,9 +48,9 @@ pub(super) async fn receive(
     payload: Payload,
     gateway: Data<Gateway>,
     gatherer: ThinData<Gatherer>,
-    source: Path<String>,
 ) -> HttpResponse {
-    take(&request, payload, &gateway, &gatherer, &source).await
+    let source = request.match_info().unprocessed().trim_start_matches('/');
+    take(&request, payload, &gateway, &gatherer, source).await
 }
 
 /// `POST /api/webhooks`: the same for the source named `default`, with the same answers.

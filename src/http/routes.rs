@@ -1,7 +1,7 @@
 //! All routes.
 
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder};
+use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, Scope, guard};
 
 use super::problem::Problem;
 use super::{api, health, inbound, replays, token, webhooks};
@@ -9,7 +9,8 @@ use super::{api, health, inbound, replays, token, webhooks};
 /// Adds every route. The app has to hold a [`Gateway`](super::state::Gateway) and, on each worker, a
 /// [`Gatherer`](super::gather::Gatherer) as its data.
 pub fn configure(app: &mut ServiceConfig) {
-    app.service(post("/in/{source}", inbound::receive))
+    app.service(sources().guard(guard::Post()).default_service(web::to(inbound::receive)))
+        .service(sources().default_service(web::to(|| async { Problem::MethodNotAllowed("POST").plain() })))
         .service(post("/in/{source}/token", token::give))
         .service(post("/api/webhooks", inbound::receive_default))
         .service(get("/v1/events", api::events))
@@ -35,6 +36,13 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(get("/healthz", health::healthz))
         .service(get("/readyz", health::readyz))
         .default_service(web::to(api::nothing));
+}
+
+/// `/in/{source}`. For a pattern the router would run a regular expression on each request.
+fn sources() -> Scope {
+    let is_one_name = |name: &str| !name.is_empty() && !name.contains('/');
+    let guard = guard::fn_guard(move |request| request.head().uri.path().strip_prefix("/in/").is_some_and(is_one_name));
+    web::scope("/in").guard(guard)
 }
 
 fn get<F, Args>(path: &str, handler: F) -> Resource
@@ -82,6 +90,10 @@ mod tests {
             (Method::GET, "/v1/nothing", 404, None),
             (Method::GET, "/healthz", 200, None),
             (Method::GET, "/in/resend", 405, Some("POST")),
+            (Method::POST, "/in", 404, None),
+            (Method::POST, "/in/", 404, None),
+            (Method::POST, "/in/resend/", 404, None),
+            (Method::POST, "/inn/resend", 404, None),
             (Method::DELETE, "/v1/events/evt_1", 405, Some("GET")),
         ];
         for (method, path, status, allowed) in cases {
