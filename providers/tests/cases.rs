@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use waypost_providers::{
-    Draft, Headers, Keys, Parsed, Provider, Refusal, Request, Signed, Verified, VerifyError, by_name,
+    Draft, Headers, KeyError, Keys, Parsed, Provider, Refusal, Request, Signed, Verified, VerifyError, by_name,
 };
 
 /// `source.toml`.
@@ -101,12 +101,16 @@ impl Source {
 
     /// Signs `body` with the source's secret, as the provider would. Another `name` gives another message id or token.
     pub(crate) fn sign(&self, name: &str, body: &[u8], now: Timestamp) -> Signed {
+        self.try_sign(name, body, now).unwrap()
+    }
+
+    pub(crate) fn try_sign(&self, name: &str, body: &[u8], now: Timestamp) -> Result<Signed, KeyError> {
         let secret = self.secret.as_deref().expect("a source that can sign");
         let mut nonce = [0_u8; 16];
         for (n, byte) in name.bytes().enumerate() {
             nonce[n % 16] = nonce[n % 16].wrapping_mul(31).wrapping_add(byte);
         }
-        self.provider.sign(Draft { body, secret, now, nonce }).unwrap()
+        self.provider.sign(Draft { body, secret, now, nonce })
     }
 
     /// What the source says, when the provider posts `body` now.

@@ -6,6 +6,7 @@ mod corpus;
 mod credentials;
 mod fixtures;
 mod interop;
+mod linear;
 mod mapping;
 mod mutations;
 mod proofs;
