@@ -48,11 +48,17 @@ pub use request::{Headers, ReplayGuard, Request, Verified};
 pub use verify::{Key, Refusal, VerifyError, Window};
 
 /// Every provider, by the name that a source's `provider` key gives.
-pub const PROVIDERS: [&dyn Provider; 4] = [&resend::Resend, &sendgrid::SendGrid, &mailgun::Mailgun, &generic::Generic];
+#[rustfmt::skip] // One a line.
+pub const PROVIDERS: &[&dyn Provider] = &[
+    &resend::Resend,
+    &sendgrid::SendGrid,
+    &mailgun::Mailgun,
+    &generic::Generic,
+];
 
 /// The provider of this name.
 pub fn by_name(name: &str) -> Option<&'static dyn Provider> {
-    PROVIDERS.into_iter().find(|provider| provider.name() == name)
+    PROVIDERS.iter().copied().find(|provider| provider.name() == name)
 }
 
 /// One email provider: how it proves itself and what its words mean.

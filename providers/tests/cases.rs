@@ -18,8 +18,20 @@ struct Settings {
     now: Timestamp,
     #[serde(default)]
     secret: Option<String>,
+    #[serde(default)]
+    test: About,
     #[serde(flatten)]
     keys: BTreeMap<String, Vec<String>>,
+}
+
+/// What tests need to know of a provider's requests: `[test]`.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct About {
+    /// The header with the (last) signature; without it, the signature is in the body.
+    pub(crate) signature: Option<String>,
+    /// Keys that decide whether there is an event at all. Any other costs itself at most.
+    pub(crate) deciding: Vec<String>,
 }
 
 /// A folder with a `source.toml`.
@@ -29,6 +41,7 @@ pub(crate) struct Source {
     pub(crate) now: Timestamp,
     /// What signing takes; published vectors of SendGrid have none.
     pub(crate) secret: Option<String>,
+    pub(crate) about: About,
     pub(crate) cases: Vec<Case>,
 }
 
@@ -83,7 +96,7 @@ impl Source {
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "http"));
         paths.sort();
         let cases = paths.into_iter().map(Case::read).collect();
-        Self { provider, keys, now: settings.now, secret: settings.secret, cases }
+        Self { provider, keys, now: settings.now, secret: settings.secret, about: settings.test, cases }
     }
 
     /// The cases that are proven.

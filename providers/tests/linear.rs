@@ -8,7 +8,7 @@ use std::process::Command;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use waypost_providers::{Headers, PROVIDERS, Parsed, Provider, Request};
+use waypost_providers::{Headers, PROVIDERS, Parsed, Request};
 
 use crate::cases::{Source, source};
 
@@ -67,7 +67,7 @@ fn keys(len: usize, name: fn(usize) -> usize) -> Vec<u8> {
 }
 
 fn sources() -> Vec<Source> {
-    PROVIDERS.map(Provider::name).map(source).into()
+    PROVIDERS.iter().map(|provider| source(provider.name())).collect()
 }
 
 /// A request to be measured, and the same of twice the length.

@@ -18,12 +18,7 @@ fn flip(text: &str, at: usize) -> String {
 
 /// The same case with one letter of its (last) signature changed.
 fn with_flipped_signature(source: &Source, case: &Case) -> Case {
-    let header = match source.provider.name() {
-        "resend" => "svix-signature",
-        "sendgrid" => "x-twilio-email-event-webhook-signature",
-        "generic" => "x-webhook-signature",
-        _ => return with_flipped_mailgun_signatures(case),
-    };
+    let Some(header) = &source.about.signature else { return with_flipped_mailgun_signatures(case) };
     let value = case.headers.get(header).unwrap();
     case.with_header(header, &flip(value, value.len() - 20))
 }
@@ -58,7 +53,7 @@ fn one_letter_of_a_signature_changed_is_a_mismatch() {
 
 #[test]
 fn one_byte_of_a_signed_body_changed_is_a_mismatch() {
-    for source in sources().iter().filter(|source| source.provider.name() != "mailgun") {
+    for source in sources().iter().filter(|source| source.about.signature.is_some()) {
         for (case, _) in source.good() {
             let length = case.body.len();
             for at in [0, length / 3, length / 2, length.saturating_sub(1)] {

@@ -60,7 +60,7 @@ fn source(
 
 fn provider(source: &str, value: Option<Value>) -> Result<&'static dyn Provider, ConfigError> {
     let value = value.or_else(|| (source == DEFAULT_SOURCE).then(|| GENERIC.into()));
-    let known = || PROVIDERS.map(|provider| format!("`{}`", provider.name())).join(", ");
+    let known = || PROVIDERS.iter().map(|provider| format!("`{}`", provider.name())).collect::<Vec<_>>().join(", ");
     let problem = match value {
         None => "is missing".to_owned(),
         Some(Value::String(name)) => match waypost_providers::by_name(&name) {

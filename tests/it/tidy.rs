@@ -182,6 +182,18 @@ fn what_was_verified_is_restored_in_one_place() {
     assert!(using.len() <= 1, "`Verified::restored` is used in {using:?}; one place at most may skip the proof");
 }
 
+/// Reasons are logged and shown. `Parsed::unreadable` takes none but those that stand in the sources.
+#[test]
+fn why_a_request_is_unreadable_repeats_nothing_of_it() {
+    let is_free = |path: &str| path.starts_with("providers/tests/");
+    let using: Vec<_> = files("providers", &["rs"])
+        .into_iter()
+        .filter(|(path, text)| !is_free(path) && has_path(&without_text(text), "Parsed::Unreadable"))
+        .map(|(path, _)| path)
+        .collect();
+    hold(&using);
+}
+
 fn providers() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(root().join("providers")).unwrap().map(|entry| entry.unwrap().path());
     let mut found: Vec<_> = entries.filter(|path| path.join("mod.rs").is_file() && path.is_dir()).collect();
