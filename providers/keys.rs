@@ -37,6 +37,12 @@ pub enum KeyError {
         /// The names it takes.
         known: String,
     },
+    /// The provider has no signatures.
+    #[error("{provider} signs nothing")]
+    Unsigned {
+        /// The provider's name.
+        provider: &'static str,
+    },
     /// The body cannot carry this provider's signature.
     #[error("the body cannot be signed: expected {0}")]
     Body(&'static str),

@@ -37,6 +37,7 @@ mod proof;
 mod repair;
 mod request;
 mod resend;
+mod samples;
 mod sendgrid;
 mod verify;
 pub mod words;
@@ -45,6 +46,7 @@ pub use event::{Event, Kind};
 pub use keys::{KeyError, KeyField, Keys};
 pub use proof::{Client, GrantError, Login, Proof, TOKEN_TTL, Way, grant};
 pub use request::{Headers, ReplayGuard, Request, Verified};
+pub use samples::Samples;
 pub use verify::{Key, Refusal, VerifyError, Window};
 
 /// Every provider, by the name that a source's `provider` key gives.
@@ -66,25 +68,32 @@ pub trait Provider: Sync {
     /// Its name in the config file and in `data.provider.name`.
     fn name(&self) -> &'static str;
 
-    /// The keys that a source of this provider takes, by their names in the config file.
-    fn key_fields(&self) -> &'static [KeyField];
-
-    /// How a source of it may be proven.
+    /// How a source of it may be proven. Without [`Way::Signature`], the provider signs nothing, and what is about keys
+    /// and signatures below is left as it is.
     fn ways(&self) -> &'static [Way] {
         &[Way::Signature]
+    }
+
+    /// The keys that a source of this provider takes, by their names in the config file.
+    fn key_fields(&self) -> &'static [KeyField] {
+        &[]
     }
 
     /// Reads one key of `field` from its text.
     ///
     /// # Errors
     /// When the text is no such key; the error says what one looks like and never repeats the text.
-    fn key(&self, field: &str, text: &str) -> Result<Key, KeyError>;
+    fn key(&self, _field: &str, _text: &str) -> Result<Key, KeyError> {
+        Err(KeyError::Unsigned { provider: self.name() })
+    }
 
     /// Proves that the provider sent this request, now.
     ///
     /// # Errors
     /// When it cannot be proven with any of `keys`; what to answer then is [`Provider::refusal`].
-    fn verify(&self, request: Request, keys: &Keys, now: Timestamp) -> Result<Verified, VerifyError>;
+    fn verify(&self, _request: Request, _keys: &Keys, _now: Timestamp) -> Result<Verified, VerifyError> {
+        Err(VerifyError::Mismatch)
+    }
 
     /// What to tell the caller whose request is not proven.
     fn refusal(&self, _error: &VerifyError) -> Refusal {
@@ -94,12 +103,17 @@ pub trait Provider: Sync {
     /// Reads what the provider says. Total: what is unknown or unreadable is a value, and there is at least one.
     fn parse(&self, verified: &Verified) -> Vec<Parsed>;
 
-    /// Signs `body` as the provider would, for tests, `waypost send` and the demo.
+    /// Signs `body` as the provider would, for [`Proof::sign`].
     ///
     /// # Errors
     /// When the secret is not of the shape that [`Provider::key`] takes (SendGrid: its private half), or the body
     /// cannot carry a signature.
-    fn sign(&self, draft: Draft<'_>) -> Result<Signed, KeyError>;
+    fn sign(&self, _draft: Draft<'_>) -> Result<Signed, KeyError> {
+        Err(KeyError::Unsigned { provider: self.name() })
+    }
+
+    /// Requests as it sends them, of each of its types and without a time that grows old.
+    fn samples(&self) -> Samples;
 }
 
 /// One thing that a verified request says.
@@ -134,7 +148,8 @@ pub struct Found {
 pub struct Draft<'a> {
     /// The body, with or without a signature in it.
     pub body: &'a [u8],
-    /// The secret, as text: what the config file holds, or for SendGrid the private key (base64 of PKCS#8 DER).
+    /// The secret, as text: what the config file holds, or for SendGrid the private key (base64 of PKCS#8 DER). Where no
+    /// signature proves a source, `USER:PASSWORD` or `ID:SECRET`.
     pub secret: &'a str,
     /// The time to sign with.
     pub now: Timestamp,

@@ -33,6 +33,8 @@ pub enum VerifyError {
 pub enum Refusal {
     /// Try again: a key may be in rotation, a clock may be off.
     Retryable,
+    /// The same to a provider that never tries again what the receiver calls the sender's fault.
+    Unavailable,
     /// Do not try again: it can never succeed.
     Final,
 }

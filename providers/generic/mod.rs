@@ -9,7 +9,8 @@
 
 use jiff::Timestamp;
 
-use crate::{Draft, Key, KeyError, KeyField, Keys, Parsed, Provider, Request, Signed, Verified, VerifyError};
+use crate::samples::samples;
+use crate::{Draft, Key, KeyError, KeyField, Keys, Parsed, Provider, Request, Samples, Signed, Verified, VerifyError};
 
 mod parse;
 mod sign;
@@ -43,5 +44,12 @@ impl Provider for Generic {
 
     fn sign(&self, draft: Draft<'_>) -> Result<Signed, KeyError> {
         sign::sign(draft)
+    }
+
+    fn samples(&self) -> Samples {
+        samples!("generic":
+            "email.sent", "email.delivered", "email.delivery_delayed", "email.opened", "email.clicked",
+            "email.bounced", "email.complained", "email.failed", "email.received", "domain.verified",
+            "contact.unsubscribed")
     }
 }

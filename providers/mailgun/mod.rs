@@ -12,7 +12,10 @@
 
 use jiff::Timestamp;
 
-use crate::{Draft, Key, KeyError, KeyField, Keys, Parsed, Provider, Refusal, Request, Signed, Verified, VerifyError};
+use crate::samples::samples;
+use crate::{
+    Draft, Key, KeyError, KeyField, Keys, Parsed, Provider, Refusal, Request, Samples, Signed, Verified, VerifyError,
+};
 
 mod legacy;
 mod parse;
@@ -62,5 +65,11 @@ impl Provider for Mailgun {
 
     fn sign(&self, draft: Draft<'_>) -> Result<Signed, KeyError> {
         sign::sign(draft)
+    }
+
+    fn samples(&self) -> Samples {
+        samples!("mailgun":
+            "accepted", "delivered", "failed-temporary", "failed-permanent", "failed-suppress-bounce",
+            "opened", "clicked", "complained", "unsubscribed", "rejected", "stored")
     }
 }

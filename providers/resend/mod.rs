@@ -10,7 +10,8 @@
 
 use jiff::Timestamp;
 
-use crate::{Draft, Key, KeyError, KeyField, Keys, Parsed, Provider, Request, Signed, Verified, VerifyError};
+use crate::samples::samples;
+use crate::{Draft, Key, KeyError, KeyField, Keys, Parsed, Provider, Request, Samples, Signed, Verified, VerifyError};
 
 mod parse;
 mod sign;
@@ -44,5 +45,12 @@ impl Provider for Resend {
 
     fn sign(&self, draft: Draft<'_>) -> Result<Signed, KeyError> {
         sign::sign(draft)
+    }
+
+    fn samples(&self) -> Samples {
+        samples!("resend":
+            "email.sent", "email.delivered", "email.opened", "email.clicked", "email.bounced",
+            "email.complained", "email.suppressed", "email.received", "contact.topics.updated",
+            "email.scheduled")
     }
 }

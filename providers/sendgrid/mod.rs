@@ -11,7 +11,10 @@
 
 use jiff::Timestamp;
 
-use crate::{Draft, Key, KeyError, KeyField, Keys, Parsed, Provider, Request, Signed, Verified, VerifyError, Way};
+use crate::samples::samples;
+use crate::{
+    Draft, Key, KeyError, KeyField, Keys, Parsed, Provider, Request, Samples, Signed, Verified, VerifyError, Way,
+};
 
 mod parse;
 mod sign;
@@ -49,5 +52,11 @@ impl Provider for SendGrid {
 
     fn sign(&self, draft: Draft<'_>) -> Result<Signed, KeyError> {
         sign::sign(draft)
+    }
+
+    fn samples(&self) -> Samples {
+        samples!("sendgrid":
+            "processed", "delivered", "deferred", "bounce", "bounce-blocked", "dropped", "open",
+            "click", "spamreport", "unsubscribe", "group_resubscribe")
     }
 }

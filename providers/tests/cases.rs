@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use waypost_providers::{
-    Draft, Headers, KeyError, Keys, Parsed, Provider, Refusal, Request, Signed, Verified, VerifyError, by_name,
+    Draft, Headers, KeyError, Keys, Login, Parsed, Proof, Provider, Refusal, Request, Signed, Verified, VerifyError,
+    by_name,
 };
 
 /// `source.toml`.
@@ -20,8 +21,10 @@ struct Settings {
     secret: Option<String>,
     #[serde(default)]
     test: About,
+    #[serde(default)]
+    logins: Vec<BTreeMap<String, String>>,
     #[serde(flatten)]
-    keys: BTreeMap<String, Vec<String>>,
+    keys: BTreeMap<String, toml::Value>,
 }
 
 /// What tests need to know of a provider's requests: `[test]`.
@@ -37,7 +40,7 @@ pub(crate) struct About {
 /// A folder with a `source.toml`.
 pub(crate) struct Source {
     pub(crate) provider: &'static dyn Provider,
-    pub(crate) keys: Keys,
+    pub(crate) proof: Proof,
     pub(crate) now: Timestamp,
     /// What signing takes; published vectors of SendGrid have none.
     pub(crate) secret: Option<String>,
@@ -74,6 +77,17 @@ fn fixtures() -> PathBuf {
     above.into_iter().find(|folder| folder.is_dir()).expect("there are fixtures")
 }
 
+/// By its logins, if it has any; else by its keys.
+fn proof(provider: &'static dyn Provider, settings: &Settings) -> Proof {
+    let login = |login: &BTreeMap<String, String>| Login::new(&login["user"], &login["password"]).unwrap();
+    if !settings.logins.is_empty() {
+        return Proof::Basic(settings.logins.iter().map(login).collect());
+    }
+    let lists = settings.keys.iter().filter(|(_, value)| value.is_array());
+    let keys = lists.map(|(name, value)| (name.clone(), value.clone().try_into().unwrap())).collect();
+    Proof::Signature(Keys::read(provider, &keys).unwrap())
+}
+
 fn find(folder: &Path, found: &mut Vec<PathBuf>) {
     if folder.join("source.toml").exists() {
         found.push(folder.to_owned());
@@ -91,12 +105,12 @@ impl Source {
         let text = fs::read_to_string(folder.join("source.toml")).unwrap();
         let settings: Settings = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
         let provider = by_name(&settings.provider).unwrap_or_else(|| panic!("{}: no such provider", folder.display()));
-        let keys = Keys::read(provider, &settings.keys).unwrap();
+        let proof = proof(provider, &settings);
         let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "http"));
         paths.sort();
         let cases = paths.into_iter().map(Case::read).collect();
-        Self { provider, keys, now: settings.now, secret: settings.secret, about: settings.test, cases }
+        Self { provider, proof, now: settings.now, secret: settings.secret, about: settings.test, cases }
     }
 
     /// The cases that are proven.
@@ -109,7 +123,7 @@ impl Source {
     }
 
     pub(crate) fn verify_at(&self, case: &Case, now: Timestamp) -> Result<Verified, VerifyError> {
-        self.provider.verify(case.request(now), &self.keys, now)
+        self.proof.verify(self.provider, case.request(now), now)
     }
 
     /// Signs `body` with the source's secret, as the provider would. Another `name` gives another message id or token.
@@ -123,7 +137,7 @@ impl Source {
         for (n, byte) in name.bytes().enumerate() {
             nonce[n % 16] = nonce[n % 16].wrapping_mul(31).wrapping_add(byte);
         }
-        self.provider.sign(Draft { body, secret, now, nonce })
+        self.proof.sign(self.provider, "fixture", Draft { body, secret, now, nonce })
     }
 
     /// What the source says, when the provider posts `body` now.
@@ -131,7 +145,7 @@ impl Source {
         let signed = self.sign("read", body, self.now);
         let request =
             Request { source: "fixture".into(), received_at: self.now, headers: signed.headers, body: signed.body };
-        Ok(self.provider.parse(&self.provider.verify(request, &self.keys, self.now)?))
+        Ok(self.provider.parse(&self.proof.verify(self.provider, request, self.now)?))
     }
 
     /// What the golden of a case holds.
@@ -141,6 +155,7 @@ impl Source {
             Err(error) => {
                 let refusal = match self.provider.refusal(&error) {
                     Refusal::Retryable => "retryable",
+                    Refusal::Unavailable => "unavailable",
                     Refusal::Final => "final",
                 };
                 json!({ "error": error.to_string(), "refusal": refusal })

@@ -21,7 +21,7 @@ pub(crate) fn verify(sources: &[Source], input: &[u8]) {
     for source in sources {
         let received = request(input, source);
         let body = received.body.clone();
-        match source.provider.verify(received, &source.keys, source.now) {
+        match source.proof.verify(source.provider, received, source.now) {
             Ok(verified) => read(source, &verified),
             Err(error) => {
                 source.provider.refusal(&error);
@@ -30,12 +30,11 @@ pub(crate) fn verify(sources: &[Source], input: &[u8]) {
         }
         let Some(secret) = source.secret.as_deref() else { continue };
         // A body that cannot carry a signature is refused.
-        let Ok(signed) = source.provider.sign(Draft { body: &body, secret, now: source.now, nonce: [7; 16] }) else {
-            continue;
-        };
+        let draft = Draft { body: &body, secret, now: source.now, nonce: [7; 16] };
+        let Ok(signed) = source.proof.sign(source.provider, "fuzz", draft) else { continue };
         let sent =
             Request { source: "fuzz".into(), received_at: source.now, headers: signed.headers, body: signed.body };
-        let proven = source.provider.verify(sent, &source.keys, source.now);
+        let proven = source.proof.verify(source.provider, sent, source.now);
         // Of a generic event its own time decides, which is signed as it is.
         let is_old = source.provider.name() == "generic" && matches!(proven, Err(VerifyError::Stale { .. }));
         if !is_old {

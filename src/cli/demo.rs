@@ -7,10 +7,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use waypost_providers::by_name;
+use waypost_providers::{Draft, PROVIDERS};
 
-use super::cases::{RECORDINGS, Recordings, signed};
-use super::{Failure, asked_to_stop, receiver};
+use super::cases::{self, request};
+use super::{Failure, asked_to_stop, nonce, receiver};
 use crate::app::App;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
@@ -40,7 +40,8 @@ pub(super) async fn run(exit: bool) -> Result<(), Failure> {
     let receiving = tokio::spawn(receiving);
     let config = directory.0.join("waypost.toml");
     std::fs::write(&config, toml(&directory.0, target)?)?;
-    let app = App::build(&Settings::load(Some(&config), std::iter::empty())?, Arc::clone(&clock)).await?;
+    let settings = Settings::load(Some(&config), std::iter::empty())?;
+    let app = App::build(&settings, Arc::clone(&clock)).await?;
     let (address, store) = (app.address(), app.store());
     println!("gateway on http://{address}, receiver on http://{target}\n");
 
@@ -49,7 +50,7 @@ pub(super) async fn run(exit: bool) -> Result<(), Failure> {
         let _ = stopped.await;
         Ok(())
     }));
-    let posted = post_all(address, Arc::clone(&clock)).await?;
+    let posted = post_all(&settings, address, Arc::clone(&clock)).await?;
     let rows = outcome(store.as_ref(), &*clock).await?;
     println!("{}", table(&rows));
     let landed = rows.iter().filter(|row| row.delivery.status == Status::Delivered).count();
@@ -104,26 +105,27 @@ fn toml(directory: &Path, target: SocketAddr) -> Result<String, Failure> {
          [[endpoints]]\nid = \"wh_demo\"\nurl = \"http://{target}/\"\nsecret = \"{SECRET}\"\nretry = [1, 1]\n",
         directory.join("data").display()
     );
-    for recordings in &RECORDINGS {
-        write!(text, "\n[sources.{0}]\nprovider = \"{0}\"\n", recordings.provider)?;
-        for (name, keys) in recordings.source()?.keys() {
-            writeln!(text, "{name} = {}", serde_json::to_string(keys)?)?;
-        }
+    for provider in PROVIDERS {
+        let source = cases::Source::of(provider.samples())?;
+        writeln!(text, "\n[sources.{}]\n{}", provider.name(), source.config)?;
     }
     Ok(text)
 }
 
-async fn post_all(gateway: SocketAddr, clock: Arc<dyn Clock>) -> Result<usize, Failure> {
+async fn post_all(settings: &Settings, gateway: SocketAddr, clock: Arc<dyn Clock>) -> Result<usize, Failure> {
     let networks = Networks::parse(&["127.0.0.0/8"])?;
     let client = Client::new(Egress { networks, ..Egress::default() }, Arc::clone(&clock))?;
     let mut posted = 0;
-    for recordings in &RECORDINGS {
-        let provider = by_name(recordings.provider).ok_or("a recording of an unknown provider")?;
-        let url = format!("http://{gateway}/in/{}", recordings.provider);
-        let secret = recordings.source()?.secret;
-        for body in recordings.names().filter_map(|name| Recordings::body(recordings, name)) {
-            let request = signed(provider, &url, body, &secret, clock.now())?;
-            let answer = client.post(request, Duration::from_secs(10)).await.answer;
+    for provider in PROVIDERS {
+        let (name, samples) = (provider.name(), provider.samples());
+        let url = format!("http://{gateway}/in/{name}");
+        let secret = cases::Source::of(samples)?.secret;
+        let source = settings.sources.get(name).ok_or("a provider without a source")?;
+        for body in samples.names().filter_map(|name| samples.body(name)) {
+            let draft = Draft { body, secret: &secret, now: clock.now(), nonce: nonce()? };
+            let signed = source.proof.sign(*provider, name, draft)?;
+            let answer =
+                client.post(request(&url, &signed.headers, signed.body)?, Duration::from_secs(10)).await.answer;
             if answer.status != Some(200) {
                 return Err(format!("{url} answered {:?} {:?}", answer.status, answer.error).into());
             }

@@ -19,7 +19,7 @@ mod secrets;
 mod send;
 mod serve;
 
-/// One gateway for the webhooks of Resend, SendGrid, Mailgun and senders of your own.
+/// One gateway for the webhooks of email providers and of senders of your own.
 #[derive(Debug, Parser)]
 #[command(name = "waypost", version, about)]
 struct Arguments {

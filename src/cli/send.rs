@@ -4,17 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::Args;
-use jiff::Timestamp;
-use waypost_providers::{Proof, Provider, grant};
+use waypost_providers::{Draft, Provider};
 
-use super::Failure;
-use super::cases::{Recordings, request, signed};
+use super::cases::request;
+use super::{Failure, nonce};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
 use crate::dispatch::client::{Client, Egress};
-use crate::domain::source::Source;
 use crate::domain::target::Networks;
 
 #[derive(Debug, Args)]
@@ -47,13 +44,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let gateway = arguments.url.unwrap_or_else(|| format!("http://{}", settings.server.listen));
     let url = format!("{}/in/{}", gateway.trim_end_matches('/'), arguments.source);
     let clock = Arc::new(SystemClock::new());
-    let request = match authorization(source, &arguments.source, &arguments.secret, clock.now())? {
-        None => signed(source.provider, &url, &body, &arguments.secret, clock.now())?,
-        Some(value) => {
-            let headers = [("content-type", "application/json"), ("authorization", &value)].into_iter().collect();
-            request(&url, &headers, body.into())?
-        }
-    };
+    let draft = Draft { body: &body, secret: &arguments.secret, now: clock.now(), nonce: nonce()? };
+    let signed = source.proof.sign(source.provider, &arguments.source, draft)?;
+    let request = request(&url, &signed.headers, signed.body)?;
     // Whoever calls this names the address, so any may be called.
     let networks = Networks::parse(&["0.0.0.0/0", "::/0"])?;
     let client = Client::new(Egress { networks, authorities: settings.delivery.authorities, proxy: None }, clock)?;
@@ -69,27 +62,13 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
-/// What stands for a signature at a source that is proven by credentials.
-fn authorization(source: &Source, name: &str, secret: &str, now: Timestamp) -> Result<Option<String>, Failure> {
-    let login = format!("Basic {}", STANDARD.encode(secret));
-    match &*source.proof {
-        Proof::Signature(_) => Ok(None),
-        Proof::Basic(_) => Ok(Some(login)),
-        Proof::Oauth(clients) => {
-            let headers = [("authorization", login)].into_iter().collect();
-            let token = grant(name, clients, &headers, b"grant_type=client_credentials", now)?;
-            Ok(Some(format!("Bearer {token}")))
-        }
-    }
-}
-
 fn body(provider: &dyn Provider, case: &str) -> Result<Vec<u8>, Failure> {
-    let recordings = Recordings::of(provider.name());
-    if let Some(body) = recordings.and_then(|recordings| recordings.body(case)) {
+    let samples = provider.samples();
+    if let Some(body) = samples.body(case) {
         return Ok(body.to_vec());
     }
     std::fs::read(Path::new(case)).map_err(|error| {
-        let known: Vec<_> = recordings.into_iter().flat_map(Recordings::names).collect();
+        let known: Vec<_> = samples.names().collect();
         format!("`{case}` is neither a recorded case of {} ({}) nor a file: {error}", provider.name(), known.join(", "))
             .into()
     })

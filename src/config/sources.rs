@@ -73,8 +73,9 @@ fn provider(source: &str, value: Option<Value>) -> Result<&'static dyn Provider,
 }
 
 fn way(place: &str, provider: &dyn Provider, value: Option<Value>) -> Result<Way, ConfigError> {
-    let Some(value) = value else { return Ok(Way::Signature) };
     let ways = provider.ways();
+    // A weaker way is never taken unless it is asked for.
+    let value = value.unwrap_or_else(|| Way::Signature.as_str().into());
     if let Some(way) = ways.iter().find(|way| value == way.as_str()) {
         return Ok(*way);
     }
@@ -83,7 +84,8 @@ fn way(place: &str, provider: &dyn Provider, value: Option<Value>) -> Result<Way
         None => format!("there is no way {value}"),
     };
     let known: Vec<_> = ways.iter().map(|way| format!("`{}`", way.as_str())).collect();
-    let remedy = format!("use {}, or leave it out", known.join(" or "));
+    let or_none = if ways.contains(&Way::Signature) { ", or leave it out" } else { "" };
+    let remedy = format!("use {}{or_none}", known.join(" or "));
     Err(ConfigError::new(format!("{place}.verify"), problem, remedy))
 }
 

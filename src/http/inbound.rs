@@ -34,7 +34,7 @@ const PLANS_MAX: usize = 5;
 /// | --- | --- |
 /// | `200` `{"received":true}` | stored, or stored before; also what is unknown or unreadable, kept raw and logged |
 /// | `400` | the body broke off or is malformed HTTP |
-/// | `401` | the signature, login or token is wrong, missing or stale; worth another try |
+/// | `401` | the signature, login or token is wrong, missing or stale; worth another try (`503` to providers that never try again after a `4xx`) |
 /// | `404` | there is no such source (`503` where its name ends in `-inbound`) |
 /// | `406` | Mailgun: signature fields missing or of the wrong shape, or a token used again for other content |
 /// | `408` | the body took longer than `server.body_timeout_s` |

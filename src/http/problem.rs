@@ -137,6 +137,9 @@ impl Problem {
             Self::BodyTooSlow => (408, "body_too_slow", "The body took too long"),
             Self::BodyBroken => (400, "body_broken", "The body could not be read"),
             Self::NotProven { refusal: Refusal::Retryable, .. } => (401, "not_proven", "The signature does not check"),
+            Self::NotProven { refusal: Refusal::Unavailable, .. } => {
+                (503, "not_proven", "The signature does not check")
+            }
             Self::NotProven { refusal: Refusal::Final, .. } => (406, "not_proven", "The signature does not check"),
             Self::Forged => (406, "not_proven", "The signature does not check"),
             Self::Overloaded | Self::BodiesOverBudget => (503, "overloaded", "Too much is under way"),
@@ -256,6 +259,7 @@ mod tests {
             (Problem::UnknownSource, 404),
             (Problem::UnknownMailSource, 503),
             (not_proven(Refusal::Retryable), 401),
+            (not_proven(Refusal::Unavailable), 503),
             (not_proven(Refusal::Final), 406),
             (Problem::Forged, 406),
             (Problem::BodyTooLarge(1), 413),

@@ -1,11 +1,13 @@
 //! The README's commands exist and do what it says.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::process::{Command, Output};
 
 use serde_json::Value;
 use waypost::domain::plan::StoredEvent;
 use waypost::outbound::format::drin;
+use waypost_providers::{PROVIDERS, Way};
 
 use crate::support::planned;
 use crate::tidy::root;
@@ -123,6 +125,33 @@ fn the_event_it_shows_is_a_true_one() {
     let shown = text.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let shown: Value = serde_json::from_str(shown).unwrap();
     assert_eq!(shown, body, "the README's event is not\n{body:#}");
+}
+
+/// The table of the providers, as the program knows them.
+fn providers() -> String {
+    let mut table = "| `provider` | `verify` | with |\n| --- | --- | --- |\n".to_owned();
+    for provider in PROVIDERS {
+        let ways = provider.ways().iter().map(|way| format!("`\"{}\"`", way.as_str()));
+        let keys = provider.key_fields().iter().map(|field| format!("`{}`: {}", field.name, field.help));
+        let others = [(Way::Basic, "`logins`"), (Way::Oauth, "`clients`")].into_iter();
+        let others = others.filter(|(way, _)| provider.ways().contains(way)).map(|(_, keys)| keys.to_owned());
+        let [ways, keys] = [ways.collect::<Vec<_>>().join(", "), keys.chain(others).collect::<Vec<_>>().join("; ")];
+        writeln!(table, "| `{}` | {ways} | {keys} |", provider.name()).unwrap();
+    }
+    table
+}
+
+#[test]
+fn its_table_of_providers_is_that_of_the_program() {
+    let (text, wanted) = (readme(), providers());
+    let (before, rest) = text.split_once("writes this table -->\n").unwrap();
+    let (table, after) = rest.split_once("<!-- end of providers -->").unwrap();
+    if std::env::var_os("BLESS").is_some() {
+        let text = format!("{before}writes this table -->\n{wanted}<!-- end of providers -->{after}");
+        std::fs::write(root().join("README.md"), text).unwrap();
+        return;
+    }
+    assert_eq!(table, wanted, "run once with BLESS=1");
 }
 
 #[test]

@@ -1,6 +1,24 @@
 //! `[sources.NAME]`: what is said of the wrong ones.
 
+use waypost_providers::{PROVIDERS, Way};
+
 use super::are_told;
+
+/// What it cannot be proven by, and a signature is what a source is proven by unless it says otherwise.
+#[test]
+fn a_source_is_proven_in_a_way_of_its_providers_only() {
+    for provider in PROVIDERS {
+        let name = provider.name();
+        let refused = Way::ALL.into_iter().filter(|way| !provider.ways().contains(way));
+        for word in refused.map(Way::as_str) {
+            let told = format!("sources.a.verify: {name} is not proven by `{word}`; use `");
+            are_told(&[(&format!("[sources.a]\nprovider = '{name}'\nverify = '{word}'"), &told)]);
+            if word == "signature" {
+                are_told(&[(&format!("[sources.a]\nprovider = '{name}'"), &told)]);
+            }
+        }
+    }
+}
 
 #[test]
 fn a_source_is_told_what_is_wrong_with_it() {
