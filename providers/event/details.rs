@@ -146,7 +146,7 @@ pub struct Bounce {
     /// Enhanced status, `x.y.z`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    /// The provider's word: Resend `subType`, SendGrid `bounce_classification`, Mailgun `reason`.
+    /// The provider's word for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The remote server's text.
@@ -211,11 +211,11 @@ pub struct Failure {
 pub enum Scope {
     /// Everything.
     Global,
-    /// One mailing list (Mailgun).
+    /// One mailing list.
     List,
-    /// One suppression group (SendGrid).
+    /// One suppression group, or one stream of mail.
     Group,
-    /// Some topics (Resend).
+    /// Some topics.
     Topic,
 }
 
