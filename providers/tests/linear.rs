@@ -136,7 +136,7 @@ fn marked(source: &Source) -> (usize, Vec<u8>) {
     let bodies = source.good().filter_map(|(case, _)| serde_json::from_slice::<Value>(&case.body).ok());
     let mut body = bodies.filter(|body| events(body) == 1).max_by_key(|body| body.to_string().len()).unwrap();
     let mut count = 0;
-    for place in crate::mutations::places(&body) {
+    for place in crate::change::places(&body) {
         let mut changed = body.clone();
         *changed.pointer_mut(&place).unwrap() = "the place".into();
         // Only what is behind a key, for some of the families put further keys there.

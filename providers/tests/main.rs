@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
 mod cases;
+mod change;
 mod corpus;
 mod credentials;
 mod fixtures;

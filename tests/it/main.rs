@@ -19,6 +19,7 @@ mod gateway;
 mod gateways;
 mod generic;
 mod hooks;
+mod hostile;
 mod inbound;
 mod interop;
 mod lanes;
