@@ -13,11 +13,13 @@ use waypost_providers::{Headers, PROVIDERS, Parsed, Request};
 use crate::cases::{Source, source};
 
 /// The length of the shorter of two requests, about. The other is twice as long.
-const LEN: usize = 16_000;
+const LEN: usize = 10_000;
+/// The shorter of two values, at least: longer than any number that is read, and deeper than the reader goes.
+const VALUE_LEN_MIN: usize = 512;
 /// Twice the length may cost so many times as much. (Sorting keys takes a little more than twice.)
 const GROWTH_MAX: f64 = 2.2;
 /// Calls whose costs do not depend on the length.
-const FIXED_MAX: u64 = 10_000;
+const FIXED_MAX: u64 = 100_000;
 /// No byte costs more, in a build without optimization.
 const INSTRUCTIONS_A_BYTE_MAX: u64 = 4_000;
 /// What stands where something long is put.
@@ -86,7 +88,7 @@ fn pairs(sources: &[Source]) -> Vec<Pair> {
         };
         let (places, body) = marked(source);
         for (what, family) in FAMILIES {
-            add(what, &|len| signed(source, &filled(&body, &family(len / places))));
+            add(what, &|len| signed(source, &filled(&body, &family((len / places).max(VALUE_LEN_MIN * len / LEN)))));
         }
         let recorded = source.good().next().unwrap().0.request(source.now);
         add("one recorded event many times", &|len| {

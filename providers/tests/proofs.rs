@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use waypost_providers::{Draft, KeyError, Keys, PROVIDERS, Proof, ReplayGuard, VerifyError, by_name};
+use waypost_providers::{Draft, KeyError, Keys, PROVIDERS, Proof, ReplayGuard, VerifyError, Way, by_name};
 
 use crate::cases::{Case, Source, source, sources};
 
@@ -53,7 +53,9 @@ fn one_letter_of_a_signature_changed_is_a_mismatch() {
 
 #[test]
 fn one_byte_of_a_signed_body_changed_is_a_mismatch() {
-    for source in sources().iter().filter(|source| source.about.signature.is_some()) {
+    // Mailgun's signature and a login prove who called, not what was said.
+    let covers = |source: &&Source| source.about.signature.is_some() && source.proof.way() == Way::Signature;
+    for source in sources().iter().filter(covers) {
         for (case, _) in source.good() {
             let length = case.body.len();
             for at in [0, length / 3, length / 2, length.saturating_sub(1)] {
