@@ -33,6 +33,8 @@ mod generic;
 mod identity;
 mod keys;
 mod mailgun;
+mod postmark;
+mod postmark_inbound;
 mod proof;
 mod repair;
 mod request;
@@ -56,6 +58,8 @@ pub const PROVIDERS: &[&dyn Provider] = &[
     &sendgrid::SendGrid,
     &mailgun::Mailgun,
     &generic::Generic,
+    &postmark::Postmark,
+    &postmark_inbound::Inbound,
 ];
 
 /// The provider of this name.
