@@ -7,12 +7,12 @@ use crate::event::{Data, Event, Kind, rfc3339_millis};
 use crate::{Found, Parsed, Request};
 
 impl Event {
-    /// Equal for two reports of one thing that happened: SHA-256, in hex, of provider, the provider's own type, message
+    /// Equal for two reports of one thing that happened: SHA-256 of provider, the provider's own type, message
     /// id, recipient, event time, url, attempt, and group, topic or list ids.
     ///
-    /// It is the identity of an event to which the provider gave no id, and tells reports that a provider repeats
-    /// under another id. Two real clicks on one link in one millisecond are taken for one.
-    pub fn fingerprint(&self) -> String {
+    /// It tells reports that a provider repeats under another id. Two real clicks on one link in one millisecond have
+    /// the same one.
+    pub fn fingerprint(&self) -> [u8; 32] {
         let data = &self.data;
         let recipients = data.to.iter().chain(&data.recipients);
         let opted_out = data.unsubscribe.iter().flat_map(|unsubscribe| &unsubscribe.ids);
@@ -27,14 +27,14 @@ impl Event {
         feed(&mut hash, data.click.as_ref().and_then(|click| click.url.as_ref()));
         feed(&mut hash, data.delay.as_ref().and_then(|delay| delay.attempt).map(|attempt| attempt.to_string()));
         feed(&mut hash, opted_out.chain(entity));
-        hex::encode(hash.finalize())
+        hash.finalize().into()
     }
 }
 
 /// One field: how many values, then each behind its length, so that no two lists of fields hash alike.
-fn feed<T: AsRef<str>>(hash: &mut Sha256, values: impl IntoIterator<Item = T>) {
-    let values: Vec<T> = values.into_iter().collect();
-    hash.update((values.len() as u64).to_be_bytes());
+fn feed<T: AsRef<str>>(hash: &mut Sha256, values: impl IntoIterator<Item = T, IntoIter: Clone>) {
+    let values = values.into_iter();
+    hash.update((values.clone().count() as u64).to_be_bytes());
     for value in values {
         hash.update((value.as_ref().len() as u64).to_be_bytes());
         hash.update(value.as_ref());
@@ -106,10 +106,10 @@ impl Read<'_> {
         let created_at = self.at.unwrap_or_else(|| crate::fields::millis(self.request.received_at).unwrap_or_default());
         let event = Event { kind: self.kind, created_at, data: self.data };
         let identity = self.own_identity.unwrap_or_else(|| match self.at {
-            Some(_) => event.fingerprint(),
+            Some(_) => hex::encode(event.fingerprint()),
             None => hex::encode(digest(self.from)),
         });
-        Parsed::Event(Box::new(Found { identity, event }))
+        Parsed::Event(Box::new(Found { identity, untimed: self.at.is_none(), event }))
     }
 }
 

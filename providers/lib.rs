@@ -143,6 +143,9 @@ pub enum Parsed {
 pub struct Found {
     /// The provider's own id of the event, or a fingerprint of it: equal for copies, different for different events.
     pub identity: String,
+    /// The provider told no time, so `created_at` is that of the receipt.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untimed: bool,
     /// What happened.
     pub event: Event,
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use waypost_providers::event::{Data, rfc3339_millis};
-use waypost_providers::{Found, Parsed, Request, Verified};
+use waypost_providers::{Found, Kind, Parsed, Request, Verified};
 
 use super::delivery::Class;
 use super::endpoint::Endpoint;
-use super::id::{EventId, MailKey, RequestId};
-use super::plan::{Generation, Ingest, PlannedDelivery, RawRequest, StoredEvent, Unit};
+use super::id::{EventId, MailKey, RequestId, hash128};
+use super::plan::{Copies, Fingerprint, Generation, Ingest, PlannedDelivery, RawRequest, StoredEvent, Unit};
 use super::subscription::Happened;
 
 /// An event that cannot be written as JSON; no provider's adapter makes one.
@@ -53,7 +53,8 @@ pub fn plan(
 fn unit(found: &Found, raw: &RawRequest, endpoints: &[Endpoint]) -> Result<Unit, PlanError> {
     let event = &found.event;
     let id = EventId::of(&raw.request.source, &found.identity);
-    let mail = mail_key(&event.data, &found.identity);
+    let fingerprint = fingerprint(found, &raw.request.source);
+    let mail = mail_key(&event.data, &found.identity, fingerprint);
     let deliveries =
         deliveries(Happened::of(event.kind, &event.data), &raw.request.source, &event.data.tags, endpoints);
     let kind = event.kind.into();
@@ -66,28 +67,48 @@ fn unit(found: &Found, raw: &RawRequest, endpoints: &[Endpoint]) -> Result<Unit,
         received_at: raw.request.received_at,
         request_id: Some(raw.id.clone()),
         mail,
+        possible_duplicate_of: None,
         endpoints: deliveries.iter().map(|delivery| delivery.endpoint.clone()).collect(),
     };
     let json = serde_json::to_vec(&stored)?.into();
-    Ok(Unit { id, kind, mail, event: Arc::new(stored), json, deliveries, condition: None })
+    Ok(Unit { id, kind, mail, fingerprint, event: Arc::new(stored), json, deliveries, condition: None })
+}
+
+/// Without the provider's own time two events of one moment would look alike.
+fn fingerprint(found: &Found, source: &str) -> Option<Fingerprint> {
+    let copies = match found.event.kind {
+        Kind::Sent
+        | Kind::Delivered
+        | Kind::DeliveryDelayed
+        | Kind::Bounced
+        | Kind::Complained
+        | Kind::Failed
+        | Kind::Unsubscribed => Copies::Repeat,
+        Kind::Opened | Kind::Clicked => Copies::Kept,
+        Kind::Received | Kind::DomainVerified => return None,
+    };
+    let bits = hash128(&[source.as_bytes(), &found.event.fingerprint()]);
+    (!found.untimed).then_some(Fingerprint { bits, copies })
 }
 
 fn to_raw(data: &impl Serialize) -> Result<Box<RawValue>, PlanError> {
     Ok(serde_json::value::to_raw_value(data)?)
 }
 
-/// One mail's events, copies and fingerprints meet in one partition: its id, else its recipient, else the identity.
+/// One mail's events, copies and fingerprints meet in one partition: its id, else its recipient, else the fingerprint or
+/// the identity.
 /// A state event has its entity's id, so two snapshots of one contact meet too.
-fn mail_key(data: &Data, identity: &str) -> MailKey {
+fn mail_key(data: &Data, identity: &str, fingerprint: Option<Fingerprint>) -> MailKey {
     let domain = data.domain.as_ref().map(|domain| domain.id.as_str());
     let contact = data.contact.as_ref().map(|contact| contact.id.as_str());
     if let Some(entity) = domain.or(contact) {
         return MailKey::of("entity", entity);
     }
-    match (&data.id, &data.to) {
-        (Some(id), _) => MailKey::of("mail", id),
-        (None, Some(to)) => MailKey::of("recipient", &to.to_lowercase()),
-        (None, None) => MailKey::of("identity", identity),
+    match (&data.id, &data.to, fingerprint) {
+        (Some(id), ..) => MailKey::of("mail", id),
+        (None, Some(to), _) => MailKey::of("recipient", &to.to_lowercase()),
+        (None, None, Some(fingerprint)) => MailKey::of("fingerprint", &hex::encode(fingerprint.bits)),
+        (None, None, None) => MailKey::of("identity", identity),
     }
 }
 
@@ -142,9 +163,44 @@ mod tests {
             Endpoint { disabled, ..endpoint("disabled", &json!({})) },
         ];
         let tags: Vec<_> = tags.iter().map(|tag| (*tag).to_owned()).collect();
-        let happened = Happened::of(waypost_providers::Kind::Delivered, &Data::default());
+        let happened = Happened::of(Kind::Delivered, &Data::default());
         let planned = deliveries(happened, source, &tags, &endpoints).into_iter();
         planned.map(|one| (one.endpoint.to_string(), one.skipped)).collect()
+    }
+
+    fn reported(identity: &str, kind: Kind, untimed: bool, data: &Data, source: &str) -> Unit {
+        let event = waypost_providers::Event { kind, created_at: Timestamp::UNIX_EPOCH, data: data.clone() };
+        let found = Found { identity: identity.into(), untimed, event };
+        let (received_at, headers) = (Timestamp::UNIX_EPOCH, [("a", "b")].into_iter().collect());
+        let request = Request { source: source.into(), received_at, headers, body: "{}".into() };
+        let raw = RawRequest { id: RequestId::of(source, b"{}"), request, unmapped: 0, unreadable: 0 };
+        unit(&found, &raw, &[]).unwrap()
+    }
+
+    #[test]
+    fn copies_under_other_ids_have_one_fingerprint_and_are_of_one_mail() {
+        let (id, to) = (Some("m".to_owned()), Some("a@a.example".to_owned()));
+        let several = vec!["a@a.example".to_owned(), "b@b.example".to_owned()];
+        for data in [
+            Data { id, to: to.clone(), ..Data::default() },
+            Data { to, ..Data::default() },
+            Data { recipients: several, ..Data::default() },
+        ] {
+            let [a, b] = ["a", "b"].map(|identity| reported(identity, Kind::Bounced, false, &data, "one"));
+            assert!(a.id != b.id && a.fingerprint.is_some(), "{data:?}");
+            assert_eq!((a.fingerprint, a.mail), (b.fingerprint, b.mail), "{data:?}");
+            assert_ne!(reported("a", Kind::Bounced, false, &data, "two").fingerprint, a.fingerprint);
+        }
+    }
+
+    #[test]
+    fn openings_are_kept_and_what_has_no_time_of_its_own_is_like_nothing_else() {
+        let data = Data { id: Some("m".into()), ..Data::default() };
+        let copies = |kind, untimed| reported("a", kind, untimed, &data, "one").fingerprint.map(|one| one.copies);
+        assert_eq!(copies(Kind::Unsubscribed, false), Some(Copies::Repeat));
+        assert_eq!(copies(Kind::Clicked, false), Some(Copies::Kept));
+        assert_eq!(copies(Kind::Clicked, true), None);
+        assert_eq!(copies(Kind::Received, false), None);
     }
 
     #[test]

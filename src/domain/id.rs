@@ -130,7 +130,7 @@ impl DeliveryId {
     /// The event's bits, then 64 of a hash of the rest: so a delivery is found by its id, and no store keeps an index
     /// of these for it, which would be one more row to write for each.
     pub fn of(event: &EventId, endpoint: &EndpointId, replay: Option<&ReplayId>) -> Self {
-        let bits = event.bits().unwrap_or_else(|| first_bits(&[event.0.as_bytes()]));
+        let bits = event.bits().unwrap_or_else(|| hash128(&[event.0.as_bytes()]));
         let replay = replay.map_or("", ReplayId::as_str);
         let tail = hash64(&[endpoint.0.as_bytes(), replay.as_bytes()]);
         let mut text = String::with_capacity(Self::PREFIX.len() + DIGITS + Self::TAIL);
@@ -234,10 +234,11 @@ pub fn hash64(parts: &[&[u8]]) -> u64 {
 
 /// `prefix` and 26 characters: the first 128 bits of the hash.
 fn derived(prefix: &str, parts: &[&[u8]]) -> Arc<str> {
-    text(prefix, first_bits(parts))
+    text(prefix, hash128(parts))
 }
 
-fn first_bits(parts: &[&[u8]]) -> [u8; 16] {
+/// The first 128 bits of [`hash`].
+pub fn hash128(parts: &[&[u8]]) -> [u8; 16] {
     let digest = hash(parts);
     let mut bits = [0; 16];
     bits.copy_from_slice(&digest[..16]);

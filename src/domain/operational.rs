@@ -159,10 +159,12 @@ impl Occasion {
             received_at: self.at,
             request_id: None,
             mail: self.mail,
+            possible_duplicate_of: None,
             endpoints: deliveries.iter().map(|delivery| delivery.endpoint.clone()).collect(),
         };
         let json = serde_json::to_vec(&stored)?.into();
-        Ok(Unit { id, kind, mail: self.mail, event: Arc::new(stored), json, deliveries, condition: None })
+        let (mail, event) = (self.mail, Arc::new(stored));
+        Ok(Unit { id, kind, mail, fingerprint: None, event, json, deliveries, condition: None })
     }
 }
 

@@ -60,6 +60,8 @@ pub struct Unit {
     pub kind: EventType,
     /// The mail it belongs to: decides the partition, and the order of deliveries.
     pub mail: MailKey,
+    /// What a copy under another id has too.
+    pub fingerprint: Option<Fingerprint>,
     /// The event as it is stored.
     pub event: Arc<StoredEvent>,
     /// The same as JSON.
@@ -68,6 +70,24 @@ pub struct Unit {
     pub deliveries: Vec<PlannedDelivery>,
     /// What must hold at the moment of the commit for there to be an event at all.
     pub condition: Option<Condition>,
+}
+
+/// Tells copies of an event that a provider sends under another id. Both are of one mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// Equal for copies, at one source.
+    pub bits: [u8; 16],
+    /// What becomes of a copy that comes later.
+    pub copies: Copies,
+}
+
+/// What becomes of copies under other ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copies {
+    /// They are repeats: of one mail to one recipient such a thing happens once at a time.
+    Repeat,
+    /// They are kept and marked: a person may do it twice in one moment.
+    Kept,
 }
 
 /// A delivery that begins with its event.
@@ -116,6 +136,9 @@ pub struct StoredEvent {
     pub request_id: Option<RequestId>,
     /// The mail it belongs to.
     pub mail: MailKey,
+    /// The first of the events that this may be a copy of, under another id of the provider's.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub possible_duplicate_of: Option<EventId>,
     /// The endpoints it goes to. A delivery without a row of its own has not been tried.
     pub endpoints: Vec<EndpointId>,
 }

@@ -140,6 +140,8 @@ pub(super) struct EventView {
     received_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<RequestId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    possible_duplicate_of: Option<EventId>,
 }
 
 impl From<StoredEvent> for EventView {
@@ -152,6 +154,7 @@ impl From<StoredEvent> for EventView {
             source: event.source,
             received_at: event.received_at,
             request_id: event.request_id,
+            possible_duplicate_of: event.possible_duplicate_of,
         }
     }
 }
@@ -238,9 +241,10 @@ mod tests {
     #[test]
     fn an_event_is_shown_with_its_data_as_stored() {
         let stored = r#"{"id":"evt_1","type":"email.sent","created_at":"2026-03-14T09:27:01.044Z","data":{"b":1,"a":2},
-            "source":"resend","received_at":"2026-03-14T09:27:02Z","request_id":"req_1","mail":7,"endpoints":["wh_1"]}"#;
+            "source":"resend","received_at":"2026-03-14T09:27:02Z","request_id":"req_1","mail":7,
+            "possible_duplicate_of":"evt_0","endpoints":["wh_1"]}"#;
         let view = EventView::from(serde_json::from_str::<StoredEvent>(stored).unwrap());
-        let shown = r#"{"id":"evt_1","type":"email.sent","created_at":"2026-03-14T09:27:01.044Z","data":{"b":1,"a":2},"source":"resend","received_at":"2026-03-14T09:27:02Z","request_id":"req_1"}"#;
+        let shown = r#"{"id":"evt_1","type":"email.sent","created_at":"2026-03-14T09:27:01.044Z","data":{"b":1,"a":2},"source":"resend","received_at":"2026-03-14T09:27:02Z","request_id":"req_1","possible_duplicate_of":"evt_0"}"#;
         assert_eq!(serde_json::to_string(&view).unwrap(), shown);
     }
 

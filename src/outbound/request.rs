@@ -118,6 +118,7 @@ pub(crate) mod tests {
             received_at: Timestamp::UNIX_EPOCH,
             request_id: Some(RequestId::from("req_1")),
             mail: MailKey(1),
+            possible_duplicate_of: None,
             endpoints: vec!["wh_1".into()],
         }
     }

@@ -8,6 +8,10 @@
 //! partition, all or none. The units of one request are independent and idempotent, so a provider's resend completes
 //! what a crash left.
 //!
+//! **A copy is known by its identity, else by its fingerprint.** What a provider sends again under another id of its own is
+//! a repeat, or is kept and marked with the event that was first, as the plan says for its kind. That is decided in the
+//! commit, so of two that come together one is first.
+//!
 //! **Two key spaces, never mixed.** Requests (what was received) are content-addressed and dedupe raw copies only;
 //! events (what it meant) are addressed by identity.
 //!

@@ -23,7 +23,7 @@ const S2: &str = "your-webhook-secret";
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// Recorded requests of the provider in front.
 const RECORDED: [&str; 9] = [
-    "resend/email.sent",
+    "resend/email.delivered",
     "resend/email.sent-several-recipients",
     "resend/email.bounced",
     "resend/email.clicked",

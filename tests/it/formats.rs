@@ -41,7 +41,17 @@ fn event(drin: &str) -> StoredEvent {
     let source = source.map(str::to_owned);
     let stored = unit("resend", &drin.id, "mail", Class::Normal, &[]).event;
     let (id, created_at) = (drin.id.as_str().into(), drin.created_at);
-    StoredEvent { id, kind: drin.r#type, created_at, data: drin.data, source, ..(*stored).clone() }
+    // No body tells of it: the goldens have none.
+    let possible_duplicate_of = Some("evt_first".into());
+    StoredEvent {
+        id,
+        kind: drin.r#type,
+        created_at,
+        data: drin.data,
+        source,
+        possible_duplicate_of,
+        ..(*stored).clone()
+    }
 }
 
 /// The lines of a format's goldens.

@@ -260,7 +260,7 @@ impl Drop for Gateway {
 
 /// A whole config: sources whose secrets [`Poster`] knows, the key of [`get`], and these endpoints.
 pub(crate) fn config(listen: &str, store: &str, endpoints: &str) -> String {
-    let sendgrid = std::fs::read_to_string(fixture("sendgrid/source.toml")).unwrap();
+    let sendgrid = sendgrid_source();
     let public_keys = sendgrid.lines().find(|line| line.starts_with("public_keys")).unwrap();
     format!(
         "[server]\nlisten = \"{listen}\"\n[store]\nurl = \"{store}\"\n\
@@ -290,8 +290,8 @@ pub(crate) async fn get(gateway: SocketAddr, path: &str) -> serde_json::Value {
     serde_json::from_str(body).unwrap()
 }
 
-fn fixture(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
+fn sendgrid_source() -> String {
+    std::fs::read_to_string(crate::tidy::root().join("fixtures/sendgrid/source.toml")).unwrap()
 }
 
 /// Posts what providers post.
@@ -303,8 +303,7 @@ pub(crate) struct Poster {
 
 impl Poster {
     pub(crate) fn new() -> Self {
-        let source: toml::Table =
-            toml::from_str(&std::fs::read_to_string(fixture("sendgrid/source.toml")).unwrap()).unwrap();
+        let source: toml::Table = toml::from_str(&sendgrid_source()).unwrap();
         let egress = Egress { networks: Networks::parse(&["127.0.0.0/8"]).unwrap(), ..Egress::default() };
         let client = Client::new(egress, Arc::new(SystemClock::new())).unwrap();
         Self { client, sendgrid: source["secret"].as_str().unwrap().to_owned() }
@@ -321,10 +320,11 @@ impl Poster {
         self.resend_event_of(number, number, "email.delivered")
     }
 
-    /// One Resend event of a mail, and its id.
+    /// One Resend event of a mail, in a millisecond of its own (what is told under two ids is one event), and its id.
     pub(crate) fn resend_event_of(&self, mail: u32, number: u32, kind: &str) -> (String, Signed) {
+        let at = Timestamp::from_millisecond(1_773_480_415_000 + i64::from(number)).unwrap();
         let body = format!(
-            r#"{{"type":"{kind}","created_at":"2026-03-14T09:26:55.731Z","data":{{"email_id":"mail-{mail}","to":["n{mail}@customer.example"]}}}}"#
+            r#"{{"type":"{kind}","created_at":"{at}","data":{{"email_id":"mail-{mail}","to":["n{mail}@customer.example"]}}}}"#
         );
         let mut nonce = [0; 16];
         nonce[..4].copy_from_slice(&number.to_be_bytes());

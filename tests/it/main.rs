@@ -36,6 +36,7 @@ mod redis_fixture;
 mod redis_harness;
 mod redis_store;
 mod replays;
+mod resends;
 mod sick;
 mod signal;
 mod simulate;

@@ -40,6 +40,7 @@ pub(crate) fn unit_of(name: &str, mail: &str, to: &[(&str, Class, bool)]) -> Uni
         received_at: at(0),
         request_id: Some(RequestId::of("main", name.as_bytes())),
         mail: MailKey::of("mail", mail),
+        possible_duplicate_of: None,
         endpoints: deliveries.iter().map(|delivery| delivery.endpoint.clone()).collect(),
     };
     Unit {
@@ -49,6 +50,7 @@ pub(crate) fn unit_of(name: &str, mail: &str, to: &[(&str, Class, bool)]) -> Uni
         json: serde_json::to_vec(&stored).unwrap().into(),
         event: Arc::new(stored),
         deliveries,
+        fingerprint: None,
         condition: None,
     }
 }

@@ -86,12 +86,13 @@ pub(crate) fn unit(source: &str, identity: &str, mail: &str, class: Class, endpo
         received_at: at(0),
         request_id: Some(RequestId::of(source, identity.as_bytes())),
         mail,
+        possible_duplicate_of: None,
         endpoints: endpoints.clone(),
     };
     let json = serde_json::to_vec(&stored).unwrap().into();
     let planned = |endpoint| PlannedDelivery { endpoint, class, skipped: false };
     let deliveries = endpoints.into_iter().map(planned).collect();
-    Unit { id, kind, mail, event: Arc::new(stored), json, deliveries, condition: None }
+    Unit { id, kind, mail, fingerprint: None, event: Arc::new(stored), json, deliveries, condition: None }
 }
 
 /// What a recorded request of Mailgun's becomes at these endpoints.

@@ -54,12 +54,14 @@ fn skipped(number: usize) -> Unit {
         received_at: Timestamp::UNIX_EPOCH,
         request_id: Some(RequestId::of("resend", b"")),
         mail: MailKey(number as u64),
+        possible_duplicate_of: None,
         endpoints: vec!["wh_1".into()],
     };
     let json = serde_json::to_vec(&stored).unwrap().into();
     let deliveries = vec![PlannedDelivery { endpoint: "wh_1".into(), class: Class::Normal, skipped: true }];
     let mail = stored.mail;
-    Unit { id, kind: Kind::Sent.into(), mail, event: Arc::new(stored), json, deliveries, condition: None }
+    let (kind, event) = (Kind::Sent.into(), Arc::new(stored));
+    Unit { id, kind, mail, fingerprint: None, event, json, deliveries, condition: None }
 }
 
 async fn fill(store: &Embedded, count: usize) {

@@ -7,7 +7,7 @@ use fjall::compaction::Leveled;
 
 use super::background::Task;
 use super::core::Last;
-use super::ids::{Ids, Kind, Places, Swept, Tree, tree};
+use super::ids::{Ids, Kind, Places, Swept, Trees, tree};
 use crate::crash;
 use crate::store::Result;
 
@@ -61,7 +61,7 @@ fn in_trees(ids: &Ids) -> u64 {
 }
 
 /// Each tree at once or not at all, and synced.
-fn write(trees: &[Tree; 2], all: &Places, swept: Swept, has_dead: bool) -> lsm_tree::Result<()> {
+fn write(trees: &Trees, all: &Places, swept: Swept, has_dead: bool) -> lsm_tree::Result<()> {
     for ((tree, places), kind) in trees.iter().zip(all).zip(Kind::ALL) {
         let alive = places.iter().filter(|(_, place)| !swept.is_dead(kind, **place));
         let mut alive: Vec<_> = alive.collect();

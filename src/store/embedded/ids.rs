@@ -3,7 +3,7 @@
 //! Ids are hashes. A row for each, written when it comes in, is written at a random place, which costs more than all
 //! else of an event. So the latest are in memory only, until there are enough to write them in one go and in order, by
 //! [`Bulk`](super::bulk::Bulk). When the engine is opened, those that were not yet written are read from the rows of
-//! the events and requests that they name.
+//! the events and requests that they name. Fingerprints are kept likewise: each names the event that had it first.
 //!
 //! Nobody removes an id. It is dead when what it names has been removed, and is left out when it would be written anew.
 
@@ -24,7 +24,7 @@ use crate::store::{Result, StoreError};
 
 /// The folder of the trees.
 const FOLDER: &str = "ids";
-/// For the blocks of both trees.
+/// For the blocks of all trees.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// What an id names. The discriminants are places in [`Places`].
@@ -32,18 +32,23 @@ const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 pub(super) enum Kind {
     Event,
     Request,
+    /// An event, by its fingerprint.
+    Fingerprint,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 2] = [Self::Event, Self::Request];
+    pub(super) const COUNT: usize = 3;
+    pub(super) const ALL: [Self; Self::COUNT] = [Self::Event, Self::Request, Self::Fingerprint];
 }
 
 /// Ids of each kind.
-pub(super) type Places = [FxHashMap<Id, Place>; 2];
+pub(super) type Places = [FxHashMap<Id, Place>; Kind::COUNT];
+/// A tree for each kind.
+pub(super) type Trees = [Tree; Kind::COUNT];
 
 /// The ids known. What is added here has been committed.
 pub(super) struct Ids {
-    pub(super) trees: [Tree; 2],
+    pub(super) trees: Trees,
     memory: Arc<RwLock<Memory>>,
     /// Held by a test, it keeps what is frozen from being written.
     #[cfg(test)]
@@ -79,7 +84,7 @@ pub(super) struct Swept {
 impl Swept {
     pub(super) fn is_dead(&self, kind: Kind, place: Place) -> bool {
         let last = match kind {
-            Kind::Event => self.last.event,
+            Kind::Event | Kind::Fingerprint => self.last.event,
             Kind::Request => self.last.request,
         };
         place.expires <= self.until && place.seq <= last
@@ -95,7 +100,8 @@ impl Ids {
             let filter = LeavesOutDead { kind, memory: Arc::clone(&memory) };
             Tree::open(&dir.join(FOLDER).join(name), &cache, filter)
         };
-        let trees = [open(Kind::Event, "events")?, open(Kind::Request, "requests")?];
+        let trees =
+            [open(Kind::Event, "events")?, open(Kind::Request, "requests")?, open(Kind::Fingerprint, "fingerprints")?];
         Ok(Self {
             trees,
             memory,
@@ -145,24 +151,25 @@ impl Ids {
     pub(super) fn read_unwritten(&self, spaces: &Spaces) -> Result<()> {
         let written = spaces.of(Space::Meta).get(IDS_WRITTEN).map_err(engine)?;
         let written = written.map_or(Ok(Last::default()), |bytes| Last::read(&bytes))?;
-        let event = |row: &[u8]| EventRow::read(row).map(|row| (row.id, row.expires));
-        let request = |row: &[u8]| RequestRow::read(row).map(|row| (row.id, row.expires));
-        self.read_after(spaces.of(Space::Events), written.event, Kind::Event, event)?;
-        self.read_after(spaces.of(Space::Requests), written.request, Kind::Request, request)
+        self.read_after(spaces.of(Space::Events), written.event, |row, seq| {
+            let EventRow { id, expires, fingerprint, .. } = EventRow::read(row)?;
+            let place = Place { seq, expires };
+            self.add(fingerprint.map(|bits| (Kind::Fingerprint, bits, place)));
+            self.add([(Kind::Event, id, place)]);
+            Ok(())
+        })?;
+        self.read_after(spaces.of(Space::Requests), written.request, |row, seq| {
+            let RequestRow { id, expires, .. } = RequestRow::read(row)?;
+            self.add([(Kind::Request, id, Place { seq, expires })]);
+            Ok(())
+        })
     }
 
-    fn read_after(
-        &self,
-        rows: &Keyspace,
-        written: u64,
-        kind: Kind,
-        read: impl Fn(&[u8]) -> Result<(Id, u64)>,
-    ) -> Result<()> {
+    fn read_after(&self, rows: &Keyspace, written: u64, add: impl Fn(&[u8], u64) -> Result<()>) -> Result<()> {
         for row in rows.range((written + 1).to_be_bytes()..) {
             let (seq, row) = row.into_inner().map_err(engine)?;
-            match number(&seq).and_then(|(seq, _)| Ok((seq, read(&row)?))) {
-                Ok((seq, (id, expires))) => self.add([(kind, id, Place { seq, expires })]),
-                Err(error) => tracing::error!(?kind, %error, "what cannot be read is not known by its id"),
+            if let Err(error) = number(&seq).and_then(|(seq, _)| add(&row, seq)) {
+                tracing::error!(row = hex::encode(&seq), %error, "what cannot be read is not known by its id");
             }
         }
         Ok(())

@@ -10,12 +10,13 @@ use super::delivery::{Ended, Planned, Row, Waiting};
 use super::ids::Kind;
 use super::index::{Item, Stored};
 use super::rows::{
-    EventRow, Expiring, Id, Key, Place, RequestHead, RequestRow, State, after, corrupt, number, pack, unpack,
+    EventRow, Expiring, Id, Key, Place, RequestHead, RequestRow, State, after, corrupt, encode, number, pack, unpack,
 };
 use super::spaces::Space;
 use super::txn::Txn;
 use crate::domain::delivery::{EndReason, Status};
-use crate::domain::plan::{Condition, Ingest, PlannedDelivery, RawRequest, Unit};
+use crate::domain::id::EventId;
+use crate::domain::plan::{Condition, Copies, Fingerprint, Ingest, PlannedDelivery, RawRequest, StoredEvent, Unit};
 use crate::store::{Ingested, Result};
 
 /// An ingest with all that its caller can do for the writer.
@@ -85,14 +86,19 @@ impl Core {
         let (mut new, mut repeated) = (0, 0);
         for (unit, id) in ingest.units.iter().zip(&arrival.events) {
             let known = txn.place(Kind::Event, id)?;
-            if known.is_some_and(|known| known.is_alive(now)) {
+            let is_known = known.is_some_and(|known| known.is_alive(now));
+            let twin = if is_known { None } else { twin(txn, unit.fingerprint, now)? };
+            if is_known || matches!(twin, Some((Copies::Repeat, _))) {
                 repeated += 1;
             } else if holds(txn, unit.condition.as_ref())? {
                 let outlived = self.outlived.remove(id);
                 if let Some(expired) = known.map(|known| known.seq).or(outlived) {
                     self.supersede(txn, expired, &unit.deliveries, now)?;
                 }
-                self.add_event(txn, unit, *id, now)?;
+                match twin {
+                    None => self.add_event(txn, unit, *id, now)?,
+                    Some((_, first)) => self.add_event(txn, &marked(txn, unit, first)?, *id, now)?,
+                }
                 new += 1;
             }
         }
@@ -126,8 +132,13 @@ impl Core {
         self.last.event += 1;
         let seq = self.last.event;
         let expires = after(now, self.lifetimes.events);
+        let fingerprint = unit.fingerprint.map(|fingerprint| fingerprint.bits);
+        if let Some(bits) = fingerprint {
+            txn.put_place(Kind::Fingerprint, bits, Place { seq, expires });
+        }
         txn.put_place(Kind::Event, id, Place { seq, expires });
-        txn.put(Space::Events, &seq.to_be_bytes(), EventRow { expires, id, places, json: &unit.json }.bytes());
+        let row = EventRow { expires, id, places, fingerprint, json: &unit.json };
+        txn.put(Space::Events, &seq.to_be_bytes(), row.bytes());
         let mut waiting =
             Waiting { event: id, mail: unit.mail, committed: now, expires, planned: Vec::with_capacity(places.into()) };
         for (place, PlannedDelivery { endpoint, class, skipped }) in (0..places).zip(&unit.deliveries) {
@@ -182,6 +193,21 @@ impl Core {
             Ok(())
         }
     }
+}
+
+/// Where the event is that has the same fingerprint, and what becomes of its copies.
+fn twin(txn: &Txn<'_>, fingerprint: Option<Fingerprint>, now: u64) -> Result<Option<(Copies, Place)>> {
+    let Some(Fingerprint { bits, copies }) = fingerprint else { return Ok(None) };
+    let first = txn.place(Kind::Fingerprint, &bits)?.filter(|first| first.is_alive(now));
+    Ok(first.map(|first| (copies, first)))
+}
+
+/// The same with a mark, unless the first of them cannot be read. That one keeps the fingerprint.
+fn marked(txn: &Txn<'_>, unit: &Unit, first: Place) -> Result<Unit> {
+    let row = txn.event(first.seq)?;
+    let first = row.and_then(|row| EventRow::read(&row).ok().map(|row| EventId::from_bits(row.id)));
+    let event = StoredEvent { possible_duplicate_of: first, ..(*unit.event).clone() };
+    Ok(Unit { json: encode(&event)?.into(), event: Arc::new(event), fingerprint: None, ..unit.clone() })
 }
 
 pub(super) fn put_ended(txn: &mut Txn<'_>, key: Key, ended: Ended) -> Result<()> {

@@ -82,12 +82,14 @@ impl Place {
     }
 }
 
-/// An event's row: when it expires, its id, how many deliveries began with it, and its JSON.
+/// An event's row: when it expires, its id, how many deliveries began with it, its fingerprint if it is the first to have
+/// it, and its JSON.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EventRow<'a> {
     pub(super) expires: u64,
     pub(super) id: Id,
     pub(super) places: u16,
+    pub(super) fingerprint: Option<Id>,
     pub(super) json: &'a [u8],
 }
 
@@ -95,12 +97,20 @@ impl<'a> EventRow<'a> {
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self> {
         let (expires, rest) = number(bytes)?;
         let (id, rest) = id(rest)?;
-        let (places, json) = rest.split_first_chunk().ok_or_else(|| corrupt("an event"))?;
-        Ok(Self { expires, id, places: u16::from_be_bytes(*places), json })
+        let (places, rest) = rest.split_first_chunk().ok_or_else(|| corrupt("an event"))?;
+        let (fingerprint, json) = match rest {
+            [1, rest @ ..] => self::id(rest).map(|(bits, json)| (Some(bits), json))?,
+            [0, json @ ..] => (None, json),
+            _ => return Err(corrupt("an event's fingerprint")),
+        };
+        Ok(Self { expires, id, places: u16::from_be_bytes(*places), fingerprint, json })
     }
 
     pub(super) fn bytes(&self) -> Vec<u8> {
-        [&self.expires.to_be_bytes()[..], &self.id, &self.places.to_be_bytes(), self.json].concat()
+        let fingerprint = self.fingerprint.as_ref().map_or(&[][..], |bits| bits);
+        let has_one = u8::from(self.fingerprint.is_some());
+        let places = self.places.to_be_bytes();
+        [&self.expires.to_be_bytes()[..], &self.id, &places, &[has_one], fingerprint, self.json].concat()
     }
 }
 

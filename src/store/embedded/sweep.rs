@@ -29,7 +29,7 @@ pub(super) struct Sweeper {
     from: Vec<u8>,
     /// What that entry is about has been removed before this place.
     from_place: u64,
-    /// How many rows of events and requests were removed since that was last written down.
+    /// How many ids of events and requests, and fingerprints, were made dead since that was last written down.
     removed: u64,
     /// Whether the last step left something.
     is_behind: bool,
@@ -115,7 +115,7 @@ impl Sweeper {
             };
             match removed {
                 Err(error @ StoreError::Corrupt(_)) => tell(&error),
-                removed => self.removed += u64::from(removed?),
+                removed => self.removed += removed?,
             }
         }
         Ok(true)
@@ -136,23 +136,23 @@ fn remove_unless_renewed(txn: &mut Txn<'_>, token: &[u8], at: u64) -> Result<()>
 }
 
 /// Requests of one batch may have two lifetimes; each goes in its own time.
-fn remove_request(txn: &mut Txn<'_>, seq: u64, row: &[u8], now: u64) -> Result<bool> {
+fn remove_request(txn: &mut Txn<'_>, seq: u64, row: &[u8], now: u64) -> Result<u64> {
     let has_expired = RequestRow::read(row)?.expires <= now;
     if has_expired {
         txn.remove(Space::Requests, &seq.to_be_bytes());
     }
-    Ok(has_expired)
+    Ok(u64::from(has_expired))
 }
 
 /// What is still pending stays, until whoever leases it finds no event and ends it; the same identity is to find it.
-fn remove_event(txn: &mut Txn<'_>, core: &mut Core, seq: u64, row: &[u8], now: u64) -> Result<bool> {
-    let EventRow { id, places, .. } = EventRow::read(row)?;
+fn remove_event(txn: &mut Txn<'_>, core: &mut Core, seq: u64, row: &[u8], now: u64) -> Result<u64> {
+    let EventRow { id, places, fingerprint, .. } = EventRow::read(row)?;
     if places > 0 && txn.get(Space::Waiting, &seq.to_be_bytes())?.is_some() {
         core.outlived.insert(id, seq);
     }
     txn.remove(Space::Events, &seq.to_be_bytes());
     (0..places).try_for_each(|place| remove_ended(txn, Key::new(seq, place), now))?;
-    Ok(true)
+    Ok(1 + u64::from(fingerprint.is_some()))
 }
 
 /// Not one that ended later than its event expired, before its own time.

@@ -14,8 +14,8 @@ use super::spaces::{Space, Spaces};
 use super::*;
 use crate::clock::SystemClock;
 use crate::domain::delivery::{Attempt, Class, EndReason, ErrorClass, Split};
-use crate::domain::id::{MailKey, RequestId};
-use crate::domain::plan::{Condition, PlannedDelivery, RawRequest, Unit};
+use crate::domain::id::{MailKey, RequestId, hash128};
+use crate::domain::plan::{Condition, Copies, Fingerprint, PlannedDelivery, RawRequest, Unit};
 use crate::store::Then;
 
 mod ids;
@@ -149,19 +149,20 @@ impl Clock for Set {
 fn many(events: u32) -> Ingest {
     let unit = |number: u32| {
         let id = EventId::of("resend", &number.to_string());
-        let mail = MailKey(number.into());
+        let (kind, mail) = (Kind::Opened.into(), MailKey(number.into()));
         let event = Arc::new(StoredEvent {
             id: id.clone(),
-            kind: Kind::Opened.into(),
+            kind,
             created_at: String::new(),
             data: RawValue::from_string("{}".into()).unwrap(),
             source: Some("resend".into()),
             received_at: Timestamp::UNIX_EPOCH,
             request_id: Some(RequestId::of("resend", b"{}")),
             mail,
+            possible_duplicate_of: None,
             endpoints: vec![],
         });
-        Unit { id, kind: Kind::Opened.into(), mail, event, json: "{}".into(), deliveries: vec![], condition: None }
+        Unit { id, kind, mail, fingerprint: None, event, json: "{}".into(), deliveries: vec![], condition: None }
     };
     let (source, received_at) = ("resend".into(), Timestamp::UNIX_EPOCH);
     let request = Request { source, received_at, headers: [("a", "b")].into_iter().collect(), body: "{}".into() };

@@ -82,6 +82,16 @@ impl<'a> Txn<'a> {
         self.spaces.get(space, key)
     }
 
+    /// The row at this place, which this batch may bring.
+    pub(super) fn event(&self, seq: u64) -> Result<Option<Slice>> {
+        let key = seq.to_be_bytes();
+        if let Some(row) = self.spaces.get(Space::Events, &key)? {
+            return Ok(Some(row));
+        }
+        let is_it = |write: &&Write| write.row.space == Space::Events && *write.row.key == key;
+        Ok(self.writes.iter().rfind(is_it).and_then(|write| write.row.value.clone()))
+    }
+
     /// Where what has this id is, unless it has been removed.
     pub(super) fn place(&self, kind: Kind, id: &Id) -> Result<Option<Place>> {
         match self.places.get(&(kind, *id)) {

@@ -1,7 +1,8 @@
 -- Commits units. KEYS: gen, feed, lanes, st:pending, st:skipped, announce, stamp. ARGV: the lifetime in seconds; how many
 -- plans, of each how many deliveries, of each endpoint, class, 1 if it is skipped; how many units, of each id, kind (or
--- nothing if it is not to be in the feed), mail, JSON, generation, plan, and the entity whose state it tells or nothing;
--- after an entity its state, since when, and 1 if the first sight counts. Answers for each unit 0 (condition did not hold), 1 (new), 2 (repeated) or 3 (stale).
+-- nothing if it is not to be in the feed), mail, JSON, generation, plan, its fingerprint or nothing, after a fingerprint 1
+-- if its copies are kept, and the entity whose state it tells or nothing; after an entity its state, since when, and 1 if
+-- the first sight counts. Answers for each unit 0 (condition did not hold), 1 (new), 2 (repeated) or 3 (stale).
 local lifetime = arg()
 local lifetime_s = tonumber(lifetime)
 local plans, units, skips, unfed = {}, {}, false, false
@@ -16,6 +17,8 @@ end
 for i = 1, tonumber(arg()) do
   local unit = {id = arg(), kind = arg(), mail = arg(), json = arg(), generation = arg(), plan = plans[tonumber(arg())]}
   unfed = unfed or unit.kind == ''
+  unit.fingerprint = arg()
+  if unit.fingerprint ~= '' then unit.is_kept = arg() == '1' end
   unit.entity = arg()
   if unit.entity ~= '' then
     unit.value, unit.at, unit.first = arg(), tonumber(arg()), arg() == '1'
@@ -83,6 +86,15 @@ local function add(unit, row, made)
   end
 end
 
+-- The event that had this one's fingerprint first, if there is one. From then on there is.
+local function twin(unit)
+  if unit.fingerprint == '' then return end
+  local key = prefix .. 'k:' .. unit.fingerprint
+  if call('SET', key, unit.id, 'NX', 'EX', lifetime) then return end
+  local first = redis.pcall('GET', key)
+  return type(first) == 'string' and first ~= unit.id and first
+end
+
 local function commit(unit)
   if unit.generation ~= generation then return 3 end
   local key = prefix .. 'e:' .. unit.id
@@ -92,6 +104,15 @@ local function commit(unit)
   end
   local made = text(stamp)
   if not call('SET', key, made .. unit.json, 'NX', 'EX', lifetime) then return 2 end
+  local first = twin(unit)
+  if first and not unit.is_kept then
+    call('DEL', key)
+    return 2
+  end
+  if first then
+    local marked = '{"possible_duplicate_of":"' .. first .. '",' .. string.sub(unit.json, 2)
+    call('SET', key, made .. marked, 'EX', lifetime)
+  end
   -- What became of the same identity when it was new before.
   call('DEL', prefix .. 'd:' .. unit.id, prefix .. 'a:' .. unit.id)
   for i, row in ipairs(unit.plan) do

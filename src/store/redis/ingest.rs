@@ -1,5 +1,7 @@
 //! From a plan to what is stored: the token, the raw request, then each event.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use redis::{Cmd, Pipeline};
 use waypost_providers::{Kind, ReplayGuard};
 
@@ -9,7 +11,7 @@ use super::link::{Call, Link, missing, read};
 use super::rows::seconds;
 use super::{RedisStore, raw, scripts};
 use crate::crash;
-use crate::domain::plan::{Generation, Ingest, PlannedDelivery, Unit};
+use crate::domain::plan::{Copies, Fingerprint, Generation, Ingest, PlannedDelivery, Unit};
 use crate::domain::retention::Lifetimes;
 use crate::store::{Ingested, Result};
 
@@ -161,6 +163,12 @@ fn call(partition: Partition, lifetimes: Lifetimes, planned: &[&Planned]) -> Cal
         let in_feed = unit.kind.provider().map_or("", Kind::as_str);
         call.arg(unit.id.as_str()).arg(in_feed).arg(unit.mail.to_string()).arg(&unit.json);
         call.num(generation.0).num(plan + 1);
+        match unit.fingerprint {
+            Some(Fingerprint { bits, copies }) => {
+                call.arg(URL_SAFE_NO_PAD.encode(bits)).num(u8::from(copies == Copies::Kept))
+            }
+            None => call.arg(""),
+        };
         let Some(condition) = &unit.condition else {
             call.arg("");
             continue;

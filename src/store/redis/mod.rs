@@ -6,6 +6,7 @@
 //! | key | what |
 //! | --- | --- |
 //! | `e:<event>` | the event: its stamp, then its JSON; identity, record and retention in one |
+//! | `k:<fingerprint>` | the event that had this fingerprint first |
 //! | `feed` | a stream of ids and types; its ids are the server's microseconds, so they tell the order of commits |
 //! | `f:<class>:<endpoint>` | a lane's deliveries that were never tried, in commit order: `<stamp><mail><event>` |
 //! | `q:<class>:<endpoint>` | its others, by due time in microseconds |

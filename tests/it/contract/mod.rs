@@ -9,6 +9,7 @@ use waypost::store::{Lease, Store, Want};
 
 use crate::embedded::LIFETIMES;
 
+pub(crate) mod copies;
 pub(crate) mod ingest;
 pub(crate) mod leases;
 pub(crate) mod lists;
@@ -64,6 +65,11 @@ macro_rules! run_contract {
             an_endpoint_that_was_removed_stays_away,
             a_first_sight_reports_only_if_asked, a_state_reports_only_its_changes,
             a_stored_identity_is_a_repeat_whatever_its_condition, a_raw_request_comes_back,
+        ]);
+        crate::contract::run_contract!($harness, copies: [
+            a_fact_under_another_id_is_a_repeat, an_opening_under_another_id_is_kept_and_marked,
+            copies_of_one_call_meet, an_identity_comes_first, of_copies_that_come_together_one_is_first,
+            what_expired_is_no_longer_the_first,
         ]);
         crate::contract::run_contract!($harness, leases: [
             a_lost_lease_cannot_finish, a_lease_that_lapses_comes_again, a_lease_finishes_once,

@@ -16,9 +16,18 @@ fn named(name: &str, events: u32) -> Ingest {
     ingest.raw.as_mut().unwrap().id = RequestId::of("resend", name.as_bytes());
     for (number, unit) in ingest.units.iter_mut().enumerate() {
         unit.id = EventId::of("resend", &format!("{name} {number}"));
+        let bits = hash128(&[name.as_bytes(), &number.to_be_bytes()]);
+        unit.fingerprint = Some(Fingerprint { bits, copies: Copies::Repeat });
         unit.deliveries = vec![PlannedDelivery { endpoint: name.into(), class: Class::Normal, skipped: false }];
     }
     ingest
+}
+
+/// The same request, as if it told of other ids of the provider's.
+fn copies(name: &str, events: u32) -> Ingest {
+    let units = named(name, events).units.into_iter().zip(named(&format!("{name} again"), events).units);
+    let units = units.map(|(first, again)| Unit { fingerprint: first.fingerprint, ..again }).collect();
+    Ingest { units, ..named(name, events) }
 }
 
 /// So many as are in memory only, so many as are being written, and so many as have been.
@@ -41,22 +50,23 @@ async fn an_id_is_known_in_memory_while_it_is_written_and_after() {
     let store = open(dir.path()).unwrap();
     let spaces = store.shared.spaces().unwrap();
     assert_eq!(stored(&store, named("a", MANY)).await, NEW);
-    until_counts(&spaces, [0, 0, 41]).await;
+    until_counts(&spaces, [0, 0, 81]).await;
     let held = Arc::clone(&spaces.ids.hold);
     let held = held.lock().await;
     assert_eq!(stored(&store, named("b", MANY)).await, NEW);
-    until_counts(&spaces, [0, 41, 41]).await;
+    until_counts(&spaces, [0, 81, 81]).await;
     // More than enough, but it waits for what is being written.
     assert_eq!(stored(&store, named("c", MANY)).await, NEW);
-    assert_eq!(spaces.ids.counts(), [41, 41, 41]);
+    assert_eq!(spaces.ids.counts(), [81, 81, 81]);
     for name in ["a", "b", "c"] {
         assert_eq!(stored(&store, named(name, MANY)).await, REPEATED, "{name}");
+        assert_eq!(stored(&store, copies(name, MANY)).await, REPEATED, "{name}");
         assert!(is_found(&store, name).await, "{name}");
         assert!(store.request(&named(name, 0).raw.unwrap().id).await.unwrap().is_some(), "{name}");
     }
     assert_eq!(count(&spaces, Space::Requests), 3);
     drop(held);
-    until_counts(&spaces, [0, 0, 123]).await;
+    until_counts(&spaces, [0, 0, 243]).await;
     for name in ["a", "b", "c"] {
         assert_eq!(stored(&store, named(name, MANY)).await, REPEATED, "{name}");
     }
@@ -67,15 +77,19 @@ async fn what_was_not_yet_written_is_known_again_after_an_open() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).unwrap();
     assert_eq!(stored(&store, named("a", MANY)).await, NEW);
-    until_counts(&store.shared.spaces().unwrap(), [0, 0, 41]).await;
+    until_counts(&store.shared.spaces().unwrap(), [0, 0, 81]).await;
     // The places through which it was written are noted with the next commit.
     store.ready().await.unwrap();
     assert_eq!(stored(&store, named("b", 3)).await, Ingested::Stored { new: 3, repeated: 0 });
     drop(store);
     let store = open(dir.path()).unwrap();
-    assert_eq!(store.shared.spaces().unwrap().ids.counts(), [4, 0, 41]);
-    assert_eq!(stored(&store, named("b", 3)).await, Ingested::Stored { new: 0, repeated: 3 });
-    assert_eq!(stored(&store, named("a", MANY)).await, REPEATED);
+    assert_eq!(store.shared.spaces().unwrap().ids.counts(), [7, 0, 81]);
+    for ingest in [named("b", 3), copies("b", 3)] {
+        assert_eq!(stored(&store, ingest).await, Ingested::Stored { new: 0, repeated: 3 });
+    }
+    for ingest in [named("a", MANY), copies("a", MANY)] {
+        assert_eq!(stored(&store, ingest).await, REPEATED);
+    }
 }
 
 #[tokio::test]
@@ -84,15 +98,15 @@ async fn what_was_written_without_a_note_of_it_is_written_again() {
     let store = open(dir.path()).unwrap();
     stored(&store, named("a", MANY)).await;
     let spaces = store.shared.spaces().unwrap();
-    until_counts(&spaces, [0, 0, 41]).await;
+    until_counts(&spaces, [0, 0, 81]).await;
     store.ready().await.unwrap();
     let note = Row { space: Space::Meta, key: IDS_WRITTEN.into(), value: None, is_new: false };
     spaces.commit(vec![note], Vec::new(), true).unwrap();
     drop((store, spaces));
     let store = open(dir.path()).unwrap();
-    assert_eq!(store.shared.spaces().unwrap().ids.counts(), [41, 0, 41]);
+    assert_eq!(store.shared.spaces().unwrap().ids.counts(), [81, 0, 81]);
     assert_eq!(stored(&store, named("a", MANY)).await, REPEATED);
-    until_counts(&store.shared.spaces().unwrap(), [0, 0, 82]).await;
+    until_counts(&store.shared.spaces().unwrap(), [0, 0, 162]).await;
     assert_eq!(stored(&store, named("a", MANY)).await, REPEATED);
 }
 
@@ -101,7 +115,7 @@ async fn a_commit_that_fails_leaves_no_id_behind_and_takes_none_along() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).unwrap();
     stored(&store, named("written", MANY)).await;
-    until_counts(&store.shared.spaces().unwrap(), [0, 0, 41]).await;
+    until_counts(&store.shared.spaces().unwrap(), [0, 0, 81]).await;
     stored(&store, named("in memory", 3)).await;
     store.shared.spaces().unwrap().fail_next.store(true, Ordering::SeqCst);
     assert!(store.ingest(named("failed", 3)).await.is_err());
@@ -139,12 +153,12 @@ async fn what_has_expired_is_new_again_wherever_its_id_is() {
     let spaces = store.shared.spaces().unwrap();
     let rows = || count(&spaces, Space::Events) + count(&spaces, Space::Requests);
     stored(&store, named("written", MANY)).await;
-    until_counts(&spaces, [0, 0, 41]).await;
+    until_counts(&spaces, [0, 0, 81]).await;
     let held = Arc::clone(&spaces.ids.hold);
     let held = held.lock().await;
     stored(&store, named("frozen", MANY)).await;
     stored(&store, named("in memory", MANY)).await;
-    until_counts(&spaces, [41, 41, 41]).await;
+    until_counts(&spaces, [81, 81, 81]).await;
     clock.advance(DAY);
     until(|| rows() == 0).await;
     assert!(!is_found(&store, "frozen").await);
@@ -153,7 +167,7 @@ async fn what_has_expired_is_new_again_wherever_its_id_is() {
     }
     drop(held);
     // The old ones are left out when all is written anew; the new ones, of the same ids, are not.
-    until_counts(&spaces, [0, 0, 123]).await;
+    until_counts(&spaces, [0, 0, 243]).await;
     for name in ["written", "frozen", "in memory"] {
         assert_eq!(stored(&store, named(name, MANY)).await, REPEATED, "{name}");
     }
