@@ -1,5 +1,6 @@
 //! What makes two reports the same event.
 
+use jiff::Timestamp;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -84,7 +85,7 @@ pub(crate) struct Read<'a> {
     /// What happened.
     pub(crate) kind: Kind,
     /// When, where the provider tells.
-    pub(crate) at: Option<jiff::Timestamp>,
+    pub(crate) at: Option<Timestamp>,
     /// To what.
     pub(crate) data: Data,
     /// The provider's own identity of it, where it has one.
@@ -102,15 +103,19 @@ impl Read<'_> {
         if !someone && data.domain.is_none() {
             return Parsed::unreadable("it names neither a mail nor a recipient");
         }
-        // Receipt is the best that is known of an event without a time; it differs in a copy, so it is no identity.
-        let created_at = self.at.unwrap_or_else(|| crate::fields::millis(self.request.received_at).unwrap_or_default());
+        let created_at = told_or_received(self.at, self.request);
         let event = Event { kind: self.kind, created_at, data: self.data };
         let identity = self.own_identity.unwrap_or_else(|| match self.at {
             Some(_) => hex::encode(event.fingerprint()),
             None => hex::encode(digest(self.from)),
         });
-        Parsed::Event(Box::new(Found { identity, untimed: self.at.is_none(), event }))
+        Parsed::Event(Box::new(Found { identity, untimed: self.at.is_none(), state: None, event }))
     }
+}
+
+/// Receipt is the best that is known of what has no time; it differs in a copy, so it is no identity.
+pub(crate) fn told_or_received(at: Option<Timestamp>, request: &Request) -> Timestamp {
+    at.unwrap_or_else(|| crate::fields::millis(request.received_at).unwrap_or_default())
 }
 
 impl Parsed {
@@ -169,7 +174,7 @@ mod tests {
         let event = |change: fn(&mut Data)| {
             let mut data = Data { id: Some("a".into()), to: Some("b".into()), ..Data::default() };
             change(&mut data);
-            Event { kind: Kind::Clicked, created_at: jiff::Timestamp::UNIX_EPOCH, data }.fingerprint()
+            Event { kind: Kind::Clicked, created_at: Timestamp::UNIX_EPOCH, data }.fingerprint()
         };
         let plain = event(|_| {});
         assert_eq!(plain, event(|data| data.subject = Some("s".into())));

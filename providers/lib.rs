@@ -131,6 +131,14 @@ pub enum Parsed {
         /// The provider's own type.
         kind: String,
     },
+    /// Understood, and none of the eleven: the state that something is in, to be remembered. An event of the same entity
+    /// ([`Found::state`]) happened only if it changed that.
+    Snapshot {
+        /// The provider's own type.
+        kind: String,
+        /// The state.
+        state: State,
+    },
     /// Not understood. Kept raw, to be read again by a later version.
     Unreadable {
         /// Why, in words that repeat nothing of the content.
@@ -146,8 +154,22 @@ pub struct Found {
     /// The provider told no time, so `created_at` is that of the receipt.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub untimed: bool,
+    /// Where the provider tells a state and not its change: the event happened only if the state is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
     /// What happened.
     pub event: Event,
+}
+
+/// Whether something held at a time: that a domain was verified, that a contact had opted out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// What it is the state of: one name for one thing, at one source.
+    pub entity: String,
+    /// Whether it held.
+    pub holds: bool,
+    /// When: as the provider tells it, else the receipt.
+    pub at: Timestamp,
 }
 
 /// A request to be signed.

@@ -3,7 +3,8 @@
 //! For users: each webhook has its own signing secret (`whsec_…`), shown on its page in the dashboard; two webhooks with
 //! one URL sign with two secrets, and a source takes several. One event a request. Resend resends for 27 h and longer by
 //! hand, each time signed anew; an endpoint that keeps failing is disabled, so an unknown type is never refused.
-//! `email.received` tells of a mail without its text, which is fetched with an API key.
+//! `email.received` tells of a mail without its text, which is fetched with an API key. `domain.*` and `contact.*` tell all
+//! of a domain or contact whenever anything of it has changed; only `contact.topics.updated` tells what has.
 //!
 //! Identity: the `svix-id` header. It is the same on each attempt and on a replay by hand, and not in the body;
 //! `email_id` is one per mail, not one per event.

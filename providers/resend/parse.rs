@@ -5,10 +5,11 @@ use serde_json::{Map, Value};
 use super::verify::ID;
 use crate::event::{Campaign, Data, Kind, Origin, Scope, Unsubscribe};
 use crate::fields::{message_id, rfc3339, text, texts};
-use crate::identity::Read;
-use crate::{Parsed, Request, fields};
+use crate::identity::{Read, told_or_received};
+use crate::{Found, Parsed, Request, State, fields};
 
 mod details;
+mod snapshot;
 
 /// Their word to ours.
 fn kind(word: &str) -> Option<Kind> {
@@ -23,8 +24,9 @@ fn kind(word: &str) -> Option<Kind> {
         // Nobody was asked to take a suppressed mail, so nothing bounced.
         "email.failed" | "email.suppressed" => Some(Kind::Failed),
         "email.received" => Some(Kind::Received),
-        "contact.topics.updated" => Some(Kind::Unsubscribed),
-        // `domain.*` and `contact.*` are snapshots of a state, not changes of it; `email.scheduled` is not yet sent;
+        "domain.created" | "domain.updated" => Some(Kind::DomainVerified),
+        "contact.created" | "contact.updated" | "contact.topics.updated" => Some(Kind::Unsubscribed),
+        // `domain.deleted` and `contact.deleted` show the last state, which is no news; `email.scheduled` is not yet sent;
         // `suppression.added` repeats a bounce or complaint.
         _ => None,
     }
@@ -46,17 +48,34 @@ pub(super) fn parse(request: &Request) -> Parsed {
         event_id: event_id.clone(),
         test: false,
     };
-    let data = if kind == Kind::Unsubscribed {
-        let Some(opted_out) = topics(given) else { return Parsed::Unmapped { kind: origin.kind } };
-        opted_out
-    } else {
-        mail(kind, &origin.kind, given)
-    };
-    let data = Data { provider: origin, ..data };
     // The root's time is the event's. `data.created_at` is the mail's; `svix-timestamp` is the attempt's.
     let at = rfc3339(&body["created_at"]);
+    let mut state = None;
+    let data = match origin.kind.as_str() {
+        "contact.topics.updated" => match topics(given) {
+            Some(opted_out) => opted_out,
+            None => return Parsed::Unmapped { kind: origin.kind },
+        },
+        "domain.created" | "domain.updated" | "contact.created" | "contact.updated" => {
+            let Some((entity, holds, data)) = snapshot::read(kind, given) else {
+                return Parsed::unreadable("it tells no state of a domain or contact");
+            };
+            let told = State { entity, holds, at: told_or_received(at, request) };
+            // What is made in a state has not come to be in it.
+            if !holds || origin.kind.ends_with(".created") {
+                return Parsed::Snapshot { kind: origin.kind, state: told };
+            }
+            state = Some(told);
+            data
+        }
+        _ => mail(kind, &origin.kind, given),
+    };
+    let data = Data { provider: origin, ..data };
     // Each attempt and each replay by hand has the same `svix-id`.
-    Read { request, kind, at, data, own_identity: event_id, from: &body }.finish()
+    match (Read { request, kind, at, data, own_identity: event_id, from: &body }).finish() {
+        Parsed::Event(found) => Parsed::Event(Box::new(Found { state, ..*found })),
+        other => other,
+    }
 }
 
 /// What is common to all events of a mail, and the detail of this one.

@@ -38,18 +38,55 @@ fn resend() {
             json!({ "to": "a@b.example", "unsubscribe": { "scope": "topic", "ids": ["2"] } }),
         ),
         ("contact.topics.updated", json!({ "topics": [{ "id": "1", "subscription": "opt_in" }] }), None, json!({})),
-        ("contact.updated", json!({ "unsubscribed": false }), None, json!({})),
-        ("contact.created", json!({ "unsubscribed": true }), None, json!({})),
-        ("contact.deleted", json!({ "unsubscribed": true }), None, json!({})),
-        ("domain.updated", json!({ "status": "pending" }), None, json!({})),
-        ("domain.created", json!({ "status": "verified" }), None, json!({})),
-        ("domain.deleted", json!({ "status": "verified" }), None, json!({})),
+        (
+            "contact.updated",
+            json!({ "unsubscribed": true, "id": "c", "email": "a@b.example" }),
+            Some("contact.unsubscribed"),
+            json!({ "to": "a@b.example", "contact": { "id": "c" }, "unsubscribe": { "scope": "global" } }),
+        ),
+        ("contact.deleted", json!({ "unsubscribed": true, "id": "c" }), None, json!({})),
+        (
+            "domain.updated",
+            json!({ "status": "verified", "id": "d", "name": "b.example" }),
+            Some("domain.verified"),
+            json!({ "domain": { "id": "d", "name": "b.example" } }),
+        ),
+        ("domain.deleted", json!({ "status": "verified", "id": "d", "name": "b.example" }), None, json!({})),
         ("suppression.added", json!({}), None, json!({})),
         ("suppression.removed", json!({}), None, json!({})),
         ("topic.created", json!({}), None, json!({})),
         ("email.unheard_of", json!({}), None, json!({})),
     ];
     check("resend", rows, resend_body);
+}
+
+/// What is made verified or opted out did not become so, and what is told otherwise is remembered.
+#[test]
+fn resend_snapshots() {
+    let source = source("resend");
+    let state = |word, more: Value| {
+        let body = resend_body(word, merged(json!({ "id": "1", "name": "b.example", "email": "a@b.example" }), more));
+        match source.read_body(body.to_string().as_bytes()).unwrap().remove(0) {
+            Parsed::Event(found) => (true, found.state.unwrap()),
+            Parsed::Snapshot { kind, state } if kind == word => (false, state),
+            other => panic!("{body}\nis {other:?}"),
+        }
+    };
+    for (word, more, is_event, entity, holds) in [
+        ("domain.updated", json!({ "status": "verified" }), true, "domain:1", true),
+        ("domain.updated", json!({ "status": "partially_verified" }), false, "domain:1", false),
+        ("domain.updated", json!({ "status": "unheard_of" }), false, "domain:1", false),
+        ("domain.created", json!({ "status": "verified" }), false, "domain:1", true),
+        ("domain.created", json!({ "status": "not_started" }), false, "domain:1", false),
+        ("contact.updated", json!({ "unsubscribed": true }), true, "contact:1", true),
+        ("contact.updated", json!({ "unsubscribed": false }), false, "contact:1", false),
+        ("contact.created", json!({ "unsubscribed": true }), false, "contact:1", true),
+        ("contact.created", json!({ "unsubscribed": false }), false, "contact:1", false),
+    ] {
+        let (was_event, told) = state(word, more.clone());
+        assert_eq!((was_event, told.entity.as_str(), told.holds), (is_event, entity, holds), "{word} {more}");
+        assert_eq!(told.at.to_string(), "2026-03-14T09:26:53Z", "the root's");
+    }
 }
 
 #[test]

@@ -10,7 +10,8 @@ use waypost_providers::{Found, Kind, Parsed, Request, Verified};
 use super::delivery::Class;
 use super::endpoint::Endpoint;
 use super::id::{EventId, MailKey, RequestId, hash128};
-use super::plan::{Copies, Fingerprint, Generation, Ingest, PlannedDelivery, RawRequest, StoredEvent, Unit};
+use super::plan::{Condition, Copies, Fingerprint, Generation, Ingest, PlannedDelivery, RawRequest, StoredEvent, Unit};
+use super::state::State;
 use super::subscription::Happened;
 
 /// An event that cannot be written as JSON; no provider's adapter makes one.
@@ -39,22 +40,28 @@ pub fn plan(
     };
     let id = RequestId::of(&request.source, &request.body);
     let mut raw = RawRequest { id, request, unmapped: 0, unreadable: 0 };
-    let mut units = Vec::with_capacity(parsed.len());
+    let (mut units, mut states) = (Vec::with_capacity(parsed.len()), Vec::new());
     for part in parsed {
         match part {
             Parsed::Event(found) => units.push(unit(found, &raw, endpoints)?),
+            Parsed::Snapshot { state, .. } => {
+                states.push(condition(state, &raw.request.source));
+                raw.unmapped += 1;
+            }
             Parsed::Unmapped { .. } => raw.unmapped += 1,
             Parsed::Unreadable { .. } => raw.unreadable += 1,
         }
     }
-    Ok(Ingest { guards, raw: Some(raw), generation, units })
+    Ok(Ingest { guards, raw: Some(raw), generation, units, states })
 }
 
 fn unit(found: &Found, raw: &RawRequest, endpoints: &[Endpoint]) -> Result<Unit, PlanError> {
     let event = &found.event;
     let id = EventId::of(&raw.request.source, &found.identity);
+    let condition = found.state.as_ref().map(|state| condition(state, &raw.request.source));
     let fingerprint = fingerprint(found, &raw.request.source);
-    let mail = mail_key(&event.data, &found.identity, fingerprint);
+    let mail =
+        condition.map_or_else(|| mail_key(&event.data, &found.identity, fingerprint), |condition| condition.mail());
     let deliveries =
         deliveries(Happened::of(event.kind, &event.data), &raw.request.source, &event.data.tags, endpoints);
     let kind = event.kind.into();
@@ -71,11 +78,19 @@ fn unit(found: &Found, raw: &RawRequest, endpoints: &[Endpoint]) -> Result<Unit,
         endpoints: deliveries.iter().map(|delivery| delivery.endpoint.clone()).collect(),
     };
     let json = serde_json::to_vec(&stored)?.into();
-    Ok(Unit { id, kind, mail, fingerprint, event: Arc::new(stored), json, deliveries, condition: None })
+    Ok(Unit { id, kind, mail, fingerprint, event: Arc::new(stored), json, deliveries, condition })
 }
 
-/// Without the provider's own time two events of one moment would look alike.
+fn condition(told: &waypost_providers::State, source: &str) -> Condition {
+    let entity = hash128(&[source.as_bytes(), told.entity.as_bytes()]);
+    Condition { entity, state: State { at_ms: told.at.as_millisecond(), holds: told.holds } }
+}
+
+/// Without the provider's own time two events of one moment would look alike. Copies of a state are told by that.
 fn fingerprint(found: &Found, source: &str) -> Option<Fingerprint> {
+    if found.untimed || found.state.is_some() {
+        return None;
+    }
     let copies = match found.event.kind {
         Kind::Sent
         | Kind::Delivered
@@ -87,8 +102,7 @@ fn fingerprint(found: &Found, source: &str) -> Option<Fingerprint> {
         Kind::Opened | Kind::Clicked => Copies::Kept,
         Kind::Received | Kind::DomainVerified => return None,
     };
-    let bits = hash128(&[source.as_bytes(), &found.event.fingerprint()]);
-    (!found.untimed).then_some(Fingerprint { bits, copies })
+    Some(Fingerprint { bits: hash128(&[source.as_bytes(), &found.event.fingerprint()]), copies })
 }
 
 fn to_raw(data: &impl Serialize) -> Result<Box<RawValue>, PlanError> {
@@ -97,13 +111,7 @@ fn to_raw(data: &impl Serialize) -> Result<Box<RawValue>, PlanError> {
 
 /// One mail's events, copies and fingerprints meet in one partition: its id, else its recipient, else the fingerprint or
 /// the identity.
-/// A state event has its entity's id, so two snapshots of one contact meet too.
 fn mail_key(data: &Data, identity: &str, fingerprint: Option<Fingerprint>) -> MailKey {
-    let domain = data.domain.as_ref().map(|domain| domain.id.as_str());
-    let contact = data.contact.as_ref().map(|contact| contact.id.as_str());
-    if let Some(entity) = domain.or(contact) {
-        return MailKey::of("entity", entity);
-    }
     match (&data.id, &data.to, fingerprint) {
         (Some(id), ..) => MailKey::of("mail", id),
         (None, Some(to), _) => MailKey::of("recipient", &to.to_lowercase()),
@@ -170,7 +178,7 @@ mod tests {
 
     fn reported(identity: &str, kind: Kind, untimed: bool, data: &Data, source: &str) -> Unit {
         let event = waypost_providers::Event { kind, created_at: Timestamp::UNIX_EPOCH, data: data.clone() };
-        let found = Found { identity: identity.into(), untimed, event };
+        let found = Found { identity: identity.into(), untimed, state: None, event };
         let (received_at, headers) = (Timestamp::UNIX_EPOCH, [("a", "b")].into_iter().collect());
         let request = Request { source: source.into(), received_at, headers, body: "{}".into() };
         let raw = RawRequest { id: RequestId::of(source, b"{}"), request, unmapped: 0, unreadable: 0 };
@@ -201,6 +209,21 @@ mod tests {
         assert_eq!(copies(Kind::Clicked, false), Some(Copies::Kept));
         assert_eq!(copies(Kind::Clicked, true), None);
         assert_eq!(copies(Kind::Received, false), None);
+    }
+
+    #[test]
+    fn a_state_is_of_one_entity_at_one_source() {
+        let told = |entity: &str, second: i64| waypost_providers::State {
+            entity: entity.into(),
+            holds: true,
+            at: Timestamp::from_second(second).unwrap(),
+        };
+        let (one, later) = (condition(&told("contact:1", 1), "one"), condition(&told("contact:1", 2), "one"));
+        assert_eq!((one.entity, one.mail()), (later.entity, later.mail()));
+        assert!(one.state < later.state);
+        for other in [condition(&told("contact:1", 1), "two"), condition(&told("contact:2", 1), "one")] {
+            assert_ne!(other.entity, one.entity);
+        }
     }
 
     #[test]

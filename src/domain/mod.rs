@@ -27,5 +27,6 @@ pub mod seal;
 pub mod secret;
 pub mod signing;
 pub mod source;
+pub mod state;
 pub mod subscription;
 pub mod target;

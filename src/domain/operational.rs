@@ -181,7 +181,7 @@ pub fn plan(occasions: &[Occasion], generation: Generation, endpoints: &[Endpoin
             units.push(occasion.unit(deliveries)?);
         }
     }
-    Ok(Ingest { guards: Vec::new(), raw: None, generation, units })
+    Ok(Ingest { guards: Vec::new(), raw: None, generation, units, states: Vec::new() })
 }
 
 fn nanos(at: Timestamp) -> [u8; 16] {

@@ -11,6 +11,7 @@ use waypost_providers::{ReplayGuard, Request};
 use super::delivery::Class;
 use super::event_type::EventType;
 use super::id::{EndpointId, EventId, MailKey, RequestId};
+use super::state::State;
 
 /// Which set of endpoints a plan was made with; grows with every change of the set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -29,6 +30,8 @@ pub struct Ingest {
     pub generation: Generation,
     /// Its events; each is committed whole or not at all.
     pub units: Vec<Unit>,
+    /// States that it tells and that are no events: they are remembered.
+    pub states: Vec<Condition>,
 }
 
 /// A request as received, to be kept.
@@ -68,7 +71,7 @@ pub struct Unit {
     pub json: Bytes,
     /// One for each endpoint that subscribes to it.
     pub deliveries: Vec<PlannedDelivery>,
-    /// What must hold at the moment of the commit for there to be an event at all.
+    /// The state that it tells, where that must be new at the moment of the commit for there to be an event at all.
     pub condition: Option<Condition>,
 }
 
@@ -101,17 +104,20 @@ pub struct PlannedDelivery {
     pub skipped: bool,
 }
 
-/// A state that the commit compares with what it remembers: the event exists only if the state changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A state that the commit compares with what it remembers of the same entity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Condition {
     /// What has the state, hashed: a domain, a contact.
     pub entity: [u8; 16],
     /// The state it is in.
-    pub value: String,
-    /// Since when. An older snapshot changes nothing.
-    pub at: Timestamp,
-    /// Whether the first sight of the entity counts as a change.
-    pub first_sight_reports: bool,
+    pub state: State,
+}
+
+impl Condition {
+    /// What is told of one entity is in one partition, and in order.
+    pub fn mail(&self) -> MailKey {
+        MailKey::of("entity", &hex::encode(self.entity))
+    }
 }
 
 /// An event as stored. Immutable.

@@ -112,7 +112,9 @@ fn tell_kept(source: &str, parsed: &[Parsed]) {
     for part in parsed {
         match part {
             Parsed::Event(_) => {}
-            Parsed::Unmapped { kind } => *unmapped.entry(kind.chars().take(KIND_LEN_MAX).collect()).or_default() += 1,
+            Parsed::Unmapped { kind } | Parsed::Snapshot { kind, .. } => {
+                *unmapped.entry(kind.chars().take(KIND_LEN_MAX).collect()).or_default() += 1;
+            }
             Parsed::Unreadable { reason } => *unreadable.entry(reason).or_default() += 1,
         }
     }

@@ -12,6 +12,10 @@
 //! a repeat, or is kept and marked with the event that was first, as the plan says for its kind. That is decided in the
 //! commit, so of two that come together one is first.
 //!
+//! **A state is reported when it comes to hold.** Of what the provider tells as snapshots, the latest is remembered for
+//! good, and an event that a snapshot tells exists only if it holds and the latest until then did not. That is decided in
+//! the commit, by the time that the provider tells; so snapshots may come late, twice and at once.
+//!
 //! **Two key spaces, never mixed.** Requests (what was received) are content-addressed and dedupe raw copies only;
 //! events (what it meant) are addressed by identity.
 //!
@@ -70,8 +74,8 @@ pub use replays::*;
 /// What a store can be asked. See the module for the contract.
 #[async_trait]
 pub trait Store: Replays {
-    /// Remembers a Mailgun token (a forgery ends here, nothing stored), stores the raw request, then commits each
-    /// event with what belongs to it. `200` may be answered when this returns [`Ingested::Stored`].
+    /// Remembers a Mailgun token (a forgery ends here, nothing stored), stores the raw request, then remembers states
+    /// and commits each event with what belongs to it. `200` may be answered when this returns [`Ingested::Stored`].
     ///
     /// Several come in order, and each has an answer of its own, in its place: whatever is wrong with one changes
     /// nothing for the others. They are answered together, when the last of them is.

@@ -39,7 +39,7 @@ pub enum StoreError {
 /// What became of an ingest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ingested {
-    /// All of it is in. Both counts are zero when the request held no event, or none whose condition held.
+    /// All of it is in. Both counts are zero when the request held no event, or a state that was no news.
     Stored {
         /// Events that were new.
         new: u32,

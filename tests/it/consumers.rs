@@ -22,7 +22,7 @@ const S1: &str = "whsec_your_secret_key_here";
 const S2: &str = "your-webhook-secret";
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// Recorded requests of the provider in front.
-const RECORDED: [&str; 9] = [
+const RECORDED: [&str; 11] = [
     "resend/email.delivered",
     "resend/email.sent-several-recipients",
     "resend/email.bounced",
@@ -31,6 +31,8 @@ const RECORDED: [&str; 9] = [
     "resend/email.received",
     "resend/non-ascii",
     "resend/contact.topics.updated",
+    "resend/contact.updated",
+    "resend/domain.updated",
     "mailgun/delivered",
 ];
 

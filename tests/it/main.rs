@@ -41,6 +41,7 @@ mod sick;
 mod signal;
 mod simulate;
 mod stale_endpoints;
+mod states;
 mod stopping;
 mod support;
 mod tidy;

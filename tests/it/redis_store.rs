@@ -6,7 +6,7 @@ use waypost::domain::breaker::Breaker;
 use waypost::domain::delivery::{Class, EndReason, Status};
 use waypost::domain::id::{EndpointId, EventId, GatewayId, MailKey, RequestId};
 use waypost::domain::ownership::Shards;
-use waypost::domain::plan::{Condition, Generation, Ingest, Unit};
+use waypost::domain::plan::{Generation, Ingest, Unit};
 use waypost::store::{Finished, Ingested, LaneState, Lease, Store, StoreError, Then, Want};
 use waypost_providers::ReplayGuard;
 
@@ -189,26 +189,6 @@ async fn a_resting_lane_is_left_alone_until_its_rest_ends() {
     store.lease(&rest(Duration::ZERO)).await.unwrap();
     assert_eq!(store.due(Shards::ALL).await.unwrap().lanes.len(), 2);
     assert_eq!(store.due(Shards::default()).await.unwrap(), Default::default());
-}
-
-#[tokio::test]
-async fn a_state_event_exists_only_if_the_state_changed() {
-    let server = Server::start().await;
-    let store = server.store().await;
-    let seen = |name: &str, value: &str, second, first_sight_reports| Unit {
-        condition: Some(Condition { entity: [7; 16], value: value.into(), at: at(second), first_sight_reports }),
-        ..unit(name, "entity", "wh_1")
-    };
-    assert_eq!(put(&store, vec![seen("a", "off", 10, false)]).await, stored(0, 0));
-    assert_eq!(put(&store, vec![seen("b", "off", 20, false)]).await, stored(0, 0));
-    assert_eq!(put(&store, vec![seen("c", "on", 15, false)]).await, stored(0, 0));
-    assert_eq!(put(&store, vec![seen("d", "on", 30, false)]).await, stored(1, 0));
-    assert_eq!(put(&store, vec![seen("d", "off", 40, false)]).await, stored(0, 1));
-    let other = Unit {
-        condition: Some(Condition { entity: [8; 16], value: "on".into(), at: at(1), first_sight_reports: true }),
-        ..unit("e", "other", "wh_1")
-    };
-    assert_eq!(put(&store, vec![other]).await, stored(1, 0));
 }
 
 #[tokio::test]

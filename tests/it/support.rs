@@ -113,7 +113,7 @@ pub(crate) fn planned(case: &str, endpoints: &[Endpoint]) -> Ingest {
 pub(crate) fn ingest(generation: Generation, units: Vec<Unit>) -> Ingest {
     let ids: Vec<&str> = units.iter().map(|unit| unit.id.as_str()).collect();
     let raw = Some(request("resend", &ids.join(",")));
-    Ingest { guards: Vec::new(), raw, generation, units }
+    Ingest { guards: Vec::new(), raw, generation, units, states: Vec::new() }
 }
 
 pub(crate) fn endpoint(id: &str) -> Endpoint {

@@ -73,7 +73,7 @@ async fn fill(store: &Embedded, count: usize) {
         let request = Request { source: "resend".into(), received_at, headers, body };
         let raw = Some(RawRequest { id, request, unmapped: 0, unreadable: 0 });
         let units = ids.iter().map(|number| skipped(*number)).collect();
-        store.ingest(Ingest { guards: vec![], raw, generation, units }).await.unwrap();
+        store.ingest(Ingest { guards: vec![], raw, generation, units, states: Vec::new() }).await.unwrap();
     }
 }
 

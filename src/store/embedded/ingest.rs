@@ -10,7 +10,7 @@ use super::delivery::{Ended, Planned, Row, Waiting};
 use super::ids::Kind;
 use super::index::{Item, Stored};
 use super::rows::{
-    EventRow, Expiring, Id, Key, Place, RequestHead, RequestRow, State, after, corrupt, encode, number, pack, unpack,
+    EventRow, Expiring, Id, Key, Place, RequestHead, RequestRow, after, corrupt, encode, number, pack, unpack,
 };
 use super::spaces::Space;
 use super::txn::Txn;
@@ -83,6 +83,9 @@ impl Core {
             txn.put(Space::Tokens, &guard.token, [&expires.to_be_bytes()[..], &guard.digest].concat());
             txn.put(Space::Expiry, &Expiring::Token(&guard.token).key(expires), Slice::empty());
         }
+        for told in &ingest.states {
+            is_news(txn, told)?;
+        }
         let (mut new, mut repeated) = (0, 0);
         for (unit, id) in ingest.units.iter().zip(&arrival.events) {
             let known = txn.place(Kind::Event, id)?;
@@ -90,7 +93,7 @@ impl Core {
             let twin = if is_known { None } else { twin(txn, unit.fingerprint, now)? };
             if is_known || matches!(twin, Some((Copies::Repeat, _))) {
                 repeated += 1;
-            } else if holds(txn, unit.condition.as_ref())? {
+            } else if unit.condition.as_ref().map_or(Ok(true), |told| is_news(txn, told))? {
                 let outlived = self.outlived.remove(id);
                 if let Some(expired) = known.map(|known| known.seq).or(outlived) {
                     self.supersede(txn, expired, &unit.deliveries, now)?;
@@ -230,16 +233,10 @@ fn skipped_now(event: Id, endpoint: &crate::domain::id::EndpointId, now: u64, ex
     }
 }
 
-/// Whether there is to be an event; the entity's state is remembered either way.
-fn holds(txn: &mut Txn<'_>, condition: Option<&Condition>) -> Result<bool> {
-    let Some(condition) = condition else { return Ok(true) };
-    let known: Option<State> = txn.get_json(Space::States, &condition.entity)?;
-    let reports = match &known {
-        None => condition.first_sight_reports,
-        Some(known) if condition.at < known.at => return Ok(false),
-        Some(known) => known.value != condition.value,
-    };
-    let state = State { value: condition.value.clone(), at: condition.at };
-    txn.put_json(Space::States, &condition.entity, &state)?;
-    Ok(reports)
+/// Remembers the state, if it is later than the one that is known. Whether it is news.
+fn is_news(txn: &mut Txn<'_>, Condition { entity, state }: &Condition) -> Result<bool> {
+    let known = txn.get(Space::States, entity)?.map(|row| unpack(&row)).transpose()?;
+    let Some(is_news) = state.replaces(known) else { return Ok(false) };
+    txn.put_packed(Space::States, entity, state)?;
+    Ok(is_news)
 }

@@ -164,13 +164,6 @@ impl<'a> RequestRow<'a> {
     }
 }
 
-/// The latest state of an entity.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct State {
-    pub(super) value: String,
-    pub(super) at: Timestamp,
-}
-
 /// What expires at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expiring<'a> {

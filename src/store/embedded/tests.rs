@@ -16,6 +16,7 @@ use crate::clock::SystemClock;
 use crate::domain::delivery::{Attempt, Class, EndReason, ErrorClass, Split};
 use crate::domain::id::{MailKey, RequestId, hash128};
 use crate::domain::plan::{Condition, Copies, Fingerprint, PlannedDelivery, RawRequest, Unit};
+use crate::domain::state::State;
 use crate::store::Then;
 
 mod ids;
@@ -167,7 +168,8 @@ fn many(events: u32) -> Ingest {
     let (source, received_at) = ("resend".into(), Timestamp::UNIX_EPOCH);
     let request = Request { source, received_at, headers: [("a", "b")].into_iter().collect(), body: "{}".into() };
     let raw = RawRequest { id: RequestId::of("resend", b"{}"), request, unmapped: 0, unreadable: 0 };
-    Ingest { guards: Vec::new(), raw: Some(raw), generation: Generation(0), units: (0..events).map(unit).collect() }
+    let (guards, generation, units, states) = (vec![], Generation(0), (0..events).map(unit).collect(), vec![]);
+    Ingest { guards, raw: Some(raw), generation, units, states }
 }
 
 /// Twelve steps' worth: at one step a second it would take longer than the test waits.
@@ -361,8 +363,7 @@ async fn what_meets_something_unreadable_fails_alone_and_changes_nothing() {
     let store = open(dir.path()).unwrap();
     let known = || {
         let mut ingest = to("known", "wh_a");
-        let (value, at) = ("a".into(), Timestamp::UNIX_EPOCH);
-        ingest.units[0].condition = Some(Condition { entity: [1; 16], value, at, first_sight_reports: true });
+        ingest.units[0].condition = Some(Condition { entity: [1; 16], state: State { at_ms: 0, holds: true } });
         ingest
     };
     store.ingest(known()).await.unwrap();
@@ -388,12 +389,10 @@ async fn what_meets_something_unreadable_fails_alone_and_changes_nothing() {
     }
     assert!(store.event(&EventId::of("resend", "new 0")).await.unwrap().is_none());
     assert_eq!(store.due(Shards::ALL).await.unwrap().lanes, ["wh_a".into(), "wh_b".into()]);
-    let mut taken = 0;
-    loop {
-        match take(&store, "wh_b").await.len() {
-            0 => break,
-            some => taken += some,
-        }
+    let (mut taken, mut some) = (0, 1);
+    while some > 0 {
+        some = take(&store, "wh_b").await.len();
+        taken += some;
     }
     assert_eq!((taken, take(&store, "wh_c").await.len()), (40, 0));
     assert_eq!(store.ingest(to("new 0", "wh_c")).await.unwrap(), Ingested::Stored { new: 1, repeated: 0 });

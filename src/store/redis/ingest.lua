@@ -1,11 +1,11 @@
--- Commits units. KEYS: gen, feed, lanes, st:pending, st:skipped, announce, stamp. ARGV: the lifetime in seconds; how many
--- plans, of each how many deliveries, of each endpoint, class, 1 if it is skipped; how many units, of each id, kind (or
--- nothing if it is not to be in the feed), mail, JSON, generation, plan, its fingerprint or nothing, after a fingerprint 1
--- if its copies are kept, and the entity whose state it tells or nothing; after an entity its state, since when, and 1 if
--- the first sight counts. Answers for each unit 0 (condition did not hold), 1 (new), 2 (repeated) or 3 (stale).
+-- Commits units. KEYS: gen, feed, lanes, st:pending, st:skipped, announce, stamp, states. ARGV: the lifetime in seconds;
+-- how many plans, of each how many deliveries, of each endpoint, class, 1 if it is skipped; how many units, of each id,
+-- kind (or nothing if it is not to be in the feed), mail, JSON, generation, plan, its fingerprint or nothing, after a
+-- fingerprint 1 if its copies are kept, and the entity whose state it tells or nothing; after an entity the rank of the
+-- state. Answers for each unit 0 (its state is no news), 1 (new), 2 (repeated) or 3 (stale).
 local lifetime = arg()
 local lifetime_s = tonumber(lifetime)
-local plans, units, skips, unfed = {}, {}, false, false
+local plans, units, skips, unfed, tells = {}, {}, false, false, false
 for i = 1, tonumber(arg()) do
   plans[i] = {}
   for j = 1, tonumber(arg()) do
@@ -21,14 +21,14 @@ for i = 1, tonumber(arg()) do
   if unit.fingerprint ~= '' then unit.is_kept = arg() == '1' end
   unit.entity = arg()
   if unit.entity ~= '' then
-    unit.value, unit.at, unit.first = arg(), tonumber(arg()), arg() == '1'
-    call('HLEN', prefix .. 's:' .. unit.entity)
+    unit.rank, tells = tonumber(arg()), true
   end
   units[i] = unit
 end
 call('ZCARD', KEYS[3])
 if skips then call('ZCARD', KEYS[5]) end
 if unfed then call('XLEN', KEYS[6]) end
+if tells then call('ZCARD', KEYS[8]) end
 local generation = call('GET', KEYS[1]) or '0'
 -- Each delivery has a stamp of its own, later than that of any before it, and each event the last of its deliveries', so
 -- that the feed tells the order of commits. What was not put there has left the last stamp under a key of its own.
@@ -47,13 +47,12 @@ end
 local outlived = oldest and tonumber(oldest) <= expired + 1000000
 local indexed, skipped, trimmed = {}, {}, false
 
-local function changed(unit)
-  local key = prefix .. 's:' .. unit.entity
-  local known = call('HMGET', key, 'at', 'value')
-  if known[1] and unit.at < tonumber(known[1]) then return false end
-  call('HSET', key, 'at', text(unit.at), 'value', unit.value)
-  if not known[1] then return unit.first end
-  return known[2] ~= unit.value
+-- Whether its state holds and, as far as was known, did not. The one of the highest rank stays; odd ones hold.
+local function is_news(unit)
+  local known = tonumber(call('ZSCORE', KEYS[8], unit.entity) or '')
+  if known and unit.rank <= known then return false end
+  call('ZADD', KEYS[8], text(unit.rank), unit.entity)
+  return unit.rank % 2 == 1 and not (known and known % 2 == 1)
 end
 
 -- Whether a delivery is pending since the same identity was new before: it is in its lane or its chain already, and begins
@@ -100,7 +99,7 @@ local function commit(unit)
   local key = prefix .. 'e:' .. unit.id
   if unit.entity ~= '' then
     if call('EXISTS', key) == 1 then return 2 end
-    if not changed(unit) then return 0 end
+    if not is_news(unit) then return 0 end
   end
   local made = text(stamp)
   if not call('SET', key, made .. unit.json, 'NX', 'EX', lifetime) then return 2 end

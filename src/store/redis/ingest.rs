@@ -11,11 +11,12 @@ use super::link::{Call, Link, missing, read};
 use super::rows::seconds;
 use super::{RedisStore, raw, scripts};
 use crate::crash;
-use crate::domain::plan::{Copies, Fingerprint, Generation, Ingest, PlannedDelivery, Unit};
+use crate::domain::plan::{Condition, Copies, Fingerprint, Generation, Ingest, PlannedDelivery, Unit};
 use crate::domain::retention::Lifetimes;
 use crate::store::{Ingested, Result};
 
-const KEYS: [&str; 7] = ["gen", "feed", "lanes", "st:pending", "st:skipped", "announce", "stamp"];
+const STATES: &str = "states";
+const KEYS: [&str; 8] = ["gen", "feed", "lanes", "st:pending", "st:skipped", "announce", "stamp", STATES];
 
 /// A unit and the endpoint set it was planned with.
 pub(super) type Planned = (Generation, Unit);
@@ -25,38 +26,61 @@ pub(super) async fn ingest_all(store: &RedisStore, ingests: Vec<Ingest>) -> Vec<
     let mut answers = vec![Err(missing()); ingests.len()];
     let remembered = remember(store, &ingests).await;
     let (mut open, mut raws) = (Vec::with_capacity(ingests.len()), Vec::with_capacity(ingests.len()));
-    for ((Ingest { raw, generation, units, .. }, answer), is_same) in
+    for ((Ingest { raw, generation, units, states, .. }, answer), is_same) in
         ingests.into_iter().zip(&mut answers).zip(remembered)
     {
         match is_same {
             Ok(true) => {
                 raws.push(raw);
-                open.push((answer, generation, units));
+                open.push((answer, generation, units, states));
             }
             Ok(false) => *answer = Ok(Ingested::Forged),
             Err(error) => *answer = Err(error),
         }
     }
-    let (mut planned, mut waiting) = (Vec::with_capacity(open.len()), Vec::with_capacity(open.len()));
-    for ((answer, generation, units), kept) in open.into_iter().zip(raw::keep(store, raws).await) {
+    let (mut planned, mut told, mut waiting) =
+        (Vec::with_capacity(open.len()), Vec::new(), Vec::with_capacity(open.len()));
+    for ((answer, generation, units, states), kept) in open.into_iter().zip(raw::keep(store, raws).await) {
         match kept {
             Ok(()) => {
-                waiting.push((answer, units.len()));
+                waiting.push((answer, units.len(), states.len()));
+                told.extend(states);
                 planned.extend(units.into_iter().map(|unit| (generation, unit)));
             }
             Err(error) => *answer = Err(error),
         }
     }
     crash::point("raw.stored");
+    let mut told = tell(store, &told).await.into_iter();
     let committed = store.units.call(planned).await;
     if committed.iter().any(|unit| matches!(unit, Ok(1))) {
         store.work.notify_one();
     }
     let mut committed = committed.into_iter();
-    for (answer, len) in waiting {
-        *answer = ingested(committed.by_ref().take(len));
+    for (answer, units, states) in waiting {
+        let told = told.by_ref().take(states).fold(Ok(()), Result::and);
+        let committed = ingested(committed.by_ref().take(units));
+        *answer = told.and(committed);
     }
     answers
+}
+
+/// Remembers states that are no events, where they are later than what is known.
+async fn tell(store: &RedisStore, states: &[Condition]) -> Vec<Result<()>> {
+    let mut pipe = Pipeline::new();
+    for told in states {
+        let key = Partition::of_mail(told.mail()).key(STATES);
+        pipe.cmd("ZADD").arg(key).arg("GT").arg(told.state.rank()).arg(entity(told));
+    }
+    let answers = store.link.pipe_each(&pipe).await;
+    if !states.is_empty() {
+        crash::point("states.told");
+    }
+    answers.into_iter().map(|answer| answer.map(drop)).collect()
+}
+
+fn entity(told: &Condition) -> String {
+    URL_SAFE_NO_PAD.encode(told.entity)
 }
 
 /// What became of a request, from what became of its units.
@@ -173,8 +197,7 @@ fn call(partition: Partition, lifetimes: Lifetimes, planned: &[&Planned]) -> Cal
             call.arg("");
             continue;
         };
-        call.arg(hex::encode(condition.entity)).arg(&condition.value);
-        call.num(condition.at.as_microsecond()).num(u8::from(condition.first_sight_reports));
+        call.arg(entity(condition)).num(condition.state.rank());
     }
     call
 }

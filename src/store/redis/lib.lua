@@ -1,5 +1,5 @@
 -- Shared by all scripts. ARGV[1] is the prefix of the partition, `{wp:N}:`. Keys that depend on an endpoint, an event
--- or a mail (e:, k:, d:, f:, q:, b:, c:, p:, i:, s:) are derived from it: they share its hash tag, so they are in the slot
+-- or a mail (e:, k:, d:, f:, q:, b:, c:, p:, i:) are derived from it: they share its hash tag, so they are in the slot
 -- of KEYS[1]. Times are the server's, in microseconds; a double holds them exactly.
 local prefix = ARGV[1]
 local place = 1

@@ -20,7 +20,7 @@
 //! | `x:<replay>` | that it was canceled |
 //! | `st:pending`, `i:<stamp>` | pending deliveries by when they were made, in pages |
 //! | `st:<status>` | the others by when they ended |
-//! | `s:<entity>` | the state of a domain or contact |
+//! | `states` | domains and contacts by the rank of their latest state; they do not expire |
 //! | `ls` | what lanes remember |
 //! | `gen` | the generation of the endpoint set |
 //! | `announce` | a short stream that says that something falls due earlier than others think |

@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 
 use waypost::domain::delivery::{Class, Status};
-use waypost::domain::id::EventId;
-use waypost::domain::plan::{Condition, Generation, Ingest, Unit};
+use waypost::domain::plan::{Generation, Ingest, Unit};
 use waypost::store::{Ingested, PageQuery, Store};
 use waypost_providers::ReplayGuard;
 
 use super::{Harness, LONG, lease};
-use crate::support::{DELIVERED, at, endpoint, finished, ingest, unit};
+use crate::support::{DELIVERED, endpoint, finished, ingest, unit};
 
 const NEW: Ingested = Ingested::Stored { new: 1, repeated: 0 };
 const REPEATED: Ingested = Ingested::Stored { new: 0, repeated: 1 };
@@ -173,41 +172,6 @@ pub(crate) async fn an_endpoint_that_was_removed_stays_away(harness: &mut impl H
     let third = store.replace_endpoints(second, &[], &["wh_a".into(), "wh_c".into()]).await.unwrap().unwrap();
     let set = store.endpoints().await.unwrap();
     assert_eq!((set.generation, set.all.len()), (third, 0));
-}
-
-fn state(identity: &str, value: &str, second: i64, first_sight_reports: bool) -> Unit {
-    let condition = Condition { entity: [3; 16], value: value.into(), at: at(second), first_sight_reports };
-    Unit { condition: Some(condition), ..unit("resend", identity, "entity", Class::Normal, &["wh_a"]) }
-}
-
-pub(crate) async fn a_first_sight_reports_only_if_asked(harness: &mut impl Harness) {
-    let store = harness.store();
-    assert_eq!(put(&*store, state("a", "pending", 1, false)).await, NOTHING);
-    assert!(store.event(&EventId::of("resend", "a")).await.unwrap().is_none());
-    let mut other = state("b", "verified", 1, true);
-    other.condition.as_mut().unwrap().entity = [4; 16];
-    other.mail.0 += 1;
-    assert_eq!(put(&*store, other).await, NEW);
-}
-
-pub(crate) async fn a_state_reports_only_its_changes(harness: &mut impl Harness) {
-    let store = harness.store();
-    assert_eq!(put(&*store, state("a", "pending", 10, false)).await, NOTHING);
-    assert_eq!(put(&*store, state("b", "verified", 20, false)).await, NEW);
-    assert_eq!(put(&*store, state("c", "pending", 15, false)).await, NOTHING, "an older snapshot");
-    assert_eq!(put(&*store, state("d", "verified", 30, false)).await, NOTHING, "the same value");
-    assert_eq!(put(&*store, state("e", "pending", 25, false)).await, NOTHING, "older than the same value was");
-    assert_eq!(put(&*store, state("f", "pending", 40, false)).await, NEW);
-    assert_eq!(put(&*store, state("g", "pending", 40, false)).await, NOTHING, "a copy of the same snapshot");
-    assert_eq!(put(&*store, state("h", "verified", 40, false)).await, NEW, "as late as the latest, and different");
-    assert_eq!(count(&*store).await, 3);
-}
-
-pub(crate) async fn a_stored_identity_is_a_repeat_whatever_its_condition(harness: &mut impl Harness) {
-    let store = harness.store();
-    assert_eq!(put(&*store, state("a", "verified", 10, true)).await, NEW);
-    assert_eq!(put(&*store, state("a", "verified", 10, true)).await, REPEATED);
-    assert_eq!(put(&*store, state("a", "pending", 5, true)).await, REPEATED);
 }
 
 pub(crate) async fn a_raw_request_comes_back(harness: &mut impl Harness) {

@@ -15,6 +15,7 @@ pub(crate) mod leases;
 pub(crate) mod lists;
 pub(crate) mod operational;
 pub(crate) mod replays;
+pub(crate) mod states;
 
 /// A hold that does not lapse, a wait that does not end.
 pub(crate) const LONG: Duration = Duration::from_secs(24 * 3600);
@@ -63,13 +64,18 @@ macro_rules! run_contract {
             a_stale_plan_changes_nothing, each_of_a_call_has_its_own_fate, a_forged_token_stores_nothing,
             a_token_is_remembered_under_each_key_that_signed_it, the_generation_grows,
             an_endpoint_that_was_removed_stays_away,
-            a_first_sight_reports_only_if_asked, a_state_reports_only_its_changes,
-            a_stored_identity_is_a_repeat_whatever_its_condition, a_raw_request_comes_back,
+            a_raw_request_comes_back,
         ]);
         crate::contract::run_contract!($harness, copies: [
             a_fact_under_another_id_is_a_repeat, an_opening_under_another_id_is_kept_and_marked,
             copies_of_one_call_meet, an_identity_comes_first, of_copies_that_come_together_one_is_first,
             what_expired_is_no_longer_the_first,
+        ]);
+        crate::contract::run_contract!($harness, states: [
+            a_state_is_reported_when_it_comes_to_hold, what_is_only_told_is_remembered, an_older_snapshot_changes_nothing,
+            of_one_moment_the_one_that_holds_stays, snapshots_end_the_same_in_any_order,
+            a_stored_identity_is_a_repeat_whatever_its_state, of_snapshots_that_come_together_one_is_reported,
+            a_state_outlives_its_event, each_entity_has_a_state_of_its_own,
         ]);
         crate::contract::run_contract!($harness, leases: [
             a_lost_lease_cannot_finish, a_lease_that_lapses_comes_again, a_lease_finishes_once,
