@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use waypost::domain::delivery::{Class, EndReason, Status};
-use waypost::domain::id::{EndpointId, ReplayId};
+use waypost::domain::id::{EndpointId, ReplayId, hash128};
 use waypost::domain::ownership::Shards;
-use waypost::domain::plan::Generation;
+use waypost::domain::plan::{Condition, Copies, Fingerprint, Generation, Ingest};
+use waypost::domain::state::State;
 use waypost::store::{Lease, Page, PageQuery, Result, Store, Then, Want};
 
-use crate::support::{DELIVERED, finished, ingest, unit};
+use crate::support::{DELIVERED, finished, ingest, telling, unit};
 
 mod model;
 mod stage;
@@ -102,12 +103,24 @@ impl<S: Stage> Run<S> {
             let mail = own.below(6).to_string();
             let mut unit = unit("resend", &identity.to_string(), &mail, class, endpoints);
             unit.deliveries[0].skipped = own.below(8) == 0;
+            match own.below(6) {
+                0 => unit = telling(unit, told(&mut own, true)),
+                kind @ 1..4 => {
+                    // Copies are of one mail.
+                    let bits = hash128(&[mail.as_bytes(), &(own.below(30) * 3 + kind).to_be_bytes()]);
+                    let copies = if kind == 1 { Copies::Kept } else { Copies::Repeat };
+                    unit.fingerprint = Some(Fingerprint { bits, copies });
+                }
+                _ => {}
+            }
             units.push(unit);
         }
+        let states = (0..self.random.below(2)).map(|_| told(&mut self.random, false)).collect();
+        let ingest = Ingest { states, ..ingest(Generation(0), units) };
         let then = self.stage.micros();
-        let answer = self.store().ingest(ingest(Generation(0), units.clone())).await.unwrap();
+        let answer = self.store().ingest(ingest.clone()).await.unwrap();
         let now = self.since(then);
-        assert_eq!(answer, self.model.ingest(&units, now));
+        assert_eq!(answer, self.model.ingest(&ingest, now));
     }
 
     async fn lease(&mut self) {
@@ -179,6 +192,8 @@ impl<S: Stage> Run<S> {
 
     async fn check_lists(&self) {
         let listed = all(async |page| self.store().events(&page).await).await;
+        let marks = listed.iter().filter_map(|event| Some((event.id.clone(), event.possible_duplicate_of.clone()?)));
+        assert_eq!(marks.collect::<BTreeMap<_, _>>(), self.model.marks);
         let listed: Vec<_> = listed.into_iter().map(|event| event.id).collect();
         let latest: Vec<_> = self.model.events.iter().rev().map(|(id, _)| id.clone()).collect();
         if S::EXACT {
@@ -211,6 +226,12 @@ impl<S: Stage> Run<S> {
             assert_eq!(listed, expected);
         }
     }
+}
+
+/// A snapshot of one of a few entities, at one of few moments, so that they come late and together.
+fn told(random: &mut Random, holds: bool) -> Condition {
+    let entity = [u8::try_from(random.below(5)).unwrap(); 16];
+    Condition { entity, state: State { at_ms: i64::try_from(random.below(40)).unwrap(), holds } }
 }
 
 /// A whole list, page by page.

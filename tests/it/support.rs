@@ -12,7 +12,7 @@ use waypost::domain::endpoint::{Endpoint, EndpointSettings, Origin, Scheme};
 use waypost::domain::fan_out;
 use waypost::domain::format::Format;
 use waypost::domain::id::{EndpointId, EventId, MailKey, RequestId};
-use waypost::domain::plan::{Generation, Ingest, PlannedDelivery, RawRequest, StoredEvent, Unit};
+use waypost::domain::plan::{Condition, Generation, Ingest, PlannedDelivery, RawRequest, StoredEvent, Unit};
 use waypost::domain::subscription::Subscription;
 use waypost::store::{Finished, Lease, Then};
 use waypost_providers::{Draft, Keys, Kind, Request, by_name};
@@ -93,6 +93,13 @@ pub(crate) fn unit(source: &str, identity: &str, mail: &str, class: Class, endpo
     let planned = |endpoint| PlannedDelivery { endpoint, class, skipped: false };
     let deliveries = endpoints.into_iter().map(planned).collect();
     Unit { id, kind, mail, fingerprint: None, event: Arc::new(stored), json, deliveries, condition: None }
+}
+
+/// The same, if what it tells is news.
+pub(crate) fn telling(mut unit: Unit, condition: Condition) -> Unit {
+    let event = Arc::make_mut(&mut unit.event);
+    event.mail = condition.mail();
+    Unit { mail: event.mail, json: serde_json::to_vec(event).unwrap().into(), condition: Some(condition), ..unit }
 }
 
 /// What a recorded request of Mailgun's becomes at these endpoints.

@@ -5,13 +5,13 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use waypost::domain::delivery::Class;
 use waypost::domain::id::EventId;
-use waypost::domain::plan::{Condition, Generation, Ingest, Unit};
+use waypost::domain::plan::{Condition, Generation, Ingest};
 use waypost::domain::retention::Lifetimes;
 use waypost::domain::state::State;
 use waypost::store::{Ingested, PageQuery, Store};
 
 use super::Harness;
-use crate::support::{ingest, unit};
+use crate::support::{ingest, telling, unit};
 
 const NEW: Ingested = Ingested::Stored { new: 1, repeated: 0 };
 const REPEATED: Ingested = Ingested::Stored { new: 0, repeated: 1 };
@@ -22,8 +22,7 @@ fn told(entity: u8, at_ms: i64, holds: bool) -> Condition {
 }
 
 fn event(identity: &str, condition: Condition) -> Ingest {
-    let unit = unit("resend", identity, "", Class::Normal, &["wh_a"]);
-    ingest(Generation(0), vec![Unit { mail: condition.mail(), condition: Some(condition), ..unit }])
+    ingest(Generation(0), vec![telling(unit("resend", identity, "", Class::Normal, &["wh_a"]), condition)])
 }
 
 /// A state that holds is an event, with an identity of its own; one that does not is only told.

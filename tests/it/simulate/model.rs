@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use waypost::domain::delivery::{Class, Status};
 use waypost::domain::id::{DeliveryId, EndpointId, EventId, MailKey, ReplayId};
-use waypost::domain::plan::Unit;
+use waypost::domain::plan::{Condition, Copies, Ingest};
 use waypost::domain::replay::Replay;
+use waypost::domain::state::State;
 use waypost::store::{Due, Ingested, Lease, Replayed, Then};
 
 /// A moment of the store's clock in microseconds, as far as it is known: between these two, both included. Where the
@@ -80,6 +81,11 @@ pub(crate) struct Model {
     /// Events in commit order, each with the number of the call that brought it.
     pub(crate) events: Vec<(EventId, usize)>,
     pub(crate) deliveries: BTreeMap<Key, Expected>,
+    /// The first event of each fingerprint, and of which an event is marked as a copy.
+    firsts: BTreeMap<[u8; 16], EventId>,
+    pub(crate) marks: BTreeMap<EventId, EventId>,
+    /// All that was told of each entity.
+    told: BTreeMap<[u8; 16], Vec<State>>,
     calls: usize,
     /// How many replays were made.
     made: usize,
@@ -89,16 +95,38 @@ pub(crate) struct Model {
 impl Model {
     pub(crate) fn new(is_exact: bool) -> Self {
         let (events, deliveries, canceled) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
-        Self { is_exact, events, deliveries, calls: 0, made: 0, canceled }
+        let (firsts, marks, told) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { is_exact, events, deliveries, firsts, marks, told, calls: 0, made: 0, canceled }
     }
 
-    pub(crate) fn ingest(&mut self, units: &[Unit], now: Moment) -> Ingested {
+    /// Whether it is later than all that was told before, and holds when the latest of that did not.
+    fn is_news(&mut self, Condition { entity, state }: &Condition) -> bool {
+        let told = self.told.entry(*entity).or_default();
+        let latest = told.iter().max_by_key(|state| (state.at_ms, state.holds)).copied();
+        told.push(*state);
+        state.holds && latest.is_none_or(|latest| !latest.holds && latest.at_ms <= state.at_ms)
+    }
+
+    pub(crate) fn ingest(&mut self, Ingest { units, states, .. }: &Ingest, now: Moment) -> Ingested {
         let (mut new, mut repeated) = (0, 0);
         self.calls += 1;
+        for told in states {
+            self.is_news(told);
+        }
         for unit in units {
-            if self.events.iter().any(|(id, _)| *id == unit.id) {
+            let first = unit.fingerprint.and_then(|fingerprint| self.firsts.get(&fingerprint.bits).cloned());
+            let is_copy = first.is_some() && unit.fingerprint.is_some_and(|one| one.copies == Copies::Repeat);
+            if is_copy || self.events.iter().any(|(id, _)| *id == unit.id) {
                 repeated += 1;
                 continue;
+            }
+            if unit.condition.as_ref().is_some_and(|told| !self.is_news(told)) {
+                continue;
+            }
+            match (first, unit.fingerprint) {
+                (Some(first), _) => drop(self.marks.insert(unit.id.clone(), first)),
+                (None, Some(fingerprint)) => drop(self.firsts.insert(fingerprint.bits, unit.id.clone())),
+                (None, None) => {}
             }
             new += 1;
             for (place, planned) in unit.deliveries.iter().enumerate() {
