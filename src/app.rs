@@ -79,6 +79,7 @@ impl App {
         let gateway = Gateway::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&cache), limits)
             .with_sources(settings.sources.clone())
             .with_api_keys(settings.api_keys.clone())
+            .with_suppress_on(settings.suppress_on.clone())
             .with_networks(settings.delivery.networks.clone());
         let gateway = Data::new(gateway);
         let (server, address) = bind(settings.server.listen, gateway.clone(), drain)?;

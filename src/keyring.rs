@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::domain::seal::{KEY_LEN, MasterKeys};
 use crate::store::embedded::KeyFile;
+pub use crate::store::random;
 use crate::store::{Result, StoreError};
 
 /// Master keys, and where one more comes from when there is none.
@@ -47,15 +48,4 @@ impl Keyring {
         });
         made.await.map_err(|error| StoreError::Unavailable(format!("a key was given up: {error}")))?
     }
-}
-
-/// Random bytes of the system.
-///
-/// # Errors
-/// When the system gives none.
-pub fn random<const LEN: usize>() -> Result<[u8; LEN]> {
-    let mut bytes = [0; LEN];
-    let filled = aws_lc_rs::rand::fill(&mut bytes);
-    filled.map_err(|_| StoreError::Unavailable("the system gives no random bytes".into()))?;
-    Ok(bytes)
 }

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use waypost_providers::event::BounceClass;
+
 use super::file::{self, ApiKey, Retention, Server, Store};
 use super::sources::NAME_LEN_MAX;
 use super::{ConfigError, StoreSettings, StoreUrl};
@@ -108,6 +110,17 @@ pub(super) fn lifetimes(retention: &Retention) -> Result<Lifetimes, ConfigError>
         requests: Duration::from_secs(requests_days * DAY_S),
         tokens: Duration::from_secs(tokens_hours * 3_600),
     })
+}
+
+/// The classes of bounces that suppress.
+pub(super) fn suppress_on(words: &[String]) -> Result<Vec<BounceClass>, ConfigError> {
+    let read = |(index, word): (usize, &String)| {
+        serde_json::from_value(word.as_str().into()).map_err(|_| {
+            let remedy = "use `hard`, `soft`, `undetermined`, `blocked` or `suppressed`";
+            ConfigError::new(format!("suppression.on[{index}]"), format!("`{word}` is no class of bounces"), remedy)
+        })
+    };
+    words.iter().enumerate().map(read).collect()
 }
 
 /// The id of an endpoint or of a master key.

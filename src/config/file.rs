@@ -24,6 +24,7 @@ pub(super) struct File {
     /// By name; each has `provider`, `verify` and the keys that its provider takes.
     pub(super) sources: BTreeMap<String, Map<String, Value>>,
     pub(super) endpoints: Vec<Endpoint>,
+    pub(super) suppression: Suppression,
     pub(super) delivery: Delivery,
 }
 
@@ -113,6 +114,12 @@ pub(super) struct Endpoint {
     pub(super) description: Option<String>,
     #[serde(default = "EndpointSettings::active_default")]
     pub(super) active: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Suppression {
+    pub(super) on: Vec<String>,
 }
 
 #[derive(Deserialize)]

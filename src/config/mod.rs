@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
+use waypost_providers::event::BounceClass;
 
 use crate::domain::access::AccessKey;
 use crate::domain::endpoint::{EndpointSettings, Scheme};
@@ -47,6 +48,8 @@ pub struct Settings {
     pub sources: BTreeMap<String, Source>,
     /// Who is told.
     pub endpoints: BTreeMap<EndpointId, EndpointEntry>,
+    /// Bounces of these classes put addresses on the suppression list.
+    pub suppress_on: Vec<BounceClass>,
     /// How requests go out.
     pub delivery: DeliverySettings,
 }
@@ -133,6 +136,7 @@ impl Settings {
             lifetimes,
             sources,
             endpoints,
+            suppress_on: checks::suppress_on(&file.suppression.on)?,
             delivery,
         })
     }

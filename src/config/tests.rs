@@ -58,6 +58,18 @@ fn the_environment_is_over_the_file_and_the_file_over_the_defaults() {
 }
 
 #[test]
+fn the_classes_of_bounces_that_suppress_are_checked() {
+    use BounceClass::{Blocked, Hard, Soft, Undetermined};
+    let on = |list: &str| load(&format!("[suppression]\non = {list}"), &[]).map(|settings| settings.suppress_on);
+    assert_eq!(load("", &[]).unwrap().suppress_on, [Hard, Soft, Undetermined]);
+    assert_eq!(on("['blocked', 'hard']"), Ok(vec![Blocked, Hard]));
+    assert_eq!(on("[]"), Ok(vec![]));
+    let told = on("['hard', 'Soft']").unwrap_err().to_string();
+    let remedy = "use `hard`, `soft`, `undetermined`, `blocked` or `suppressed`";
+    assert_eq!(told, format!("suppression.on[1]: `Soft` is no class of bounces; {remedy}"));
+}
+
+#[test]
 fn a_variable_that_is_not_utf8_is_an_error_only_if_it_is_ours() {
     let odd = || OsString::from_vec(b"hunter2\xff".to_vec());
     let read = |name: OsString, value| layers::environment([(name, value), ("A".into(), "b".into())].into_iter());

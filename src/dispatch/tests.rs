@@ -12,11 +12,13 @@ use tokio::sync::{Notify, watch};
 
 use super::*;
 use crate::clock::SystemClock;
+use crate::domain::address::Address;
 use crate::domain::delivery::{Class, Delivery, EndReason, ErrorClass, Status};
 use crate::domain::endpoint::{DisabledReason, Endpoint, Origin};
 use crate::domain::id::{EndpointId, EventId, MailKey, RequestId};
 use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest, StoredEvent};
+use crate::domain::suppression::Suppression;
 use crate::endpoints::Secrets;
 use crate::outbound::request::tests::{event, settings};
 use crate::outbound::sign::Secret;
@@ -138,6 +140,9 @@ impl Store for Fake {
         unreachable!()
     }
     async fn events(&self, _: &PageQuery) -> Result<Page<StoredEvent>> {
+        unreachable!()
+    }
+    async fn suppressions(&self, _: &Address) -> Result<Vec<Suppression>> {
         unreachable!()
     }
     async fn request(&self, _: &RequestId) -> Result<Option<StoredRequest>> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use waypost_providers::event::{Data, rfc3339_millis};
+use waypost_providers::event::{BounceClass, Data, rfc3339_millis};
 use waypost_providers::{Found, Kind, Parsed, Request, Verified};
 
 use super::delivery::Class;
@@ -13,13 +13,15 @@ use super::id::{EventId, MailKey, RequestId, hash128};
 use super::plan::{Condition, Copies, Fingerprint, Generation, Ingest, PlannedDelivery, RawRequest, StoredEvent, Unit};
 use super::state::State;
 use super::subscription::Happened;
+use super::suppression;
 
 /// An event that cannot be written as JSON; no provider's adapter makes one.
 #[derive(Debug, thiserror::Error)]
 #[error("an event cannot be written as JSON: {0}")]
 pub struct PlanError(#[from] serde_json::Error);
 
-/// Plans the ingest of one verified request, against one generation of the endpoint set.
+/// Plans the ingest of one verified request, against one generation of the endpoint set; bounces of the classes of
+/// `suppress_on` put addresses on the suppression list.
 ///
 /// # Errors
 /// When an event cannot be written as JSON.
@@ -28,6 +30,7 @@ pub fn plan(
     parsed: &[Parsed],
     generation: Generation,
     endpoints: &[Endpoint],
+    suppress_on: &[BounceClass],
 ) -> Result<Ingest, PlanError> {
     let guards = verified.guards().to_vec();
     let received = verified.request();
@@ -43,7 +46,7 @@ pub fn plan(
     let (mut units, mut states) = (Vec::with_capacity(parsed.len()), Vec::new());
     for part in parsed {
         match part {
-            Parsed::Event(found) => units.push(unit(found, &raw, endpoints)?),
+            Parsed::Event(found) => units.push(unit(found, &raw, endpoints, suppress_on)?),
             Parsed::Snapshot { state, .. } => {
                 states.push(condition(state, &raw.request.source));
                 raw.unmapped += 1;
@@ -55,7 +58,12 @@ pub fn plan(
     Ok(Ingest { guards, raw: Some(raw), generation, units, states })
 }
 
-fn unit(found: &Found, raw: &RawRequest, endpoints: &[Endpoint]) -> Result<Unit, PlanError> {
+fn unit(
+    found: &Found,
+    raw: &RawRequest,
+    endpoints: &[Endpoint],
+    suppress_on: &[BounceClass],
+) -> Result<Unit, PlanError> {
     let event = &found.event;
     let id = EventId::of(&raw.request.source, &found.identity);
     let condition = found.state.as_ref().map(|state| condition(state, &raw.request.source));
@@ -78,7 +86,8 @@ fn unit(found: &Found, raw: &RawRequest, endpoints: &[Endpoint]) -> Result<Unit,
         endpoints: deliveries.iter().map(|delivery| delivery.endpoint.clone()).collect(),
     };
     let json = serde_json::to_vec(&stored)?.into();
-    Ok(Unit { id, kind, mail, fingerprint, event: Arc::new(stored), json, deliveries, condition })
+    let (event, suppresses) = (Arc::new(stored), suppression::of(event, suppress_on));
+    Ok(Unit { id, kind, mail, fingerprint, event, json, deliveries, condition, suppresses })
 }
 
 fn condition(told: &waypost_providers::State, source: &str) -> Condition {
@@ -182,7 +191,7 @@ mod tests {
         let (received_at, headers) = (Timestamp::UNIX_EPOCH, [("a", "b")].into_iter().collect());
         let request = Request { source: source.into(), received_at, headers, body: "{}".into() };
         let raw = RawRequest { id: RequestId::of(source, b"{}"), request, unmapped: 0, unreadable: 0 };
-        unit(&found, &raw, &[]).unwrap()
+        unit(&found, &raw, &[], &[]).unwrap()
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Every decision, as pure functions of values with time as an argument. No I/O, no clock, no randomness.
 
 pub mod access;
+pub mod address;
 pub mod breaker;
 pub mod delivery;
 pub mod endpoint;
@@ -29,4 +30,5 @@ pub mod signing;
 pub mod source;
 pub mod state;
 pub mod subscription;
+pub mod suppression;
 pub mod target;

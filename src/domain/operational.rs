@@ -164,7 +164,7 @@ impl Occasion {
         };
         let json = serde_json::to_vec(&stored)?.into();
         let (mail, event) = (self.mail, Arc::new(stored));
-        Ok(Unit { id, kind, mail, fingerprint: None, event, json, deliveries, condition: None })
+        Ok(Unit { id, kind, mail, fingerprint: None, event, json, deliveries, condition: None, suppresses: None })
     }
 }
 

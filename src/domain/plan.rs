@@ -12,6 +12,7 @@ use super::delivery::Class;
 use super::event_type::EventType;
 use super::id::{EndpointId, EventId, MailKey, RequestId};
 use super::state::State;
+use super::suppression::ToSuppress;
 
 /// Which set of endpoints a plan was made with; grows with every change of the set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -73,6 +74,8 @@ pub struct Unit {
     pub deliveries: Vec<PlannedDelivery>,
     /// The state that it tells, where that must be new at the moment of the commit for there to be an event at all.
     pub condition: Option<Condition>,
+    /// Whom it puts on the suppression list, if it is new.
+    pub suppresses: Option<ToSuppress>,
 }
 
 /// Tells copies of an event that a provider sends under another id. Both are of one mail.

@@ -135,7 +135,7 @@ async fn store(gateway: &Gateway, gatherer: &Gatherer, verified: &Verified, pars
     }
     for _ in 0..PLANS_MAX {
         let endpoints = cache.snapshot();
-        let ingest = fan_out::plan(verified, parsed, endpoints.generation(), endpoints.all())?;
+        let ingest = fan_out::plan(verified, parsed, endpoints.generation(), endpoints.all(), &gateway.suppress_on)?;
         match gatherer.ingest(ingest).await? {
             Ingested::Stored { .. } => return Ok(()),
             Ingested::Forged => return Err(Problem::Forged),

@@ -14,6 +14,7 @@ mod rejecting;
 mod replays;
 pub mod routes;
 pub mod state;
+mod suppressions;
 mod throttle;
 mod token;
 mod webhooks;

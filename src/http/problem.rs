@@ -94,6 +94,9 @@ pub enum Problem {
     /// As many bulk replays are under way as can be.
     #[error("{JOBS_MAX} bulk replays are under way; wait for one to end, or cancel one")]
     TooManyJobs,
+    /// What stands for an address in the path is none.
+    #[error("the path holds no address")]
+    NotAnAddress,
     /// A field of the body is unknown or wrong; the text is told to the caller, and repeats no secret.
     #[error("the field `{}` is wrong", .0.field)]
     Field(FieldError),
@@ -150,6 +153,7 @@ impl Problem {
             | Self::Store(StoreError::Unavailable(_) | StoreError::Corrupt(_) | StoreError::Refused(_)) => {
                 (503, "store_unavailable", "The store cannot take or give anything now")
             }
+            Self::NotAnAddress => (422, "not_an_address", "It is no email address"),
             Self::BadBody(_) | Self::Field(_) => (422, "bad_body", "A field of the body is wrong"),
             Self::NotReplayable(_) => (409, "not_replayable", "It cannot be sent again"),
             Self::Expired => (410, "expired", "The event is no longer kept"),
@@ -175,6 +179,7 @@ impl Problem {
                 Some("`cursor` is none that this list handed out; leave it out to begin anew".into())
             }
             Self::Field(error) => Some(error.to_string()),
+            Self::NotAnAddress => Some("name one address, percent-encoded, such as nora%40customer.example".into()),
             Self::ManagedByFile => Some("edit its [[endpoints]] table in the config file, and reload that".into()),
             Self::OverlapRuns(until) => Some(format!(
                 "the secret before the newest signs until {until}; wait, revoke it with DELETE …/secrets/old, or rotate \

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
+use waypost_providers::event::BounceClass;
 
 use super::problem::Problem;
 use super::rejecting::Rejecting;
@@ -42,6 +43,8 @@ pub struct Gateway {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) endpoints: Arc<EndpointCache>,
     pub(super) limits: Limits,
+    /// Bounces of these classes suppress.
+    pub(super) suppress_on: Vec<BounceClass>,
     /// That may be called though they are private.
     pub(super) networks: Networks,
     /// Bytes of bodies that may yet be held.
@@ -64,6 +67,7 @@ impl Gateway {
             clock,
             endpoints,
             limits,
+            suppress_on: Vec::new(),
             networks: Networks::default(),
             body_budget: Semaphore::new(limits.body_budget_bytes.min(Semaphore::MAX_PERMITS)),
             refusals: Throttle::default(),
@@ -84,6 +88,12 @@ impl Gateway {
     #[must_use]
     pub fn with_api_keys(self, api_keys: Vec<AccessKey>) -> Self {
         Self { api_keys, ..self }
+    }
+
+    /// The same whose bounces of these classes suppress; complaints and global unsubscribes do in any case.
+    #[must_use]
+    pub fn with_suppress_on(self, suppress_on: Vec<BounceClass>) -> Self {
+        Self { suppress_on, ..self }
     }
 
     /// The same that lets webhooks into these networks.

@@ -4,9 +4,9 @@
 //!
 //! # The contract
 //!
-//! **The unit of commit is one event**: its identity, its deliveries, its state and its place in the feed, in one
-//! partition, all or none. The units of one request are independent and idempotent, so a provider's resend completes
-//! what a crash left.
+//! **The unit of commit is one event**: its identity, its deliveries, its state, whom it suppresses and its place in the
+//! feed, in one partition, all or none. The units of one request are independent and idempotent, so a provider's resend
+//! completes what a crash left.
 //!
 //! **A copy is known by its identity, else by its fingerprint.** What a provider sends again under another id of its own is
 //! a repeat, or is kept and marked with the event that was first, as the plan says for its kind. That is decided in the
@@ -33,6 +33,10 @@
 //! that finds another answers [`Ingested::Stale`] and changes no event. A change of endpoints raises the generation
 //! everywhere before it answers. So no event can miss an endpoint that already exists.
 //!
+//! **An event suppresses in its own commit.** Whom a new event puts on the suppression list is there when it is; a
+//! repeat, and an event that is none since its condition does not hold, put nobody there. Of each reason the first event
+//! stays, and nothing there expires. An address is kept as its hash, under a key that the store makes once.
+//!
 //! **An operational event is an event that no request brought.** It is committed and delivered like any other, and is in
 //! neither the feed nor the lists of events; what looks through the feed does not find it.
 //!
@@ -57,11 +61,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::domain::address::Address;
 use crate::domain::delivery::{Delivery, Status};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::id::{EndpointId, EventId, GatewayId, RequestId};
 use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest, StoredEvent};
+use crate::domain::suppression::Suppression;
 
 pub mod embedded;
 mod model;
@@ -142,6 +148,10 @@ pub trait Store: Replays {
     /// As of every list: [`StoreError::BadCursor`] for a cursor that this list never handed out.
     async fn events(&self, page: &PageQuery) -> Result<Page<StoredEvent>>;
 
+    /// Why an address is on the suppression list: of each reason the first event, the earliest first. None where it is
+    /// not on it.
+    async fn suppressions(&self, address: &Address) -> Result<Vec<Suppression>>;
+
     /// One request as it was received.
     async fn request(&self, id: &RequestId) -> Result<Option<StoredRequest>>;
 
@@ -155,4 +165,15 @@ pub trait Store: Replays {
 
     /// Whether it can take work now.
     async fn ready(&self) -> Result<()>;
+}
+
+/// Random bytes of the system.
+///
+/// # Errors
+/// When the system gives none.
+pub fn random<const LEN: usize>() -> Result<[u8; LEN]> {
+    let mut bytes = [0; LEN];
+    let filled = aws_lc_rs::rand::fill(&mut bytes);
+    filled.map_err(|_| StoreError::Unavailable("the system gives no random bytes".into()))?;
+    Ok(bytes)
 }

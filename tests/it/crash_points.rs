@@ -31,9 +31,10 @@ const EMBEDDED: [&str; 11] = [
 const REDIS: [&str; 7] =
     ["raw.stored", "units.committed", "lease.committed", "leased", "posted", "finish.committed", "finished"];
 /// What has a test of its own.
-const REDIS_ALONE: [&str; 7] = [
+const REDIS_ALONE: [&str; 8] = [
     "token.remembered",
     "states.told",
+    "address_key.settled",
     "replay.made",
     "replay.kept",
     "secrets.resealed",
@@ -42,12 +43,14 @@ const REDIS_ALONE: [&str; 7] = [
 ];
 
 /// What has a test of its own.
-const EMBEDDED_ALONE: [&str; 8] = [
+const EMBEDDED_ALONE: [&str; 10] = [
     "ids.written",
     "replay.made",
     "replay.kept",
     "master_key.written",
     "master_key.made",
+    "address_key.written",
+    "address_key.made",
     "secrets.resealed",
     "announced",
     "endpoint.disabled",

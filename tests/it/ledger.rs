@@ -39,6 +39,8 @@ pub(crate) struct Ledger {
     /// Each event, and whether it is a bounce.
     posted: Mutex<HashSet<(String, bool)>>,
     accepted: Mutex<Vec<(String, bool)>>,
+    /// To whom a mail bounced, of what was accepted.
+    bounced: Mutex<Vec<String>>,
     next: AtomicU32,
     pause: Duration,
     pub(crate) is_over: AtomicBool,
@@ -73,6 +75,7 @@ impl Ledger {
         let is_accepted = poster.post(url, signed).await == Some(200);
         if is_accepted {
             self.accepted.lock().unwrap().extend(events);
+            self.bounced.lock().unwrap().extend(is_bounce.then(|| format!("n{number}@customer.example")));
         }
         is_accepted
     }
@@ -99,6 +102,8 @@ fn arrivals<'a>(events: impl IntoIterator<Item = &'a (String, bool)>) -> HashSet
 struct Balance {
     lost: usize,
     invented: usize,
+    /// Addresses that are not on the suppression list.
+    unlisted: Vec<String>,
     /// Replays that were not granted, and what was not signed as it should be.
     denied: Vec<String>,
     wrong: Vec<String>,
@@ -109,7 +114,7 @@ struct Balance {
 impl Balance {
     fn is_even(&self) {
         assert_eq!((self.lost, self.invented), (0, 0));
-        assert_eq!((&self.denied, &self.wrong), (&Vec::new(), &Vec::new()));
+        assert_eq!((&self.unlisted, &self.denied, &self.wrong), (&Vec::new(), &Vec::new(), &Vec::new()));
         let exact = [EARLY, EARLY, 0, 0].map(Value::from);
         assert_eq!(self.jobs, [exact.clone(), exact.clone(), exact]);
     }
@@ -163,6 +168,20 @@ async fn drained(wanted: &HashSet<Arrival>, receivers: &Receivers) {
     }
 }
 
+/// Whose bounce was accepted and who is not on the suppression list.
+async fn unlisted(ledger: &Ledger, gateway: &Gateway) -> Vec<String> {
+    let mut bounced = std::mem::take(&mut *ledger.bounced.lock().unwrap());
+    assert!(!bounced.is_empty(), "no bounce was accepted");
+    let mut is_listed = Vec::new();
+    for address in &bounced {
+        let answer = gateway.get(&format!("/v1/suppressions/{address}")).await.unwrap();
+        is_listed.push(answer.status == 200);
+    }
+    let mut is_listed = is_listed.into_iter();
+    bounced.retain(|_| is_listed.next() == Some(false));
+    bounced
+}
+
 /// Generates and asks for replays while gateways and server are killed and started again; then waits until all is
 /// delivered and draws the balance.
 async fn balance(
@@ -189,6 +208,7 @@ async fn balance(
     let wanted: HashSet<_> = accepted.union(&granted).cloned().collect();
     drained(&wanted, receivers).await;
     let jobs = replays.jobs(&gateways[0]).await;
+    let unlisted = unlisted(&ledger, &gateways[0]).await;
     let posted = arrivals(&*ledger.posted.lock().unwrap());
     let mut book = receivers.book.lock().unwrap();
     let lost = wanted.iter().filter(|one| !book.taken.contains_key(*one)).count();
@@ -204,7 +224,7 @@ async fn balance(
     assert!(accepted.len() > 2_000 && granted.len() > 3 * EARLY + 20, "{name}: too few for a test");
     assert!(book.refused > 0 && repeated > 0, "{name}: nothing was refused, or nothing was under way at a kill");
     let (denied, wrong) = (std::mem::take(&mut *replays.denied.lock().unwrap()), std::mem::take(&mut book.wrong));
-    Balance { lost, invented, denied, wrong, jobs }
+    Balance { lost, invented, unlisted, denied, wrong, jobs }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

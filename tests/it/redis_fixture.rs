@@ -52,6 +52,7 @@ pub(crate) fn unit_of(name: &str, mail: &str, to: &[(&str, Class, bool)]) -> Uni
         deliveries,
         fingerprint: None,
         condition: None,
+        suppresses: None,
     }
 }
 

@@ -92,7 +92,8 @@ pub(crate) fn unit(source: &str, identity: &str, mail: &str, class: Class, endpo
     let json = serde_json::to_vec(&stored).unwrap().into();
     let planned = |endpoint| PlannedDelivery { endpoint, class, skipped: false };
     let deliveries = endpoints.into_iter().map(planned).collect();
-    Unit { id, kind, mail, fingerprint: None, event: Arc::new(stored), json, deliveries, condition: None }
+    let event = Arc::new(stored);
+    Unit { id, kind, mail, fingerprint: None, event, json, deliveries, condition: None, suppresses: None }
 }
 
 /// The same, if what it tells is news.
@@ -113,7 +114,7 @@ pub(crate) fn planned(case: &str, endpoints: &[Endpoint]) -> Ingest {
     let keys = Keys::read(provider, &keys).unwrap();
     let request = Request { source: "mailgun".into(), received_at: now, headers: signed.headers, body: signed.body };
     let verified = provider.verify(request, &keys, now).unwrap();
-    fan_out::plan(&verified, &provider.parse(&verified), Generation(0), endpoints).unwrap()
+    fan_out::plan(&verified, &provider.parse(&verified), Generation(0), endpoints, &[]).unwrap()
 }
 
 /// One request with these events.

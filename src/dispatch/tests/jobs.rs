@@ -61,7 +61,7 @@ fn skipped(number: usize) -> Unit {
     let deliveries = vec![PlannedDelivery { endpoint: "wh_1".into(), class: Class::Normal, skipped: true }];
     let mail = stored.mail;
     let (kind, event) = (Kind::Sent.into(), Arc::new(stored));
-    Unit { id, kind, mail, fingerprint: None, event, json, deliveries, condition: None }
+    Unit { id, kind, mail, fingerprint: None, event, json, deliveries, condition: None, suppresses: None }
 }
 
 async fn fill(store: &Embedded, count: usize) {

@@ -13,7 +13,9 @@ use super::rows::{
     EventRow, Expiring, Id, Key, Place, RequestHead, RequestRow, after, corrupt, encode, number, pack, unpack,
 };
 use super::spaces::Space;
+use super::suppression;
 use super::txn::Txn;
+use crate::domain::address::AddressKey;
 use crate::domain::delivery::{EndReason, Status};
 use crate::domain::id::EventId;
 use crate::domain::plan::{Condition, Copies, Fingerprint, Ingest, PlannedDelivery, RawRequest, StoredEvent, Unit};
@@ -23,7 +25,8 @@ use crate::store::{Ingested, Result};
 pub(super) struct Arrival {
     ingest: Ingest,
     request: Option<Received>,
-    events: Vec<Id>,
+    /// The id of each event, and the keys under which it suppresses addresses.
+    events: Vec<(Id, Vec<suppression::Key>)>,
 }
 
 /// A request to be kept.
@@ -38,9 +41,12 @@ struct Received {
 impl Arrival {
     /// # Errors
     /// When an id is none that was derived, or the request cannot be packed.
-    pub(super) fn new(ingest: Ingest) -> Result<Self> {
+    pub(super) fn new(ingest: Ingest, address_key: &AddressKey) -> Result<Self> {
         let request = ingest.raw.as_ref().map(Received::new).transpose()?;
-        let event = |unit: &Unit| unit.id.bits().ok_or_else(|| corrupt("an event's id"));
+        let event = |unit: &Unit| {
+            let id = unit.id.bits().ok_or_else(|| corrupt("an event's id"))?;
+            Ok((id, suppression::keys(unit.suppresses.as_ref(), address_key)))
+        };
         let events = ingest.units.iter().map(event).collect::<Result<_>>()?;
         Ok(Self { ingest, request, events })
     }
@@ -87,7 +93,7 @@ impl Core {
             is_news(txn, told)?;
         }
         let (mut new, mut repeated) = (0, 0);
-        for (unit, id) in ingest.units.iter().zip(&arrival.events) {
+        for (unit, (id, suppressed)) in ingest.units.iter().zip(&arrival.events) {
             let known = txn.place(Kind::Event, id)?;
             let is_known = known.is_some_and(|known| known.is_alive(now));
             let twin = if is_known { None } else { twin(txn, unit.fingerprint, now)? };
@@ -102,6 +108,7 @@ impl Core {
                     None => self.add_event(txn, unit, *id, now)?,
                     Some((_, first)) => self.add_event(txn, &marked(txn, unit, first)?, *id, now)?,
                 }
+                suppression::put(txn, unit.suppresses.as_ref(), suppressed, *id)?;
                 new += 1;
             }
         }

@@ -33,13 +33,16 @@ use super::{
     StoredRequest, Want,
 };
 use crate::clock::Clock;
+use crate::domain::address::{Address, AddressKey};
 use crate::domain::delivery::{Delivery, Status};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::id::{EndpointId, EventId, GatewayId, RequestId};
 use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest, StoredEvent};
 use crate::domain::retention::Lifetimes;
+use crate::domain::suppression::Suppression;
 
+mod address_key;
 mod apply;
 mod background;
 mod bulk;
@@ -60,7 +63,9 @@ mod ready;
 mod recent;
 mod replay;
 mod rows;
+mod secret_file;
 mod spaces;
+mod suppression;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -78,6 +83,7 @@ pub struct Embedded {
     writer: Option<JoinHandle<()>>,
     shared: Arc<Shared>,
     clock: Arc<dyn Clock>,
+    address_key: AddressKey,
     /// Which gateways live, until when.
     gateways: Mutex<BTreeMap<GatewayId, Duration>>,
 }
@@ -90,10 +96,11 @@ impl Embedded {
     pub fn open(dir: &Path, clock: Arc<dyn Clock>, lifetimes: Lifetimes) -> Result<Self> {
         let shared = Arc::new(Shared::new());
         let writer = Writer::open(dir.to_owned(), Arc::clone(&clock), lifetimes, Arc::clone(&shared))?;
+        let address_key = address_key::open(dir, &*shared.spaces()?)?;
         let (calls, receiver) = mpsc::channel(CALLS_MAX);
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run(receiver));
         let thread = thread.map_err(|error| StoreError::Unavailable(format!("no thread to write with: {error}")))?;
-        Ok(Self { calls: Some(calls), writer: Some(thread), shared, clock, gateways: Mutex::default() })
+        Ok(Self { calls: Some(calls), writer: Some(thread), shared, clock, address_key, gateways: Mutex::default() })
     }
 
     /// Asks the writer, and waits for its commit.
@@ -152,7 +159,7 @@ fn fill(leased: &mut Leased, events: Vec<Event>, read: impl Fn(u64) -> Result<Op
 #[async_trait]
 impl Store for Embedded {
     async fn ingest_all(&self, ingests: Vec<Ingest>) -> Vec<Result<Ingested>> {
-        let arrivals: Vec<_> = ingests.into_iter().map(Arrival::new).collect();
+        let arrivals: Vec<_> = ingests.into_iter().map(|ingest| Arrival::new(ingest, &self.address_key)).collect();
         let len = arrivals.len();
         let answers = self.ask(|answer| Call::Ingest(arrivals, answer)).await;
         answers.unwrap_or_else(|error| vec![Err(error); len])
@@ -228,6 +235,11 @@ impl Store for Embedded {
     async fn events(&self, page: &PageQuery) -> Result<Page<StoredEvent>> {
         let page = page.clone();
         self.read(move |view| view.events(&page)).await
+    }
+
+    async fn suppressions(&self, address: &Address) -> Result<Vec<Suppression>> {
+        let hash = self.address_key.hash(address);
+        self.read(move |view| view.suppressions(&hash)).await
     }
 
     async fn request(&self, id: &RequestId) -> Result<Option<StoredRequest>> {

@@ -49,10 +49,12 @@ pub(super) enum Space {
     Jobs,
     /// Endpoint id -> endpoint.
     Endpoints,
+    /// Hash of an address, reason -> the first event that gave it. Nothing here expires.
+    Suppressions,
 }
 
 impl Space {
-    pub(super) const COUNT: usize = 13;
+    pub(super) const COUNT: usize = 14;
 
     const ALL: [(Self, &str); Self::COUNT] = [
         (Self::Meta, "meta"),
@@ -68,6 +70,7 @@ impl Space {
         (Self::Replays, "replays"),
         (Self::Jobs, "jobs"),
         (Self::Endpoints, "endpoints"),
+        (Self::Suppressions, "suppressions"),
     ];
 
     /// All of them, in the order of [`Spaces::all`].
@@ -95,7 +98,7 @@ impl Space {
 const MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The key of the format's number, and the number, so that each version knows what it reads.
-const FORMAT: (&[u8], &[u8]) = (b"format", b"11");
+const FORMAT: (&[u8], &[u8]) = (b"format", b"12");
 
 /// The open engine, and what is committed before it has it.
 pub(super) struct Spaces {

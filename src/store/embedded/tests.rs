@@ -19,6 +19,7 @@ use crate::domain::plan::{Condition, Copies, Fingerprint, PlannedDelivery, RawRe
 use crate::domain::state::State;
 use crate::store::Then;
 
+mod address_key;
 mod ids;
 mod log;
 mod replays;
@@ -150,7 +151,7 @@ impl Clock for Set {
 fn many(events: u32) -> Ingest {
     let unit = |number: u32| {
         let id = EventId::of("resend", &number.to_string());
-        let (kind, mail) = (Kind::Opened.into(), MailKey(number.into()));
+        let (kind, mail, json) = (Kind::Opened.into(), MailKey(number.into()), "{}".into());
         let event = Arc::new(StoredEvent {
             id: id.clone(),
             kind,
@@ -163,7 +164,7 @@ fn many(events: u32) -> Ingest {
             possible_duplicate_of: None,
             endpoints: vec![],
         });
-        Unit { id, kind, mail, fingerprint: None, event, json: "{}".into(), deliveries: vec![], condition: None }
+        Unit { id, kind, mail, fingerprint: None, event, json, deliveries: vec![], condition: None, suppresses: None }
     };
     let (source, received_at) = ("resend".into(), Timestamp::UNIX_EPOCH);
     let request = Request { source, received_at, headers: [("a", "b")].into_iter().collect(), body: "{}".into() };

@@ -2,7 +2,9 @@
 -- how many plans, of each how many deliveries, of each endpoint, class, 1 if it is skipped; how many units, of each id,
 -- kind (or nothing if it is not to be in the feed), mail, JSON, generation, plan, its fingerprint or nothing, after a
 -- fingerprint 1 if its copies are kept, and the entity whose state it tells or nothing; after an entity the rank of the
--- state. Answers for each unit 0 (its state is no news), 1 (new), 2 (repeated) or 3 (stale).
+-- state; how many units suppress addresses, of each its place, the reason, when it happened, how many addresses, and their
+-- hashes; if any, the id of the key of those. Answers for each unit 0 (its state is no news), 1 (new), 2 (repeated), 3
+-- (stale) or 4 (the hashes here are made with another key).
 local lifetime = arg()
 local lifetime_s = tonumber(lifetime)
 local plans, units, skips, unfed, tells = {}, {}, false, false, false
@@ -25,6 +27,16 @@ for i = 1, tonumber(arg()) do
   end
   units[i] = unit
 end
+local suppressing = tonumber(arg())
+for _ = 1, suppressing do
+  local unit = units[tonumber(arg())]
+  unit.reason, unit.happened, unit.suppressed = arg(), arg(), {}
+  for i = 1, tonumber(arg()) do
+    unit.suppressed[i] = prefix .. 'sup:' .. arg()
+    call('HLEN', unit.suppressed[i])
+  end
+end
+local is_key = suppressing == 0 or string.match(call('GET', prefix .. 'address_key') or '', '^[^:]*') == arg()
 call('ZCARD', KEYS[3])
 if skips then call('ZCARD', KEYS[5]) end
 if unfed then call('XLEN', KEYS[6]) end
@@ -96,6 +108,7 @@ end
 
 local function commit(unit)
   if unit.generation ~= generation then return 3 end
+  if unit.suppressed and not is_key then return 4 end
   local key = prefix .. 'e:' .. unit.id
   if unit.entity ~= '' then
     if call('EXISTS', key) == 1 then return 2 end
@@ -111,6 +124,11 @@ local function commit(unit)
   if first then
     local marked = '{"possible_duplicate_of":"' .. first .. '",' .. string.sub(unit.json, 2)
     call('SET', key, made .. marked, 'EX', lifetime)
+  end
+  if unit.suppressed then
+    for _, address in ipairs(unit.suppressed) do
+      call('HSETNX', address, unit.reason, unit.happened .. '|' .. unit.id)
+    end
   end
   -- What became of the same identity when it was new before.
   call('DEL', prefix .. 'd:' .. unit.id, prefix .. 'a:' .. unit.id)

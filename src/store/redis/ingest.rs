@@ -9,14 +9,20 @@ use super::gather::{Shape, run_gathered};
 use super::keys::{Partition, letter};
 use super::link::{Call, Link, missing, read};
 use super::rows::seconds;
+use super::suppression::AddressKeys;
 use super::{RedisStore, raw, scripts};
 use crate::crash;
+use crate::domain::address::AddressKey;
 use crate::domain::plan::{Condition, Copies, Fingerprint, Generation, Ingest, PlannedDelivery, Unit};
 use crate::domain::retention::Lifetimes;
-use crate::store::{Ingested, Result};
+use crate::domain::suppression::ToSuppress;
+use crate::store::{Ingested, Result, StoreError};
 
 const STATES: &str = "states";
 const KEYS: [&str; 8] = ["gen", "feed", "lanes", "st:pending", "st:skipped", "announce", "stamp", STATES];
+
+/// What a script answers where the hashes of addresses that it got are made with another key than those it has.
+const OTHER_KEY: i64 = 4;
 
 /// A unit and the endpoint set it was planned with.
 pub(super) type Planned = (Generation, Unit);
@@ -91,6 +97,7 @@ fn ingested(units: impl Iterator<Item = Result<i64>>) -> Result<Ingested> {
             Ok(1) => new += 1,
             Ok(2) => repeated += 1,
             Ok(3) => stale = true,
+            Ok(OTHER_KEY) => failed = Some(StoreError::Unavailable("the key of addresses changes".into())),
             Ok(_) => {}
             Err(error) => failed = Some(error),
         }
@@ -153,17 +160,42 @@ async fn are_same(
 }
 
 /// Commits what has gathered.
-pub(super) async fn commit(link: &Link, lifetimes: Lifetimes, planned: Vec<Planned>) -> Vec<Result<i64>> {
-    let shape = Shape {
-        partition: |(_, unit): &Planned| Partition::of_mail(unit.mail),
-        rows: |(_, unit): &Planned| 1 + unit.deliveries.len(),
+pub(super) async fn commit(
+    link: &Link,
+    keys: &AddressKeys,
+    lifetimes: Lifetimes,
+    planned: Vec<Planned>,
+) -> Vec<Result<i64>> {
+    let run = async |planned: &[Planned], key: Option<&AddressKey>| {
+        run_gathered(link, planned, &SHAPE, |partition, units| call(partition, lifetimes, units, key)).await
     };
-    let answers = run_gathered(link, &planned, &shape, |partition, units| call(partition, lifetimes, units)).await;
+    let suppresses = |(_, unit): &Planned| unit.suppresses.is_some();
+    let key = match keys.known() {
+        // What fails this fails those that need it.
+        None if planned.iter().any(suppresses) => keys.settle(link).await.ok(),
+        known => known,
+    };
+    let mut answers = run(&planned, key.as_deref()).await;
+    let others = answers.iter().zip(&planned).filter(|(answer, _)| matches!(answer, Ok(OTHER_KEY)));
+    let others: Vec<Planned> = others.map(|(_, planned)| planned.clone()).collect();
+    if !others.is_empty() {
+        let again = match keys.settle(link).await {
+            Ok(key) => run(&others, Some(&key)).await,
+            Err(error) => vec![Err(error); others.len()],
+        };
+        let places = answers.iter_mut().filter(|answer| matches!(answer, Ok(OTHER_KEY)));
+        places.zip(again).for_each(|(place, answer)| *place = answer);
+    }
     crash::point("units.committed");
     answers
 }
 
-fn call(partition: Partition, lifetimes: Lifetimes, planned: &[&Planned]) -> Call {
+const SHAPE: Shape<Planned> = Shape {
+    partition: |(_, unit)| Partition::of_mail(unit.mail),
+    rows: |(_, unit)| 1 + unit.deliveries.len() + unit.suppresses.as_ref().map_or(0, |told| told.addresses.len()),
+};
+
+fn call(partition: Partition, lifetimes: Lifetimes, planned: &[&Planned], key: Option<&AddressKey>) -> Call {
     let mut call = Call::new(&scripts::INGEST, partition, &KEYS);
     // Most units of a request go to the same endpoints, which are told once.
     let mut plans: Vec<&[PlannedDelivery]> = Vec::new();
@@ -199,5 +231,27 @@ fn call(partition: Partition, lifetimes: Lifetimes, planned: &[&Planned]) -> Cal
         };
         call.arg(entity(condition)).num(condition.state.rank());
     }
+    add_suppressed(&mut call, planned, key);
     call
+}
+
+fn add_suppressed(call: &mut Call, planned: &[&Planned], key: Option<&AddressKey>) {
+    let suppressing = (1..).zip(planned).filter_map(|(place, (_, unit))| Some((place, unit.suppresses.as_ref()?)));
+    let suppressing: Vec<(usize, &ToSuppress)> = suppressing.collect();
+    call.num(suppressing.len());
+    for (place, ToSuppress { reason, at, addresses }) in &suppressing {
+        call.num(*place).arg(reason.as_str()).num(at.as_microsecond());
+        // Without a key there is no hash, and the script refuses these units.
+        let Some(key) = key else {
+            call.num(0);
+            continue;
+        };
+        call.num(addresses.len());
+        for address in addresses {
+            call.arg(hex::encode(key.hash(address)));
+        }
+    }
+    if !suppressing.is_empty() {
+        call.arg(key.map_or("none".into(), AddressKey::id));
+    }
 }

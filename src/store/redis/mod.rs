@@ -21,6 +21,8 @@
 //! | `st:pending`, `i:<stamp>` | pending deliveries by when they were made, in pages |
 //! | `st:<status>` | the others by when they ended |
 //! | `states` | domains and contacts by the rank of their latest state; they do not expire |
+//! | `sup:<hash>` | why an address is on the suppression list: reasons, and when and which event gave each first; it does not expire |
+//! | `address_key` | the key of those hashes, led by what tells it from another |
 //! | `ls` | what lanes remember |
 //! | `gen` | the generation of the endpoint set |
 //! | `announce` | a short stream that says that something falls due earlier than others think |
@@ -46,6 +48,7 @@ use super::{
     Due, Endpoints, Finished, Ingested, LaneState, LeaseLost, Leased, Page, PageQuery, Result, Store, StoreError,
     StoredRequest, Want,
 };
+use crate::domain::address::Address;
 use crate::domain::delivery::{Delivery, Status};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::id::{EndpointId, EventId, GatewayId, RequestId};
@@ -53,6 +56,7 @@ use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest, StoredEvent};
 use crate::domain::retention::Lifetimes;
 use crate::domain::risk::Risk;
+use crate::domain::suppression::Suppression;
 
 mod check;
 mod endpoints;
@@ -68,15 +72,18 @@ mod read;
 mod replay;
 mod rows;
 mod scripts;
+mod suppression;
 mod watch;
 
 use gather::Gather;
 use link::Link;
+use suppression::AddressKeys;
 
 /// A store on Redis. Must be made within a Tokio runtime.
 pub struct RedisStore {
     link: Arc<Link>,
     lifetimes: Lifetimes,
+    address_keys: Arc<AddressKeys>,
     units: Gather<ingest::Planned, i64>,
     finishes: Gather<queue::Finishing, i64>,
     credits: Mutex<lease::Credits>,
@@ -102,9 +109,11 @@ impl RedisStore {
         }
         let work = Arc::new(Notify::new());
         let (committing, recording) = (Arc::clone(&link), Arc::clone(&link));
+        let address_keys = Arc::new(AddressKeys::default());
+        let keys = Arc::clone(&address_keys);
         let units = Gather::start(move |planned| {
-            let link = Arc::clone(&committing);
-            async move { ingest::commit(&link, lifetimes, planned).await }
+            let (link, keys) = (Arc::clone(&committing), Arc::clone(&keys));
+            async move { ingest::commit(&link, &keys, lifetimes, planned).await }
         });
         let finishes = Gather::start(move |finished| {
             let link = Arc::clone(&recording);
@@ -114,6 +123,7 @@ impl RedisStore {
         Ok(Self {
             link,
             lifetimes,
+            address_keys,
             units,
             finishes,
             credits: Mutex::default(),
@@ -197,6 +207,10 @@ impl Store for RedisStore {
 
     async fn events(&self, page: &PageQuery) -> Result<Page<StoredEvent>> {
         read::events(&self.link, page).await
+    }
+
+    async fn suppressions(&self, address: &Address) -> Result<Vec<Suppression>> {
+        suppression::suppressions(&self.link, &self.address_keys, address).await
     }
 
     async fn request(&self, id: &RequestId) -> Result<Option<StoredRequest>> {

@@ -16,6 +16,7 @@ pub(crate) mod lists;
 pub(crate) mod operational;
 pub(crate) mod replays;
 pub(crate) mod states;
+pub(crate) mod suppressions;
 
 /// A hold that does not lapse, a wait that does not end.
 pub(crate) const LONG: Duration = Duration::from_secs(24 * 3600);
@@ -88,6 +89,11 @@ macro_rules! run_contract {
         crate::contract::run_contract!($harness, operational: [
             it_is_committed_without_a_request, it_is_delivered_and_in_no_list_of_events,
             what_is_committed_after_it_comes_after_it,
+        ]);
+        crate::contract::run_contract!($harness, suppressions: [
+            an_event_suppresses_in_its_own_commit, each_of_several_is_suppressed, a_repeat_and_a_stale_plan_suppress_nobody,
+            an_event_that_is_none_suppresses_nobody, of_each_reason_the_first_event_stays,
+            a_suppression_outlives_its_event_and_a_reopen,
         ]);
         crate::contract::run_contract!($harness, replays: [
             a_replay_is_a_delivery_of_its_own, a_delivery_and_its_replay_may_be_under_way_together,

@@ -154,7 +154,7 @@ async fn the_embedded_store_makes_its_key_on_first_need_and_keeps_it() {
     let key = std::fs::read_to_string(&path).unwrap();
     assert!(!stage.gateway.log().contains(key.trim_end()));
     // Whoever restores it from a backup may leave it open to others.
-    let warned = "others may read the master key in this file; chmod 600 it";
+    let warned = "others may read the key in this file; chmod 600 it";
     assert!(stage.gateway.logged(warned).is_empty());
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
     // A key of the config is first from now on, and that of the store still opens.

@@ -1,0 +1,123 @@
+//! The suppression list, and the key of the hashes that it is kept under.
+//!
+//! The key is made once, by `SET NX` in the first partition; each has a copy, so that a script sees whether the hashes
+//! it is given are made with it, and so that it outlives the loss of a partition.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use redis::{Cmd, Pipeline};
+
+use super::keys::{Partition, all};
+use super::link::{Link, corrupt, missing, read};
+use super::read::get;
+use super::rows::timestamp;
+use crate::crash;
+use crate::domain::address::{Address, AddressKey};
+use crate::domain::suppression::{Reason, Suppression, first_of_each};
+use crate::store::{Result, StoreError, random};
+
+const KEY: &str = "address_key";
+
+/// The key, as far as this gateway knows it: another dataset may have taken the place of the one that it was read from.
+#[derive(Default)]
+pub(super) struct AddressKeys(Mutex<Option<Arc<AddressKey>>>);
+
+impl AddressKeys {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<AddressKey>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn known(&self) -> Option<Arc<AddressKey>> {
+        self.lock().clone()
+    }
+
+    /// The key that all partitions have from now on; made if none has any.
+    pub(super) async fn settle(&self, link: &Link) -> Result<Arc<AddressKey>> {
+        let copies = copies(link).await?;
+        let ours = match copies.iter().flatten().next().cloned().or_else(|| self.known().map(|key| text(&key))) {
+            Some(ours) => ours,
+            None => text(&AddressKey::new(random()?)),
+        };
+        let mut set = Cmd::new();
+        set.arg("SET").arg(Partition::FIRST.key(KEY)).arg(&ours).arg("NX").arg("GET");
+        let settled = link.send::<Option<String>>(set).await?.unwrap_or(ours);
+        crash::point("address_key.settled");
+        let mut pipe = Pipeline::new();
+        for (partition, copy) in all().zip(copies) {
+            if copy.as_ref() != Some(&settled) {
+                pipe.add_command(Cmd::new().arg("SET").arg(partition.key(KEY)).arg(&settled).clone());
+            }
+        }
+        for answer in link.pipe(&pipe).await? {
+            answer?;
+        }
+        self.learn(&settled)
+    }
+
+    /// The key, if there is one.
+    async fn find(&self, link: &Link) -> Result<Option<Arc<AddressKey>>> {
+        if let Some(key) = self.known() {
+            return Ok(Some(key));
+        }
+        copies(link).await?.into_iter().flatten().next().map(|copy| self.learn(&copy)).transpose()
+    }
+
+    fn learn(&self, copy: &str) -> Result<Arc<AddressKey>> {
+        let key = copy.split_once(':').and_then(|(_, key)| AddressKey::read(key));
+        let key = Arc::new(key.ok_or_else(|| corrupt("the key of addresses"))?);
+        *self.lock() = Some(Arc::clone(&key));
+        Ok(key)
+    }
+}
+
+/// A copy: what tells the key from another, for scripts, and the key.
+fn text(key: &AddressKey) -> String {
+    format!("{}:{}", key.id(), key.text())
+}
+
+/// That of each partition, if it has one.
+async fn copies(link: &Link) -> Result<Vec<Option<String>>> {
+    let mut pipe = Pipeline::new();
+    for partition in all() {
+        pipe.add_command(get(partition.key(KEY)));
+    }
+    link.pipe(&pipe).await?.into_iter().map(|answer| read(answer?)).collect()
+}
+
+pub(super) async fn suppressions(link: &Link, keys: &AddressKeys, address: &Address) -> Result<Vec<Suppression>> {
+    for _ in 0..2 {
+        let Some(key) = keys.find(link).await? else { return Ok(Vec::new()) };
+        if let Some(found) = listed(link, &key, address).await? {
+            return Ok(first_of_each(found));
+        }
+        *keys.lock() = None;
+    }
+    Err(StoreError::Unavailable("partitions differ in their key of addresses".into()))
+}
+
+/// What all partitions have of an address; none if one of them keeps addresses under another key.
+async fn listed(link: &Link, key: &AddressKey, address: &Address) -> Result<Option<Vec<Suppression>>> {
+    let (ours, hash) = (text(key), hex::encode(key.hash(address)));
+    let mut pipe = Pipeline::new();
+    for partition in all() {
+        pipe.add_command(get(partition.key(KEY)));
+        pipe.add_command(Cmd::new().arg("HGETALL").arg(partition.key(&format!("sup:{hash}"))).clone());
+    }
+    let (mut answers, mut found) = (link.pipe(&pipe).await?.into_iter(), Vec::new());
+    while let Some(copy) = answers.next() {
+        if read::<Option<String>>(copy?)?.is_some_and(|copy| copy != ours) {
+            return Ok(None);
+        }
+        for (reason, row) in read::<BTreeMap<String, String>>(answers.next().ok_or_else(missing)??)? {
+            found.push(parse(&reason, &row).ok_or_else(|| corrupt("a suppression that cannot be read"))?);
+        }
+    }
+    Ok(Some(found))
+}
+
+/// When the event happened, and its id.
+fn parse(reason: &str, row: &str) -> Option<Suppression> {
+    let (at, event) = row.split_once('|')?;
+    Some(Suppression { reason: Reason::by_name(reason)?, event_id: event.into(), at: timestamp(at)? })
+}

@@ -1,0 +1,150 @@
+//! Whom an event puts on the suppression list.
+
+use std::time::Duration;
+
+use waypost::domain::address::Address;
+use waypost::domain::delivery::Class;
+use waypost::domain::plan::{Condition, Generation, Unit};
+use waypost::domain::retention::Lifetimes;
+use waypost::domain::state::State;
+use waypost::domain::suppression::{Reason, Suppression, ToSuppress};
+use waypost::store::{Ingested, Store};
+
+use super::Harness;
+use crate::support::{at, endpoint, ingest, telling, unit};
+
+const NEW: Ingested = Ingested::Stored { new: 1, repeated: 0 };
+
+fn address(text: &str) -> Address {
+    Address::parse(text).unwrap()
+}
+
+/// An event of a mail of its own that suppresses these.
+fn suppressing(identity: &str, reason: Reason, second: i64, whom: &[&str]) -> Unit {
+    let addresses = whom.iter().map(|one| address(one)).collect();
+    let suppresses = Some(ToSuppress { reason, at: at(second), addresses });
+    Unit { suppresses, ..unit("resend", identity, identity, Class::High, &["wh_a"]) }
+}
+
+fn listed(reason: Reason, identity: &str, second: i64) -> Suppression {
+    Suppression { reason, event_id: unit("resend", identity, "", Class::High, &[]).id, at: at(second) }
+}
+
+async fn put(store: &dyn Store, unit: Unit) -> Ingested {
+    store.ingest(ingest(Generation(0), vec![unit])).await.unwrap()
+}
+
+async fn suppressions(store: &dyn Store, whom: &str) -> Vec<Suppression> {
+    store.suppressions(&address(whom)).await.unwrap()
+}
+
+pub(crate) async fn an_event_suppresses_in_its_own_commit(harness: &mut impl Harness) {
+    let store = harness.store();
+    assert_eq!(suppressions(&*store, "nora@a.example").await, []);
+    let event = suppressing("a", Reason::Bounce, 1, &["Nora <nora@a.example>"]);
+    assert_eq!(put(&*store, event).await, NEW);
+    let expected = [listed(Reason::Bounce, "a", 1)];
+    for whom in ["nora@a.example", "NORA@A.example", "\"N\" <Nora@a.example>"] {
+        assert_eq!(suppressions(&*store, whom).await, expected, "{whom}");
+    }
+    for other in ["omar@a.example", "nora@b.example", "nora+x@a.example"] {
+        assert_eq!(suppressions(&*store, other).await, [], "{other}");
+    }
+    put(&*store, unit("resend", "b", "b", Class::High, &["wh_a"])).await;
+    assert_eq!(suppressions(&*store, "nora@a.example").await, expected);
+}
+
+pub(crate) async fn each_of_several_is_suppressed(harness: &mut impl Harness) {
+    let store = harness.store();
+    let units = vec![
+        unit("resend", "plain", "plain", Class::Normal, &["wh_a"]),
+        suppressing("a", Reason::Complaint, 1, &["a@a.example", "b@a.example"]),
+        suppressing("b", Reason::Unsubscribe, 2, &["c@a.example"]),
+        unit("resend", "last", "last", Class::Normal, &["wh_a"]),
+    ];
+    let answer = store.ingest(ingest(Generation(0), units)).await.unwrap();
+    assert_eq!(answer, Ingested::Stored { new: 4, repeated: 0 });
+    for (whom, expected) in [
+        ("a@a.example", listed(Reason::Complaint, "a", 1)),
+        ("b@a.example", listed(Reason::Complaint, "a", 1)),
+        ("c@a.example", listed(Reason::Unsubscribe, "b", 2)),
+    ] {
+        assert_eq!(suppressions(&*store, whom).await, [expected], "{whom}");
+    }
+}
+
+pub(crate) async fn a_repeat_and_a_stale_plan_suppress_nobody(harness: &mut impl Harness) {
+    let store = harness.store();
+    assert_eq!(put(&*store, unit("resend", "a", "a", Class::High, &["wh_a"])).await, NEW);
+    // The same identity, now with somebody to suppress: it changes nothing.
+    let repeat = suppressing("a", Reason::Bounce, 1, &["nora@a.example"]);
+    assert_eq!(put(&*store, repeat).await, Ingested::Stored { new: 0, repeated: 1 });
+    store.change_endpoints(Generation(0), &[endpoint("wh_a")]).await.unwrap().unwrap();
+    let stale = suppressing("b", Reason::Bounce, 1, &["nora@a.example"]);
+    assert_eq!(put(&*store, stale).await, Ingested::Stale);
+    assert_eq!(suppressions(&*store, "nora@a.example").await, []);
+}
+
+pub(crate) async fn an_event_that_is_none_suppresses_nobody(harness: &mut impl Harness) {
+    let store = harness.store();
+    let state = |identity, holds, second| {
+        let condition = Condition { entity: [3; 16], state: State { at_ms: second * 1_000, holds } };
+        telling(suppressing(identity, Reason::Unsubscribe, second, &["nora@a.example"]), condition)
+    };
+    put(&*store, state("a", false, 2)).await;
+    put(&*store, state("b", true, 1)).await;
+    assert_eq!(suppressions(&*store, "nora@a.example").await, []);
+    assert_eq!(put(&*store, state("c", true, 3)).await, NEW);
+    assert_eq!(suppressions(&*store, "nora@a.example").await, [listed(Reason::Unsubscribe, "c", 3)]);
+}
+
+pub(crate) async fn of_each_reason_the_first_event_stays(harness: &mut impl Harness) {
+    let store = harness.store();
+    let whom = ["nora@a.example"];
+    // One mail, so that they meet wherever the engine keeps them.
+    let of_one_mail = |identity, reason, second| {
+        let unit = suppressing(identity, reason, second, &whom);
+        Unit { mail: suppressing("mail", Reason::Bounce, 0, &[]).mail, ..unit }
+    };
+    for (identity, reason, second) in [
+        ("a", Reason::Bounce, 10),
+        ("later", Reason::Bounce, 20),
+        ("older", Reason::Bounce, 5),
+        ("b", Reason::Complaint, 7),
+        ("again", Reason::Complaint, 7),
+    ] {
+        assert_eq!(put(&*store, of_one_mail(identity, reason, second)).await, NEW);
+    }
+    let expected = [listed(Reason::Complaint, "b", 7), listed(Reason::Bounce, "a", 10)];
+    assert_eq!(suppressions(&*store, whom[0]).await, expected);
+    // Events of many mails, some earlier and some later than all of those.
+    for number in 0..20 {
+        let reason = if number % 2 == 0 { Reason::Complaint } else { Reason::Unsubscribe };
+        put(&*store, suppressing(&format!("m{number}"), reason, 100 + number, &whom)).await;
+    }
+    let all = suppressions(&*store, whom[0]).await;
+    assert_eq!(all, [&expected[..], &[listed(Reason::Unsubscribe, "m1", 101)]].concat());
+}
+
+pub(crate) async fn a_suppression_outlives_its_event_and_a_reopen(harness: &mut impl Harness) {
+    let moment = Duration::from_secs(1);
+    harness.reopen_for(Lifetimes { events: moment, requests: moment, tokens: moment }).await;
+    let store = harness.store();
+    let event = suppressing("a", Reason::Bounce, 1, &["nora@a.example"]);
+    assert_eq!(put(&*store, event.clone()).await, NEW);
+    for _ in 0..1_000 {
+        if store.event(&event.id).await.unwrap().is_none() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(store.event(&event.id).await.unwrap().is_none());
+    drop(store);
+    harness.reopen().await;
+    let store = harness.store();
+    assert_eq!(suppressions(&*store, "nora@a.example").await, [listed(Reason::Bounce, "a", 1)]);
+    // The identity is new again, and the first event stays.
+    let again = ToSuppress { at: at(9), ..event.suppresses.clone().unwrap() };
+    assert_eq!(put(&*store, Unit { suppresses: Some(again), ..event }).await, NEW);
+    assert_eq!(suppressions(&*store, "nora@a.example").await, [listed(Reason::Bounce, "a", 1)]);
+}
