@@ -17,8 +17,8 @@ use crate::dispatch::{self, Dispatcher};
 use crate::domain::id::GatewayId;
 use crate::endpoints::EndpointCache;
 use crate::http::gather::Gatherer;
-use crate::http::routes;
 use crate::http::state::{Gateway, Limits};
+use crate::http::{routes, sources};
 use crate::keyring::{Keyring, random};
 use crate::store::Store;
 use crate::store::embedded::{Embedded, KeyFile};
@@ -29,6 +29,8 @@ pub type BuildError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How long the server waits for a request's head, and for an idle connection to speak.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the store gets at the end to add what was counted last.
+const COUNTED_WITHIN: Duration = Duration::from_secs(1);
 /// How long the store is asked for at start before the gateway serves without it, and heals later.
 const STORE_AT_START: Duration = Duration::from_secs(5);
 
@@ -109,7 +111,9 @@ impl App {
     /// When the server ends by itself.
     pub async fn run(self, stop: impl Future<Output = std::io::Result<()>>) -> std::io::Result<()> {
         let (stopping, stopped) = watch::channel(false);
+        let (drained, counted) = watch::channel(false);
         let dispatching = tokio::spawn(self.dispatcher.run(stopped));
+        let counting = tokio::spawn(sources::add_counts(self.gateway.clone(), counted));
         let handle = self.server.handle();
         let serving = tokio::spawn(self.server);
         let result = stop.await;
@@ -117,13 +121,15 @@ impl App {
         // New requests are answered 503 from here on, so that providers turn to another gateway.
         self.gateway.drain();
         let _ = stopping.send(true);
-        let drained = async {
+        let ends = async {
             handle.stop(true).await;
             let _ = dispatching.await;
         };
         // The dispatcher bounds itself; this bounds a connection that never ends.
-        let _ = tokio::time::timeout(self.drain + Duration::from_secs(2), drained).await;
+        let _ = tokio::time::timeout(self.drain + Duration::from_secs(2), ends).await;
         serving.abort();
+        let _ = drained.send(true);
+        let _ = tokio::time::timeout(COUNTED_WITHIN, counting).await;
         result
     }
 }

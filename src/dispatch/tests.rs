@@ -19,6 +19,7 @@ use crate::domain::id::{EndpointId, EventId, MailKey, RequestId};
 use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest, StoredEvent};
 use crate::domain::suppression::Suppression;
+use crate::domain::tally::{Tallies, Tally};
 use crate::endpoints::Secrets;
 use crate::outbound::request::tests::{event, settings};
 use crate::outbound::sign::Secret;
@@ -80,7 +81,7 @@ async fn timeout<T>(future: impl Future<Output = T>) -> T {
 
 #[async_trait]
 impl Store for Fake {
-    async fn ingest_all(&self, _: Vec<Ingest>) -> Vec<Result<Ingested>> {
+    async fn ingest_all(&self, _: Vec<Ingest>) -> Vec<Result<Committed>> {
         unreachable!()
     }
     async fn due(&self, shards: Shards) -> Result<Due> {
@@ -152,6 +153,12 @@ impl Store for Fake {
         unreachable!()
     }
     async fn deliveries(&self, _: Status, _: &PageQuery) -> Result<Page<Delivery>> {
+        unreachable!()
+    }
+    async fn count(&self, _: &Tallies) -> Result<()> {
+        unreachable!()
+    }
+    async fn tallies(&self, _: Vec<String>) -> Result<Vec<Tally>> {
         unreachable!()
     }
     async fn ready(&self) -> Result<()> {

@@ -31,4 +31,5 @@ pub mod source;
 pub mod state;
 pub mod subscription;
 pub mod suppression;
+pub mod tally;
 pub mod target;

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::inbound::STORE_WITHIN;
 use super::state::Gateway;
 use crate::domain::plan::Ingest;
-use crate::store::{Ingested, Result, Store, StoreError};
+use crate::store::{Committed, Result, Store, StoreError};
 
 /// How many calls of one worker may be under way. What comes meanwhile waits for the first that is answered.
 const CALLS_MAX: usize = 4;
@@ -20,7 +20,7 @@ const BODY_LEN_MAX: usize = 16 * 1024;
 
 struct Asked {
     ingest: Ingest,
-    reply: oneshot::Sender<Result<Ingested>>,
+    reply: oneshot::Sender<Result<Committed>>,
 }
 
 /// The way to the store for the handlers of one worker.
@@ -39,10 +39,11 @@ impl Gatherer {
         Self { store, queue }
     }
 
-    /// As [`Store::ingest`].
-    pub(super) async fn ingest(&self, ingest: Ingest) -> Result<Ingested> {
+    /// As [`Store::ingest_all`] for one.
+    pub(super) async fn ingest(&self, ingest: Ingest) -> Result<Committed> {
         if ingest.raw.as_ref().is_some_and(|raw| raw.request.body.len() > BODY_LEN_MAX) {
-            return self.store.ingest(ingest).await;
+            let answer = self.store.ingest_all(vec![ingest]).await.pop();
+            return answer.unwrap_or_else(|| Err(StoreError::Unavailable("it answered nothing".into())));
         }
         let (reply, answer) = oneshot::channel();
         // When the task has gone, the answer's other end goes with what could not be sent.
@@ -69,7 +70,7 @@ async fn gather(store: Arc<dyn Store>, mut asked: mpsc::UnboundedReceiver<Asked>
 async fn call(
     store: Arc<dyn Store>,
     ingests: Vec<Ingest>,
-    replies: Vec<oneshot::Sender<Result<Ingested>>>,
+    replies: Vec<oneshot::Sender<Result<Committed>>>,
     place: OwnedSemaphorePermit,
 ) {
     // When it is over, so is the waiting of everybody who waits for it.
@@ -101,7 +102,7 @@ mod tests {
     use crate::store::embedded::Embedded;
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
-    const STORED: Ingested = Ingested::Stored { new: 0, repeated: 0 };
+    const STORED: Committed = Committed::Stored(Vec::new());
 
     /// A clock that nobody can read while it is held, so that the store hangs.
     struct Held(AtomicBool, SystemClock);
@@ -141,7 +142,7 @@ mod tests {
     }
 
     /// A handler that wants something stored, run until it waits.
-    async fn ask(gatherer: &Gatherer, body: &str) -> rt::task::JoinHandle<Result<Ingested>> {
+    async fn ask(gatherer: &Gatherer, body: &str) -> rt::task::JoinHandle<Result<Committed>> {
         let (gatherer, ingest) = (gatherer.clone(), ingest(body));
         let handler = rt::spawn(async move { gatherer.ingest(ingest).await });
         for _ in 0..10 {

@@ -17,7 +17,7 @@ use super::state::Gateway;
 use crate::domain::fan_out;
 use crate::domain::plan::Generation;
 use crate::domain::source::{DEFAULT_SOURCE, Source};
-use crate::store::Ingested;
+use crate::store::{Committed, Fate};
 
 /// Names that end in this are of inbound mail, which a provider drops for good on any `4xx`.
 const MAIL_SUFFIX: &str = "-inbound";
@@ -71,6 +71,12 @@ async fn take(
     source: &str,
 ) -> HttpResponse {
     let result = accept(request, payload, gateway, gatherer, source).await;
+    // A name that is no source's was chosen by the caller, and would take room.
+    if let Err(problem) = &result
+        && gateway.source(source).is_some()
+    {
+        gateway.counting.refused(source, problem);
+    }
     rejecting::note(gateway, source, &result).await;
     answer(gateway, source, result)
 }
@@ -100,7 +106,8 @@ async fn accept(
     })?;
     let parsed = provider.parse(&verified);
     let stored = tokio::time::timeout(STORE_WITHIN, store(gateway, gatherer, &verified, &parsed)).await;
-    stored.map_err(|_| Problem::StoreSlow)??;
+    let fates = stored.map_err(|_| Problem::StoreSlow)??;
+    gateway.counting.taken(&verified, &parsed, &fates);
     tell_kept(name, &parsed);
     Ok(())
 }
@@ -126,8 +133,13 @@ fn tell_kept(source: &str, parsed: &[Parsed]) {
     }
 }
 
-/// Commits what was read, against the endpoint set as it is.
-async fn store(gateway: &Gateway, gatherer: &Gatherer, verified: &Verified, parsed: &[Parsed]) -> Result<(), Problem> {
+/// Commits what was read, against the endpoint set as it is. Answers what became of each event.
+async fn store(
+    gateway: &Gateway,
+    gatherer: &Gatherer,
+    verified: &Verified,
+    parsed: &[Parsed],
+) -> Result<Vec<Fate>, Problem> {
     let cache = &gateway.endpoints;
     // Before the first refresh nothing can be planned: it might miss an endpoint.
     if cache.snapshot().generation() == Generation::default() {
@@ -137,9 +149,9 @@ async fn store(gateway: &Gateway, gatherer: &Gatherer, verified: &Verified, pars
         let endpoints = cache.snapshot();
         let ingest = fan_out::plan(verified, parsed, endpoints.generation(), endpoints.all(), &gateway.suppress_on)?;
         match gatherer.ingest(ingest).await? {
-            Ingested::Stored { .. } => return Ok(()),
-            Ingested::Forged => return Err(Problem::Forged),
-            Ingested::Stale => cache.refresh_from(endpoints.generation(), gateway.store.as_ref()).await?,
+            Committed::Stored(fates) => return Ok(fates),
+            Committed::Forged => return Err(Problem::Forged),
+            Committed::Stale => cache.refresh_from(endpoints.generation(), gateway.store.as_ref()).await?,
         }
     }
     Err(Problem::Unsettled)

@@ -13,6 +13,7 @@ pub mod problem;
 mod rejecting;
 mod replays;
 pub mod routes;
+pub mod sources;
 pub mod state;
 mod suppressions;
 mod throttle;

@@ -11,6 +11,7 @@ use waypost_providers::event::BounceClass;
 
 use super::problem::Problem;
 use super::rejecting::Rejecting;
+use super::sources::Counting;
 use super::throttle::Throttle;
 use crate::clock::Clock;
 use crate::domain::access::AccessKey;
@@ -53,6 +54,8 @@ pub struct Gateway {
     pub(super) refusals: Throttle,
     /// Of requests that prove nothing, by source.
     pub(super) rejecting: Rejecting,
+    /// What came in at the sources.
+    pub(super) counting: Counting,
     in_flight: Semaphore,
     draining: AtomicBool,
 }
@@ -72,6 +75,7 @@ impl Gateway {
             body_budget: Semaphore::new(limits.body_budget_bytes.min(Semaphore::MAX_PERMITS)),
             refusals: Throttle::default(),
             rejecting: Rejecting::default(),
+            counting: Counting::default(),
             in_flight: Semaphore::new(limits.requests_in_flight_max.min(Semaphore::MAX_PERMITS)),
             draining: AtomicBool::new(false),
         }

@@ -68,6 +68,7 @@ use crate::domain::id::{EndpointId, EventId, GatewayId, RequestId};
 use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest, StoredEvent};
 use crate::domain::suppression::Suppression;
+use crate::domain::tally::{Tallies, Tally};
 
 pub mod embedded;
 mod model;
@@ -81,16 +82,16 @@ pub use replays::*;
 #[async_trait]
 pub trait Store: Replays {
     /// Remembers a Mailgun token (a forgery ends here, nothing stored), stores the raw request, then remembers states
-    /// and commits each event with what belongs to it. `200` may be answered when this returns [`Ingested::Stored`].
+    /// and commits each event with what belongs to it. `200` may be answered when this returns [`Committed::Stored`].
     ///
     /// Several come in order, and each has an answer of its own, in its place: whatever is wrong with one changes
     /// nothing for the others. They are answered together, when the last of them is.
-    async fn ingest_all(&self, ingests: Vec<Ingest>) -> Vec<Result<Ingested>>;
+    async fn ingest_all(&self, ingests: Vec<Ingest>) -> Vec<Result<Committed>>;
 
-    /// The same for one.
+    /// The same for one, summed up.
     async fn ingest(&self, ingest: Ingest) -> Result<Ingested> {
         let answer = self.ingest_all(vec![ingest]).await.pop();
-        answer.unwrap_or_else(|| Err(StoreError::Unavailable("it answered nothing".into())))
+        answer.unwrap_or_else(|| Err(StoreError::Unavailable("it answered nothing".into()))).map(Ingested::from)
     }
 
     /// The lanes of these shards that have something due now, and how long until another one has. At most
@@ -162,6 +163,12 @@ pub trait Store: Replays {
     /// committed, the latest first (a replay beside its event, or by when it was made). Reads a bounded number of rows, so a page may hold fewer than asked for and still
     /// not be the last.
     async fn deliveries(&self, status: Status, page: &PageQuery) -> Result<Page<Delivery>>;
+
+    /// Adds to what was counted at each source; need not wait for a sync. After an error it may have been added or not.
+    async fn count(&self, tallies: &Tallies) -> Result<()>;
+
+    /// What was counted at these sources, in order.
+    async fn tallies(&self, sources: Vec<String>) -> Result<Vec<Tally>>;
 
     /// Whether it can take work now.
     async fn ready(&self) -> Result<()>;

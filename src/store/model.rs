@@ -52,6 +52,42 @@ pub enum Ingested {
     Stale,
 }
 
+/// What became of one event of an ingest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is there now.
+    New,
+    /// It had been stored before.
+    Repeated,
+    /// There is none: its condition did not hold.
+    Unmet,
+}
+
+/// What became of an ingest, event by event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// All of it is in; what became of each event, in order.
+    Stored(Vec<Fate>),
+    /// As [`Ingested::Forged`].
+    Forged,
+    /// As [`Ingested::Stale`].
+    Stale,
+}
+
+impl From<Committed> for Ingested {
+    fn from(committed: Committed) -> Self {
+        match committed {
+            Committed::Stored(fates) => {
+                let count =
+                    |wanted| fates.iter().filter(|fate| **fate == wanted).count().try_into().unwrap_or(u32::MAX);
+                Self::Stored { new: count(Fate::New), repeated: count(Fate::Repeated) }
+            }
+            Committed::Forged => Self::Forged,
+            Committed::Stale => Self::Stale,
+        }
+    }
+}
+
 /// What is due.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Due {

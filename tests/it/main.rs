@@ -41,6 +41,7 @@ mod resends;
 mod sick;
 mod signal;
 mod simulate;
+mod sources;
 mod stale_endpoints;
 mod states;
 mod stopping;

@@ -12,7 +12,7 @@ use waypost::domain::plan::{Generation, Ingest};
 use waypost::domain::retention::Lifetimes;
 use waypost::domain::risk::Risk;
 use waypost::store::redis::RedisStore;
-use waypost::store::{Store, StoreError, Then};
+use waypost::store::{Committed, Fate, Store, StoreError, Then};
 use waypost_providers::ReplayGuard;
 
 use crate::redis_fixture::*;
@@ -269,10 +269,11 @@ async fn what_meets_something_broken_fails_alone_in_its_call() {
         ingest_of(b"e", vec![unit("e", "m", "wh_1"), unit("a", "m", "wh_1")]),
     ];
     let answers = store.ingest_all(call).await;
-    let [Ok(a), Err(StoreError::Corrupt(_)), Ok(c), Err(StoreError::Corrupt(_)), Ok(e)] = answers[..] else {
+    let [Ok(a), Err(StoreError::Corrupt(_)), Ok(c), Err(StoreError::Corrupt(_)), Ok(e)] = &answers[..] else {
         panic!("{answers:?}")
     };
-    assert_eq!([a, c, e], [stored(1, 0), stored(1, 0), stored(1, 1)]);
+    let one = Committed::Stored(vec![Fate::New]);
+    assert_eq!([a, c, e], [&one, &one, &Committed::Stored(vec![Fate::New, Fate::Repeated])]);
     assert!(store.request(&RequestId::of("main", b"b")).await.unwrap().is_none());
 }
 

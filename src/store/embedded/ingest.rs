@@ -19,7 +19,7 @@ use crate::domain::address::AddressKey;
 use crate::domain::delivery::{EndReason, Status};
 use crate::domain::id::EventId;
 use crate::domain::plan::{Condition, Copies, Fingerprint, Ingest, PlannedDelivery, RawRequest, StoredEvent, Unit};
-use crate::store::{Ingested, Result};
+use crate::store::{Committed, Fate, Result};
 
 /// An ingest with all that its caller can do for the writer.
 pub(super) struct Arrival {
@@ -67,21 +67,21 @@ impl Received {
 }
 
 impl Core {
-    pub(super) fn ingest(&mut self, txn: &mut Txn<'_>, arrival: &Arrival, now: u64) -> Result<Ingested> {
+    pub(super) fn ingest(&mut self, txn: &mut Txn<'_>, arrival: &Arrival, now: u64) -> Result<Committed> {
         let ingest = &arrival.ingest;
         let mut new_guards = Vec::new();
         for guard in &ingest.guards {
             match txn.get(Space::Tokens, &guard.token)? {
                 Some(known) if number(&known)?.0 > now => {
                     if known[8..] != guard.digest {
-                        return Ok(Ingested::Forged);
+                        return Ok(Committed::Forged);
                     }
                 }
                 _ => new_guards.push(guard),
             }
         }
         if ingest.generation != self.generation {
-            return Ok(Ingested::Stale);
+            return Ok(Committed::Stale);
         }
         txn.synced = true;
         let expires = after(now, self.lifetimes.tokens);
@@ -92,13 +92,13 @@ impl Core {
         for told in &ingest.states {
             is_news(txn, told)?;
         }
-        let (mut new, mut repeated) = (0, 0);
+        let mut fates = Vec::with_capacity(ingest.units.len());
         for (unit, (id, suppressed)) in ingest.units.iter().zip(&arrival.events) {
             let known = txn.place(Kind::Event, id)?;
             let is_known = known.is_some_and(|known| known.is_alive(now));
             let twin = if is_known { None } else { twin(txn, unit.fingerprint, now)? };
             if is_known || matches!(twin, Some((Copies::Repeat, _))) {
-                repeated += 1;
+                fates.push(Fate::Repeated);
             } else if unit.condition.as_ref().map_or(Ok(true), |told| is_news(txn, told))? {
                 let outlived = self.outlived.remove(id);
                 if let Some(expired) = known.map(|known| known.seq).or(outlived) {
@@ -109,14 +109,17 @@ impl Core {
                     Some((_, first)) => self.add_event(txn, &marked(txn, unit, first)?, *id, now)?,
                 }
                 suppression::put(txn, unit.suppresses.as_ref(), suppressed, *id)?;
-                new += 1;
+                fates.push(Fate::New);
+            } else {
+                fates.push(Fate::Unmet);
             }
         }
+        let is_new = fates.contains(&Fate::New);
         if let Some(request) = &arrival.request {
-            self.keep_request(txn, request, new > 0, now)?;
+            self.keep_request(txn, request, is_new, now)?;
         }
-        self.moved |= new > 0;
-        Ok(Ingested::Stored { new, repeated })
+        self.moved |= is_new;
+        Ok(Committed::Stored(fates))
     }
 
     /// The request of a new event is not looked for: it has not been here, or expired with the event. Where it has not,

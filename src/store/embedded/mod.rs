@@ -27,9 +27,9 @@ use self::ingest::Arrival;
 use self::lease::{Event, Taken};
 use self::read::View;
 use self::rows::{encode, micros};
-use self::writer::{Call, Shared, Writer};
+use self::writer::{Call, Shared, Writer, decide};
 use super::{
-    Due, Endpoints, Finished, Ingested, LaneState, LeaseLost, Leased, Page, PageQuery, Result, Store, StoreError,
+    Committed, Due, Endpoints, Finished, LaneState, LeaseLost, Leased, Page, PageQuery, Result, Store, StoreError,
     StoredRequest, Want,
 };
 use crate::clock::Clock;
@@ -41,6 +41,7 @@ use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest, StoredEvent};
 use crate::domain::retention::Lifetimes;
 use crate::domain::suppression::Suppression;
+use crate::domain::tally::{Tallies, Tally};
 
 mod address_key;
 mod apply;
@@ -67,6 +68,7 @@ mod secret_file;
 mod spaces;
 mod suppression;
 mod sweep;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod txn;
@@ -158,7 +160,7 @@ fn fill(leased: &mut Leased, events: Vec<Event>, read: impl Fn(u64) -> Result<Op
 
 #[async_trait]
 impl Store for Embedded {
-    async fn ingest_all(&self, ingests: Vec<Ingest>) -> Vec<Result<Ingested>> {
+    async fn ingest_all(&self, ingests: Vec<Ingest>) -> Vec<Result<Committed>> {
         let arrivals: Vec<_> = ingests.into_iter().map(|ingest| Arrival::new(ingest, &self.address_key)).collect();
         let len = arrivals.len();
         let answers = self.ask(|answer| Call::Ingest(arrivals, answer)).await;
@@ -255,6 +257,15 @@ impl Store for Embedded {
     async fn deliveries(&self, status: Status, page: &PageQuery) -> Result<Page<Delivery>> {
         let page = page.clone();
         self.read(move |view| view.deliveries(status, &page)).await
+    }
+
+    async fn count(&self, tallies: &Tallies) -> Result<()> {
+        let tallies = tallies.clone();
+        self.ask(|answer| decide(answer, move |_, txn, _| tally::add(txn, tallies))).await
+    }
+
+    async fn tallies(&self, sources: Vec<String>) -> Result<Vec<Tally>> {
+        self.read(move |view| sources.iter().map(|source| view.tally(source)).collect()).await
     }
 
     async fn ready(&self) -> Result<()> {

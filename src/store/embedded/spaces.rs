@@ -51,10 +51,12 @@ pub(super) enum Space {
     Endpoints,
     /// Hash of an address, reason -> the first event that gave it. Nothing here expires.
     Suppressions,
+    /// Source -> what was counted there.
+    Tallies,
 }
 
 impl Space {
-    pub(super) const COUNT: usize = 14;
+    pub(super) const COUNT: usize = 15;
 
     const ALL: [(Self, &str); Self::COUNT] = [
         (Self::Meta, "meta"),
@@ -71,6 +73,7 @@ impl Space {
         (Self::Jobs, "jobs"),
         (Self::Endpoints, "endpoints"),
         (Self::Suppressions, "suppressions"),
+        (Self::Tallies, "tallies"),
     ];
 
     /// All of them, in the order of [`Spaces::all`].

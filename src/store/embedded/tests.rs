@@ -17,7 +17,7 @@ use crate::domain::delivery::{Attempt, Class, EndReason, ErrorClass, Split};
 use crate::domain::id::{MailKey, RequestId, hash128};
 use crate::domain::plan::{Condition, Copies, Fingerprint, PlannedDelivery, RawRequest, Unit};
 use crate::domain::state::State;
-use crate::store::Then;
+use crate::store::{Fate, Ingested, Then};
 
 mod address_key;
 mod ids;
@@ -385,7 +385,7 @@ async fn what_meets_something_unreadable_fails_alone_and_changes_nothing() {
     for (number, answer) in answers.into_iter().enumerate() {
         match number % 3 {
             0 => assert!(matches!(answer, Err(StoreError::Corrupt(_))), "{number}: {answer:?}"),
-            _ => assert_eq!(answer.unwrap(), Ingested::Stored { new: 1, repeated: 0 }),
+            _ => assert_eq!(answer.unwrap(), Committed::Stored(vec![Fate::New])),
         }
     }
     assert!(store.event(&EventId::of("resend", "new 0")).await.unwrap().is_none());

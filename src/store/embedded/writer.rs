@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::crash;
 use crate::domain::plan::Generation;
 use crate::domain::retention::Lifetimes;
-use crate::store::{Finished, Ingested, LeaseLost, Result, StoreError, Want};
+use crate::store::{Committed, Finished, LeaseLost, Result, StoreError, Want};
 
 /// At most so many calls are committed together.
 const BATCH_CALLS_MAX: usize = 512;
@@ -42,7 +42,7 @@ type CrashPoints = (Option<&'static str>, Option<&'static str>);
 /// What the writer can be asked.
 pub(super) enum Call {
     /// Each on its own. One that could not be read by its caller is answered what that found.
-    Ingest(Vec<Result<Arrival>>, Answer<Vec<Result<Ingested>>>),
+    Ingest(Vec<Result<Arrival>>, Answer<Vec<Result<Committed>>>),
     Lease(Vec<Want>, Answer<Taken>),
     Finish(Vec<Finished>, Answer<Vec<LeaseLost>>),
     Change(Change, Answer<Option<Generation>>),

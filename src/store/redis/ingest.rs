@@ -16,7 +16,7 @@ use crate::domain::address::AddressKey;
 use crate::domain::plan::{Condition, Copies, Fingerprint, Generation, Ingest, PlannedDelivery, Unit};
 use crate::domain::retention::Lifetimes;
 use crate::domain::suppression::ToSuppress;
-use crate::store::{Ingested, Result, StoreError};
+use crate::store::{Committed, Fate, Result, StoreError};
 
 const STATES: &str = "states";
 const KEYS: [&str; 8] = ["gen", "feed", "lanes", "st:pending", "st:skipped", "announce", "stamp", STATES];
@@ -28,7 +28,7 @@ const OTHER_KEY: i64 = 4;
 pub(super) type Planned = (Generation, Unit);
 
 /// Each step is one pipeline for all that came to it.
-pub(super) async fn ingest_all(store: &RedisStore, ingests: Vec<Ingest>) -> Vec<Result<Ingested>> {
+pub(super) async fn ingest_all(store: &RedisStore, ingests: Vec<Ingest>) -> Vec<Result<Committed>> {
     let mut answers = vec![Err(missing()); ingests.len()];
     let remembered = remember(store, &ingests).await;
     let (mut open, mut raws) = (Vec::with_capacity(ingests.len()), Vec::with_capacity(ingests.len()));
@@ -40,7 +40,7 @@ pub(super) async fn ingest_all(store: &RedisStore, ingests: Vec<Ingest>) -> Vec<
                 raws.push(raw);
                 open.push((answer, generation, units, states));
             }
-            Ok(false) => *answer = Ok(Ingested::Forged),
+            Ok(false) => *answer = Ok(Committed::Forged),
             Err(error) => *answer = Err(error),
         }
     }
@@ -62,10 +62,10 @@ pub(super) async fn ingest_all(store: &RedisStore, ingests: Vec<Ingest>) -> Vec<
     if committed.iter().any(|unit| matches!(unit, Ok(1))) {
         store.work.notify_one();
     }
-    let mut committed = committed.into_iter();
+    let mut done = committed.into_iter();
     for (answer, units, states) in waiting {
         let told = told.by_ref().take(states).fold(Ok(()), Result::and);
-        let committed = ingested(committed.by_ref().take(units));
+        let committed = committed_of(done.by_ref().take(units));
         *answer = told.and(committed);
     }
     answers
@@ -90,22 +90,22 @@ fn entity(told: &Condition) -> String {
 }
 
 /// What became of a request, from what became of its units.
-fn ingested(units: impl Iterator<Item = Result<i64>>) -> Result<Ingested> {
-    let (mut new, mut repeated, mut stale, mut failed) = (0, 0, false, None);
+fn committed_of(units: impl Iterator<Item = Result<i64>>) -> Result<Committed> {
+    let (mut fates, mut stale, mut failed) = (Vec::new(), false, None);
     for unit in units {
         match unit {
-            Ok(1) => new += 1,
-            Ok(2) => repeated += 1,
+            Ok(1) => fates.push(Fate::New),
+            Ok(2) => fates.push(Fate::Repeated),
             Ok(3) => stale = true,
             Ok(OTHER_KEY) => failed = Some(StoreError::Unavailable("the key of addresses changes".into())),
-            Ok(_) => {}
+            Ok(_) => fates.push(Fate::Unmet),
             Err(error) => failed = Some(error),
         }
     }
     match failed {
         Some(error) => Err(error),
-        None if stale => Ok(Ingested::Stale),
-        None => Ok(Ingested::Stored { new, repeated }),
+        None if stale => Ok(Committed::Stale),
+        None => Ok(Committed::Stored(fates)),
     }
 }
 

@@ -33,8 +33,8 @@
 //!
 //! What a replay made goes by `<event>~<replay>` where others go by their event; its class is `l`.
 //!
-//! `endpoints`, `generation`, `gateways` and the jobs of bulk replay (`j:<job>`, `jobs`, `jobs:active`) are in the first
-//! partition only.
+//! `endpoints`, `generation`, `gateways`, the jobs of bulk replay (`j:<job>`, `jobs`, `jobs:active`) and what was counted at
+//! each source (`tally:<source>`) are in the first partition only.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -45,7 +45,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::{
-    Due, Endpoints, Finished, Ingested, LaneState, LeaseLost, Leased, Page, PageQuery, Result, Store, StoreError,
+    Committed, Due, Endpoints, Finished, LaneState, LeaseLost, Leased, Page, PageQuery, Result, Store, StoreError,
     StoredRequest, Want,
 };
 use crate::domain::address::Address;
@@ -57,6 +57,7 @@ use crate::domain::plan::{Generation, Ingest, StoredEvent};
 use crate::domain::retention::Lifetimes;
 use crate::domain::risk::Risk;
 use crate::domain::suppression::Suppression;
+use crate::domain::tally::{Tallies, Tally};
 
 mod check;
 mod endpoints;
@@ -73,6 +74,7 @@ mod replay;
 mod rows;
 mod scripts;
 mod suppression;
+mod tally;
 mod watch;
 
 use gather::Gather;
@@ -148,7 +150,7 @@ impl Drop for RedisStore {
 
 #[async_trait]
 impl Store for RedisStore {
-    async fn ingest_all(&self, ingests: Vec<Ingest>) -> Vec<Result<Ingested>> {
+    async fn ingest_all(&self, ingests: Vec<Ingest>) -> Vec<Result<Committed>> {
         let len = ingests.len();
         let checked = async {
             self.link.check().await?;
@@ -223,6 +225,14 @@ impl Store for RedisStore {
 
     async fn deliveries(&self, status: Status, page: &PageQuery) -> Result<Page<Delivery>> {
         read::deliveries(&self.link, status, page).await
+    }
+
+    async fn count(&self, tallies: &Tallies) -> Result<()> {
+        tally::count(&self.link, tallies).await
+    }
+
+    async fn tallies(&self, sources: Vec<String>) -> Result<Vec<Tally>> {
+        tally::tallies(&self.link, &sources).await
     }
 
     async fn ready(&self) -> Result<()> {

@@ -44,4 +44,5 @@ scripts! {
     ENDPOINTS = "endpoints.lua",
     RAISE = "raise.lua",
     HEARTBEAT = "heartbeat.lua",
+    TALLY = "tally.lua",
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use waypost::domain::delivery::{Class, Status};
 use waypost::domain::plan::{Generation, Ingest, Unit};
-use waypost::store::{Ingested, PageQuery, Store};
+use waypost::store::{Committed, Fate, Ingested, PageQuery, Store};
 use waypost_providers::ReplayGuard;
 
 use super::{Harness, LONG, lease};
@@ -95,8 +95,10 @@ pub(crate) async fn each_of_a_call_has_its_own_fate(harness: &mut impl Harness) 
     ];
     let (ingests, expected): (Vec<_>, Vec<_>) = call.into_iter().unzip();
     let raws: Vec<_> = ingests.iter().map(|ingest| ingest.raw.as_ref().unwrap().id.clone()).collect();
-    let answers = store.ingest_all(ingests).await.into_iter().map(Result::unwrap);
-    assert_eq!(answers.collect::<Vec<_>>(), expected);
+    let answers: Vec<_> = store.ingest_all(ingests).await.into_iter().map(Result::unwrap).collect();
+    // What became of each event, in order.
+    assert_eq!(answers[5], Committed::Stored(vec![Fate::New, Fate::Repeated]));
+    assert_eq!(answers.into_iter().map(Ingested::from).collect::<Vec<_>>(), expected);
     for (raw, expected) in raws.into_iter().zip(expected) {
         assert_eq!(store.request(&raw).await.unwrap().is_none(), expected == Ingested::Forged, "{expected:?}");
     }

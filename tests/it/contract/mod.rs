@@ -17,6 +17,7 @@ pub(crate) mod operational;
 pub(crate) mod replays;
 pub(crate) mod states;
 pub(crate) mod suppressions;
+pub(crate) mod tallies;
 
 /// A hold that does not lapse, a wait that does not end.
 pub(crate) const LONG: Duration = Duration::from_secs(24 * 3600);
@@ -94,6 +95,9 @@ macro_rules! run_contract {
             an_event_suppresses_in_its_own_commit, each_of_several_is_suppressed, a_repeat_and_a_stale_plan_suppress_nobody,
             an_event_that_is_none_suppresses_nobody, of_each_reason_the_first_event_stays,
             a_suppression_outlives_its_event_and_a_reopen,
+        ]);
+        crate::contract::run_contract!($harness, tallies: [
+            what_was_counted_adds_up_and_survives_a_reopen, types_that_a_sender_makes_up_take_bounded_room,
         ]);
         crate::contract::run_contract!($harness, replays: [
             a_replay_is_a_delivery_of_its_own, a_delivery_and_its_replay_may_be_under_way_together,

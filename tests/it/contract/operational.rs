@@ -6,7 +6,7 @@ use waypost::domain::delivery::{Class, Status};
 use waypost::domain::event_type::Operational;
 use waypost::domain::id::MailKey;
 use waypost::domain::plan::{Generation, Ingest, StoredEvent, Unit};
-use waypost::store::{Ingested, PageQuery, ScanFrom};
+use waypost::store::{Committed, Fate, Ingested, PageQuery, ScanFrom};
 
 use super::{Harness, LONG, lease};
 use crate::support::{DELIVERED, at, finished, ingest, unit};
@@ -41,7 +41,10 @@ pub(crate) async fn it_is_committed_without_a_request(harness: &mut impl Harness
     assert_eq!(store.ingest(plan()).await.unwrap(), REPEATED);
     // Beside one that has a request.
     let both = store.ingest_all(vec![alone(vec![operational("b")]), ingest(Generation(0), vec![after("c")])]).await;
-    assert!(both.iter().all(|answer| matches!(answer, Ok(NEW))), "{both:?}");
+    assert!(
+        both.iter().all(|answer| matches!(answer, Ok(Committed::Stored(fates)) if *fates == [Fate::New])),
+        "{both:?}"
+    );
     let stored = ingest(Generation(0), vec![after("c")]).raw.unwrap();
     assert!(store.request(&stored.id).await.unwrap().is_some());
     let stale = Ingest { generation: Generation(9), ..alone(vec![operational("d")]) };
