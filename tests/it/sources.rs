@@ -31,7 +31,7 @@ async fn post_all(gateways: &[&Gateway]) {
     let poster = Poster::new();
     let bounce = |number: u8| {
         format!(
-            r#"{{"email":"a@b.example","timestamp":1773480415,"event":"bounce","type":"bounce","sg_event_id":"{number}"}}"#
+            r#"{{"email":"a{number}@b.example","timestamp":1773480415,"event":"bounce","type":"bounce","sg_event_id":"{number}"}}"#
         )
     };
     let odd = r#"{"email":"a@b.example","timestamp":1,"event":"delivered","sg_event_id":"d"},{"event":"made up"},7"#;
