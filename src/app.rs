@@ -20,6 +20,7 @@ use crate::http::gather::Gatherer;
 use crate::http::state::{Gateway, Limits};
 use crate::http::{routes, sources};
 use crate::keyring::{Keyring, random};
+use crate::sources::CurrentSources;
 use crate::store::Store;
 use crate::store::embedded::{Embedded, KeyFile};
 use crate::store::redis::RedisStore;
@@ -61,6 +62,8 @@ impl App {
             Err(_) => tracing::warn!("the store does not answer yet; answering 503 until it does"),
         }
         let id = GatewayId::random(random()?);
+        let sources = CurrentSources::default();
+        sources.replace(settings.sources.clone());
         let drain = settings.server.drain();
         let sending = dispatch::Settings {
             max_in_flight: settings.delivery.in_flight_max,
@@ -79,13 +82,13 @@ impl App {
             requests_in_flight_max: settings.server.requests_in_flight_max,
         };
         let gateway = Gateway::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&cache), limits)
-            .with_sources(settings.sources.clone())
+            .with_sources(sources.clone())
             .with_api_keys(settings.api_keys.clone())
             .with_suppress_on(settings.suppress_on.clone())
             .with_networks(settings.delivery.networks.clone());
         let gateway = Data::new(gateway);
         let (server, address) = bind(settings.server.listen, gateway.clone(), drain)?;
-        let reloader = Reloader { gateway: gateway.clone(), cache, store: Arc::clone(&store), clock };
+        let reloader = Reloader { sources, cache, store: Arc::clone(&store), clock };
         Ok(Self { server, address, gateway, dispatcher, store, reloader, drain })
     }
 
@@ -137,7 +140,7 @@ impl App {
 /// Takes a config that was read again: sources, endpoints and their secrets. Everything else needs a restart.
 #[derive(Clone)]
 pub struct Reloader {
-    gateway: Data<Gateway>,
+    sources: CurrentSources,
     cache: Arc<EndpointCache>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -150,7 +153,7 @@ impl Reloader {
     /// When the store is down; then the endpoints follow when it is back.
     pub async fn apply(&self, settings: &Settings) -> Result<(), BuildError> {
         self.cache.replace_file(settings.endpoint_settings(), settings.endpoint_secrets(), self.clock.now()).await;
-        self.gateway.replace_sources(settings.sources.clone());
+        self.sources.replace(settings.sources.clone());
         Ok(self.cache.refresh(self.store.as_ref()).await?)
     }
 }

@@ -11,9 +11,11 @@
 //! | [`store`] | the contract, and its engines | `domain` |
 //! | [`keyring`] | the master keys at hand: the config's, and the embedded store's own | `store` |
 //! | [`endpoints`] | this gateway's copy of the endpoint set, and its secrets | `keyring`, `outbound` |
+//! | [`sources`] | the config's sources as they are now | `domain` |
+//! | [`reprocess`] | reads requests that were not understood again | `endpoints`, `sources` |
 //! | [`announce`] | brings operational events to the store | `endpoints` |
 //! | [`dispatch`] | leases, posts, records | `store`, `outbound`, `endpoints`, `announce` |
-//! | [`http`] | routes in, and the answers | `store`, `endpoints`, `announce` |
+//! | [`http`] | routes in, and the answers | `store`, `endpoints`, `announce`, `reprocess` |
 //! | [`config`] | settings: layers, checks, errors with a remedy | `domain` |
 //! | [`app`] | wires everything; build, port, run until stopped | all |
 //! | [`cli`] | one file for each command | `app`, `config` |
@@ -34,5 +36,7 @@ pub mod endpoints;
 pub mod http;
 pub mod keyring;
 pub mod outbound;
+pub mod reprocess;
+pub mod sources;
 pub mod store;
 pub mod telemetry;

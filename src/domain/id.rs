@@ -118,6 +118,11 @@ impl RequestId {
     pub fn bits(&self) -> Option<[u8; 16]> {
         bits(Self::PREFIX, &self.0)
     }
+
+    /// The id that stands for these bits.
+    pub fn from_bits(bits: [u8; 16]) -> Self {
+        Self(text(Self::PREFIX, bits))
+    }
 }
 
 impl DeliveryId {

@@ -21,6 +21,7 @@ pub mod proxy;
 pub mod rate;
 pub mod refusals;
 pub mod replay;
+pub mod reprocess;
 pub mod retention;
 pub mod retry;
 pub mod risk;

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use waypost_providers::Headers;
 
 use super::auth::authorize;
-use super::lists::{Filter, List, ListQuery};
+use super::lists::{List, ListQuery};
 use super::problem::Problem;
 use super::state::Gateway;
 use crate::domain::access::Scope;
@@ -21,7 +21,7 @@ use crate::domain::delivery::{Delivery, Split};
 use crate::domain::event_type::EventType;
 use crate::domain::id::{EventId, RequestId};
 use crate::domain::plan::StoredEvent;
-use crate::store::{Page, PageQuery, Store, StoredRequest};
+use crate::store::{self, Page, PageQuery, StoredRequest};
 
 /// How many parts of the list one filtered list reads at most; it then answers what it found, and where to go on.
 const READS_MAX: usize = 20;
@@ -35,18 +35,22 @@ pub(super) async fn events(request: HttpRequest, gateway: Data<Gateway>) -> Answ
     let query = ListQuery::read(request.query_string())?;
     let page = query.page()?;
     let filter = query.filter()?;
-    let found = filtered(gateway.store.as_ref(), page, &filter).await?;
+    let found = filtered(page, async |page| gateway.store.events(page).await, |event| filter.wants(event)).await?;
     Ok(Json(Page { items: found.items.into_iter().map(EventView::from).collect(), next: found.next }.into()))
 }
 
 /// Reads on until enough is found. Never asks for more rows than are still wanted, so no row is read and left out.
-async fn filtered(store: &dyn Store, wanted: PageQuery, filter: &Filter) -> Result<Page<StoredEvent>, Problem> {
+pub(super) async fn filtered<T>(
+    wanted: PageQuery,
+    read: impl AsyncFn(&PageQuery) -> store::Result<Page<T>>,
+    wants: impl Fn(&T) -> bool,
+) -> Result<Page<T>, Problem> {
     let mut items = Vec::new();
     let mut cursor = wanted.cursor;
     for _ in 0..READS_MAX {
         let limit = wanted.limit - items.len();
-        let page = store.events(&PageQuery { cursor, limit }).await?;
-        items.extend(page.items.into_iter().filter(|event| filter.wants(event)));
+        let page = read(&PageQuery { cursor, limit }).await?;
+        items.extend(page.items.into_iter().filter(&wants));
         cursor = page.next;
         if cursor.is_none() || items.len() >= wanted.limit {
             break;
@@ -61,8 +65,7 @@ pub(super) async fn event(request: HttpRequest, gateway: Data<Gateway>, id: Path
     Ok(Json(find(&gateway, &id).await?.into()))
 }
 
-/// `GET /v1/events/{id}/raw`: the request that the event was read from. Its body is base64, so that nothing a sender
-/// wrote is ever rendered by a browser.
+/// `GET /v1/events/{id}/raw`: the request that the event was read from.
 pub(super) async fn raw(
     request: HttpRequest,
     gateway: Data<Gateway>,
@@ -74,8 +77,12 @@ pub(super) async fn raw(
         Some(id) => gateway.store.request(id).await?,
         None => None,
     };
-    let stored = stored.ok_or(Problem::NotFound("request"))?;
-    Ok(HttpResponse::Ok().insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff")).json(RequestView::from(stored)))
+    Ok(raw_answer(stored.ok_or(Problem::NotFound("request"))?))
+}
+
+/// A request whole. Its body is base64, so that nothing a sender wrote is ever rendered by a browser.
+pub(super) fn raw_answer(stored: StoredRequest) -> HttpResponse {
+    HttpResponse::Ok().insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff")).json(RequestView::from(stored))
 }
 
 /// `GET /v1/events/{id}/deliveries`: what became of it at each endpoint, attempt by attempt. Why an attempt failed,

@@ -6,6 +6,7 @@ use waypost_providers::Kind;
 use super::problem::Problem;
 use crate::domain::delivery::Status;
 use crate::domain::plan::StoredEvent;
+use crate::domain::reprocess::Lack;
 use crate::domain::subscription::Subscription;
 use crate::store::{Page, PageQuery};
 
@@ -69,6 +70,18 @@ impl ListQuery {
         Ok(Filter { types, source: self.source })
     }
 
+    /// Which requests.
+    pub(super) fn requests(self) -> Result<RequestFilter, Problem> {
+        if self.types.is_some() {
+            return Err(Problem::BadQuery("requests are listed by `status` and `source` only".into()));
+        }
+        let lack = self.status.as_deref().and_then(Lack::by_name).ok_or_else(|| {
+            let words = Lack::ALL.map(|lack| format!("`{}`", lack.as_str())).join(" or ");
+            Problem::BadQuery(format!("`status` is {words}"))
+        })?;
+        Ok(RequestFilter { lack, source: self.source })
+    }
+
     /// Which deliveries.
     pub(super) fn status(&self) -> Result<Status, Problem> {
         if self.types.is_some() || self.source.is_some() {
@@ -79,6 +92,13 @@ impl ListQuery {
             Problem::BadQuery(format!("`status` is one of {words}"))
         })
     }
+}
+
+/// Which requests are asked for.
+#[derive(Debug)]
+pub(super) struct RequestFilter {
+    pub(super) lack: Lack,
+    pub(super) source: Option<String>,
 }
 
 /// Which events are asked for.
@@ -152,6 +172,17 @@ mod tests {
         assert!(!wants("source=mailgun", Kind::Bounced, "resend"));
         assert!(told(ListQuery::read("type=bouncy").unwrap().filter()).contains("unknown event `bouncy`"));
         assert!(told(ListQuery::read("type=waypost.*").unwrap().filter()).contains("are not listed"));
+    }
+
+    #[test]
+    fn requests_are_listed_by_what_they_lack() {
+        let asked = |query| ListQuery::read(query)?.requests();
+        let found = asked("status=unreadable&source=resend").unwrap();
+        assert_eq!((found.lack, found.source.as_deref()), (Lack::Unreadable, Some("resend")));
+        for wrong in ["", "status=stored", "source=resend"] {
+            assert_eq!(told(asked(wrong)), "`status` is `unmapped` or `unreadable`", "{wrong}");
+        }
+        assert!(told(asked("status=unmapped&type=email.sent")).contains("`source` only"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod lists;
 pub mod problem;
 mod rejecting;
 mod replays;
+mod requests;
 pub mod routes;
 pub mod sources;
 pub mod state;

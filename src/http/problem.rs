@@ -12,6 +12,7 @@ use crate::domain::fan_out::PlanError;
 use crate::domain::field::FieldError;
 use crate::domain::replay::JOBS_MAX;
 use crate::domain::seal::OpenError;
+use crate::reprocess;
 use crate::store::StoreError;
 
 /// Seconds after which it is worth trying again, told with every `503`.
@@ -97,6 +98,9 @@ pub enum Problem {
     /// What stands for an address in the path is none.
     #[error("the path holds no address")]
     NotAnAddress,
+    /// The source that a request came in by is no longer in the config.
+    #[error("the source `{0}` is not in the config")]
+    SourceGone(String),
     /// A field of the body is unknown or wrong; the text is told to the caller, and repeats no secret.
     #[error("the field `{}` is wrong", .0.field)]
     Field(FieldError),
@@ -115,6 +119,16 @@ pub enum Problem {
     /// What is sealed does not open.
     #[error("a secret does not open: {0}")]
     NotOpened(OpenError),
+}
+
+impl From<reprocess::Error> for Problem {
+    fn from(error: reprocess::Error) -> Self {
+        match error {
+            reprocess::Error::SourceGone(source) => Self::SourceGone(source),
+            reprocess::Error::Store(error) => Self::Store(error),
+            reprocess::Error::Plan(error) => Self::Plan(error),
+        }
+    }
 }
 
 impl From<FieldError> for Problem {
@@ -158,6 +172,7 @@ impl Problem {
             Self::NotReplayable(_) => (409, "not_replayable", "It cannot be sent again"),
             Self::Expired => (410, "expired", "The event is no longer kept"),
             Self::TooManyJobs => (409, "too_many_replays", "Too many replays are under way"),
+            Self::SourceGone(_) => (409, "source_gone", "The source is no longer in the config"),
             Self::Plan(_) => (500, "internal", "Something is wrong with the gateway"),
             Self::Unauthorized => (401, "unauthorized", "A known API key is needed"),
             Self::Forbidden(_) => (403, "forbidden", "The API key has not the scope"),
@@ -180,6 +195,10 @@ impl Problem {
             }
             Self::Field(error) => Some(error.to_string()),
             Self::NotAnAddress => Some("name one address, percent-encoded, such as nora%40customer.example".into()),
+            Self::SourceGone(source) => Some(format!(
+                "the source `{source}` is not in the config, so nothing tells how its requests are read; add its \
+                 [sources.{source}] table with the `provider` it had, reload the config, and reprocess again"
+            )),
             Self::ManagedByFile => Some("edit its [[endpoints]] table in the config file, and reload that".into()),
             Self::OverlapRuns(until) => Some(format!(
                 "the secret before the newest signs until {until}; wait, revoke it with DELETE …/secrets/old, or rotate \

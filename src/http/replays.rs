@@ -74,7 +74,7 @@ pub(super) async fn retry(
 /// A body without fields.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
+pub(super) struct Nothing {}
 
 /// The body of [`replay_event`].
 #[derive(Default, Deserialize)]
@@ -323,7 +323,7 @@ async fn view(gateway: &Gateway, job: ReplayJob) -> Result<JobView, Problem> {
 }
 
 /// Reads a body; an empty one is that of no fields.
-fn read<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Problem> {
+pub(super) fn read<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Problem> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(T::default());
     }

@@ -4,7 +4,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, Scope, guard};
 
 use super::problem::Problem;
-use super::{api, health, inbound, replays, sources, suppressions, token, webhooks};
+use super::{api, health, inbound, replays, requests, sources, suppressions, token, webhooks};
 
 /// Adds every route. The app has to hold a [`Gateway`](super::state::Gateway) and, on each worker, a
 /// [`Gatherer`](super::gather::Gatherer) as its data.
@@ -22,6 +22,9 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(make("/v1/deliveries/{id}/retry", replays::retry))
         .service(make("/v1/events/{id}/replay", replays::replay_event))
         .service(make("/v1/webhooks/{id}/replay", replays::replay_endpoint))
+        .service(get("/v1/requests", requests::requests))
+        .service(get("/v1/requests/{id}", requests::request))
+        .service(make("/v1/requests/{id}/reprocess", requests::reprocess))
         .service(get("/v1/replays", replays::jobs))
         .service(
             web::resource("/v1/replays/{id}")

@@ -1,9 +1,8 @@
 //! What every handler shares.
 
-use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -18,10 +17,8 @@ use crate::domain::access::AccessKey;
 use crate::domain::source::Source;
 use crate::domain::target::Networks;
 use crate::endpoints::EndpointCache;
+use crate::sources::CurrentSources;
 use crate::store::Store;
-
-/// The sources by their names.
-pub type Sources = BTreeMap<String, Source>;
 
 /// What a request may cost.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +35,7 @@ pub struct Limits {
 
 /// What every handler shares.
 pub struct Gateway {
-    pub(super) sources: RwLock<Arc<Sources>>,
+    pub(super) sources: CurrentSources,
     pub(super) api_keys: Vec<AccessKey>,
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Arc<dyn Clock>,
@@ -64,7 +61,7 @@ impl Gateway {
     /// A gateway without sources and API keys.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, endpoints: Arc<EndpointCache>, limits: Limits) -> Self {
         Self {
-            sources: RwLock::default(),
+            sources: CurrentSources::default(),
             api_keys: Vec::new(),
             store,
             clock,
@@ -83,9 +80,8 @@ impl Gateway {
 
     /// The same with these sources.
     #[must_use]
-    pub fn with_sources(self, sources: Sources) -> Self {
-        self.replace_sources(sources);
-        self
+    pub fn with_sources(self, sources: CurrentSources) -> Self {
+        Self { sources, ..self }
     }
 
     /// The same with these API keys.
@@ -106,11 +102,6 @@ impl Gateway {
         Self { networks, ..self }
     }
 
-    /// Takes the sources of a config file that was loaded again; requests under way keep the old ones.
-    pub fn replace_sources(&self, sources: Sources) {
-        *self.sources.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(sources);
-    }
-
     /// From now on: no new provider requests, and not ready.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
@@ -120,14 +111,9 @@ impl Gateway {
         self.draining.load(Ordering::SeqCst)
     }
 
-    /// The sources as they are now.
-    pub(super) fn sources(&self) -> Arc<Sources> {
-        Arc::clone(&self.sources.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
     /// The source of this name.
     pub(super) fn source(&self, name: &str) -> Option<Source> {
-        self.sources.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.sources.all().get(name).cloned()
     }
 
     /// A place among the requests worked on; given back when the permit is dropped. Also for what was begun before the

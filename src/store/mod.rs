@@ -22,6 +22,7 @@
 //! **Everything is remembered for its lifetime** ([`Lifetimes`](crate::domain::retention::Lifetimes)), counted by the
 //! store's clock from the commit. That is later than the receipt by what a commit takes: less than a second while anybody
 //! waits for it; a call whose caller gave up may still commit when its turn comes. A repeat does not begin it anew.
+//! What comes of a request that is reprocessed lives from its receipt on, by the clock of the gateway that received it.
 //! A delivery that is pending when its event expires stays pending, and listed; it is leased without its event, to be
 //! ended as failed, and is then listed for another lifetime.
 //!
@@ -74,13 +75,15 @@ pub mod embedded;
 mod model;
 pub mod redis;
 mod replays;
+mod requests;
 
 pub use model::*;
 pub use replays::*;
+pub use requests::*;
 
 /// What a store can be asked. See the module for the contract.
 #[async_trait]
-pub trait Store: Replays {
+pub trait Store: Replays + Requests {
     /// Remembers a Mailgun token (a forgery ends here, nothing stored), stores the raw request, then remembers states
     /// and commits each event with what belongs to it. `200` may be answered when this returns [`Committed::Stored`].
     ///

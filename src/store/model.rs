@@ -201,9 +201,9 @@ pub struct StoredRequest {
     /// Headers and body.
     #[serde(flatten)]
     pub request: Request,
-    /// How many of its parts are none of the eleven events.
+    /// How many of its parts are none of the eleven events, as it was last read.
     pub unmapped: u32,
-    /// How many of its parts could not be read.
+    /// How many of its parts could not be read, likewise.
     pub unreadable: u32,
 }
 

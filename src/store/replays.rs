@@ -37,7 +37,7 @@ pub enum ScanFrom {
 pub struct Scanned {
     /// The deliveries to the endpoint, in the order of their events' commits.
     pub found: Vec<Found>,
-    /// When the last event was received that was looked at.
+    /// When the last event was received that was looked at, unless one that was reprocessed may come later.
     pub last: Option<Timestamp>,
     /// Where to go on; none when no later event is there.
     pub next: Option<String>,

@@ -31,10 +31,11 @@ const EMBEDDED: [&str; 11] = [
 const REDIS: [&str; 7] =
     ["raw.stored", "units.committed", "lease.committed", "leased", "posted", "finish.committed", "finished"];
 /// What has a test of its own.
-const REDIS_ALONE: [&str; 8] = [
+const REDIS_ALONE: [&str; 9] = [
     "token.remembered",
     "states.told",
     "address_key.settled",
+    "reprocess.committed",
     "replay.made",
     "replay.kept",
     "secrets.resealed",

@@ -37,6 +37,7 @@ mod redis_harness;
 mod redis_store;
 mod redis_suppressions;
 mod replays;
+mod reprocess;
 mod resends;
 mod sick;
 mod signal;

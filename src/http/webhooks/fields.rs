@@ -13,7 +13,7 @@ use crate::domain::given;
 use crate::domain::secret::SigningSecret;
 use crate::domain::signing;
 use crate::domain::target::Networks;
-use crate::http::state::Sources;
+use crate::sources::Sources;
 
 /// A body's fields.
 pub(super) type Given = Map<String, Value>;

@@ -104,7 +104,7 @@ async fn create(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) 
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
     let mut given = object(&request, payload, &gateway).await?;
     let Chosen { secret, shown } = choose_secret(&mut given)?;
-    let known = Known { sources: &gateway.sources(), networks: &gateway.networks };
+    let known = Known { sources: &gateway.sources.all(), networks: &gateway.networks };
     let (settings, headers) = fields::settings(given, std::slice::from_ref(&secret), &known, |_| true)?;
     let keys = keys_to_seal(&gateway).await?;
     let id = EndpointId::random(random()?);
@@ -171,7 +171,7 @@ fn updated(
     let opened = kept.open(&endpoint.id, keys);
     // A header that does not open may be what is given again.
     let secrets = opened.live(now).map_err(|error| Problem::NotOpened(error.clone()))?;
-    let known = Known { sources: &gateway.sources(), networks: &gateway.networks };
+    let known = Known { sources: &gateway.sources.all(), networks: &gateway.networks };
     let (settings, headers) = fields::settings(fields, secrets, &known, |name| given.contains_key(name))?;
     // Else whoever may not see a credential could have it sent to a host of their own.
     if !is_admin && headers.values().any(Option::is_none) && !is_same_host(&settings.url, &endpoint.settings.url) {

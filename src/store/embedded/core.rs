@@ -24,6 +24,8 @@ const LAST: &[u8] = b"last";
 /// Through which places the ids have been written.
 pub(super) const IDS_WRITTEN: &[u8] = b"ids_written";
 pub(super) const SWEPT: &[u8] = b"swept";
+/// The place in the feed of the last event that was committed when its request was reprocessed.
+pub(super) const REPROCESSED: &[u8] = b"reprocessed";
 
 /// A change of the endpoint set that has this generation.
 pub(super) struct Change {

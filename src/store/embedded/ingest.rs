@@ -9,6 +9,7 @@ use super::core::Core;
 use super::delivery::{Ended, Planned, Row, Waiting};
 use super::ids::Kind;
 use super::index::{Item, Stored};
+use super::requests::Lacks;
 use super::rows::{
     EventRow, Expiring, Id, Key, Place, RequestHead, RequestRow, after, corrupt, encode, number, pack, unpack,
 };
@@ -23,19 +24,19 @@ use crate::store::{Committed, Fate, Result};
 
 /// An ingest with all that its caller can do for the writer.
 pub(super) struct Arrival {
-    ingest: Ingest,
-    request: Option<Received>,
+    pub(super) ingest: Ingest,
+    pub(super) request: Option<Received>,
     /// The id of each event, and the keys under which it suppresses addresses.
     events: Vec<(Id, Vec<suppression::Key>)>,
 }
 
 /// A request to be kept.
-struct Received {
-    id: Id,
+pub(super) struct Received {
+    pub(super) id: Id,
     /// What is said of it, packed.
     head: Vec<u8>,
     body: Bytes,
-    is_incomplete: bool,
+    pub(super) lacks: Option<Lacks>,
 }
 
 impl Arrival {
@@ -62,7 +63,7 @@ impl Received {
     fn new(raw: &RawRequest) -> Result<Self> {
         let id = raw.id.bits().ok_or_else(|| corrupt("a request's id"))?;
         let head = pack(&RequestHead::of(raw))?;
-        Ok(Self { id, head, body: raw.request.body.clone(), is_incomplete: raw.is_incomplete() })
+        Ok(Self { id, head, body: raw.request.body.clone(), lacks: Lacks::of(id, raw) })
     }
 }
 
@@ -89,11 +90,26 @@ impl Core {
             txn.put(Space::Tokens, &guard.token, [&expires.to_be_bytes()[..], &guard.digest].concat());
             txn.put(Space::Expiry, &Expiring::Token(&guard.token).key(expires), Slice::empty());
         }
-        for told in &ingest.states {
+        let fates = self.add_events(txn, arrival, after(now, self.lifetimes.events), now)?;
+        if let Some(request) = &arrival.request {
+            self.keep_request(txn, request, fates.contains(&Fate::New), now)?;
+        }
+        Ok(Committed::Stored(fates))
+    }
+
+    /// Remembers its states, and commits those events that are new.
+    pub(super) fn add_events(
+        &mut self,
+        txn: &mut Txn<'_>,
+        arrival: &Arrival,
+        expires: u64,
+        now: u64,
+    ) -> Result<Vec<Fate>> {
+        for told in &arrival.ingest.states {
             is_news(txn, told)?;
         }
-        let mut fates = Vec::with_capacity(ingest.units.len());
-        for (unit, (id, suppressed)) in ingest.units.iter().zip(&arrival.events) {
+        let mut fates = Vec::with_capacity(arrival.ingest.units.len());
+        for (unit, (id, suppressed)) in arrival.ingest.units.iter().zip(&arrival.events) {
             let known = txn.place(Kind::Event, id)?;
             let is_known = known.is_some_and(|known| known.is_alive(now));
             let twin = if is_known { None } else { twin(txn, unit.fingerprint, now)? };
@@ -105,8 +121,8 @@ impl Core {
                     self.supersede(txn, expired, &unit.deliveries, now)?;
                 }
                 match twin {
-                    None => self.add_event(txn, unit, *id, now)?,
-                    Some((_, first)) => self.add_event(txn, &marked(txn, unit, first)?, *id, now)?,
+                    None => self.add_event(txn, unit, *id, expires, now)?,
+                    Some((_, first)) => self.add_event(txn, &marked(txn, unit, first)?, *id, expires, now)?,
                 }
                 suppression::put(txn, unit.suppresses.as_ref(), suppressed, *id)?;
                 fates.push(Fate::New);
@@ -114,25 +130,24 @@ impl Core {
                 fates.push(Fate::Unmet);
             }
         }
-        let is_new = fates.contains(&Fate::New);
-        if let Some(request) = &arrival.request {
-            self.keep_request(txn, request, is_new, now)?;
-        }
-        self.moved |= is_new;
-        Ok(Committed::Stored(fates))
+        self.moved |= fates.contains(&Fate::New);
+        Ok(fates)
     }
 
     /// The request of a new event is not looked for: it has not been here, or expired with the event. Where it has not,
     /// for something else was new to the event, one more copy does no harm.
     fn keep_request(&mut self, txn: &mut Txn<'_>, request: &Received, is_new: bool, now: u64) -> Result<()> {
-        let Received { id, head, body, is_incomplete } = request;
+        let Received { id, head, body, lacks } = request;
         if !is_new && txn.place(Kind::Request, id)?.is_some_and(|known| known.is_alive(now)) {
             return Ok(());
         }
-        self.has_incomplete |= is_incomplete;
-        let life = if *is_incomplete { self.lifetimes.events } else { self.lifetimes.requests };
+        self.has_incomplete |= lacks.is_some();
+        let life = if lacks.is_some() { self.lifetimes.events } else { self.lifetimes.requests };
         self.last.request += 1;
         let seq = self.last.request;
+        if let Some(lacks) = lacks {
+            txn.add_packed(Space::Incomplete, &seq.to_be_bytes(), lacks)?;
+        }
         let expires = after(now, life);
         let row = RequestRow { expires, id: *id, head, body };
         txn.put_place(Kind::Request, *id, Place { seq, expires });
@@ -140,17 +155,16 @@ impl Core {
         Ok(())
     }
 
-    fn add_event(&mut self, txn: &mut Txn<'_>, unit: &Unit, id: Id, now: u64) -> Result<()> {
+    fn add_event(&mut self, txn: &mut Txn<'_>, unit: &Unit, id: Id, expires: u64, now: u64) -> Result<()> {
         let places = u16::try_from(unit.deliveries.len()).map_err(|_| corrupt("an event with so many deliveries"))?;
         self.last.event += 1;
         let seq = self.last.event;
-        let expires = after(now, self.lifetimes.events);
         let fingerprint = unit.fingerprint.map(|fingerprint| fingerprint.bits);
         if let Some(bits) = fingerprint {
             txn.put_place(Kind::Fingerprint, bits, Place { seq, expires });
         }
         txn.put_place(Kind::Event, id, Place { seq, expires });
-        let row = EventRow { expires, id, places, fingerprint, json: &unit.json };
+        let row = EventRow { committed: now, expires, id, places, fingerprint, json: &unit.json };
         txn.put(Space::Events, &seq.to_be_bytes(), row.bytes());
         let mut waiting =
             Waiting { event: id, mail: unit.mail, committed: now, expires, planned: Vec::with_capacity(places.into()) };

@@ -63,6 +63,7 @@ mod read;
 mod ready;
 mod recent;
 mod replay;
+mod requests;
 mod rows;
 mod secret_file;
 mod spaces;

@@ -78,7 +78,7 @@ impl<'a> View<'a> {
         let Some(row) = self.get(Space::Requests, &seq.to_be_bytes())? else { return Ok(None) };
         let row = RequestRow::read(&row)?;
         let head: RequestHead = unpack(row.head)?;
-        Ok(Some(head.with(id.clone(), row.body.to_vec().into())))
+        Ok(Some(head.with(id.clone(), row.body.to_vec().into(), self.lacks_at(seq)?)))
     }
 
     pub(super) fn endpoints(&self) -> Result<Endpoints> {
@@ -171,7 +171,7 @@ impl<'a> View<'a> {
         self.range(&Span::from(space, prefix).to([prefix, end].concat()).back())
     }
 
-    fn range(&self, span: &Span) -> Range {
+    pub(super) fn range(&self, span: &Span) -> Range {
         let rows = self.snapshot.range::<&[u8], _>(self.spaces.of(span.space), span.bounds());
         Range::new(span, &self.layers, rows)
     }

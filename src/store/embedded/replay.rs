@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use fjall::Slice;
 
-use super::core::Core;
+use super::core::{Core, REPROCESSED};
 use super::delivery::{Again, Ended, Planned, Progress, Row, Waiting};
 use super::ids::Kind;
 use super::index::{Item, Stored};
@@ -147,10 +147,11 @@ impl View<'_> {
 
     fn deliveries_to(&self, endpoint: &EndpointId, from: &ScanFrom, limit: usize) -> Result<Scanned> {
         let first = match from {
-            ScanFrom::Time(time) => self.first_received(micros(*time))?,
+            ScanFrom::Time(time) => self.first_committed(micros(*time))?,
             ScanFrom::Cursor(cursor) => u64::from_str_radix(cursor, 16).map_err(|_| StoreError::BadCursor)?,
         };
         let mut scanned = Scanned::default();
+        let reprocessed = self.get(Space::Meta, REPROCESSED)?.map_or(Ok(0), |seq| number(&seq).map(|(seq, _)| seq))?;
         for (count, row) in self.events_from(first).enumerate() {
             let (seq, row) = row?;
             let seq = number(&seq)?.0;
@@ -166,7 +167,7 @@ impl View<'_> {
                     continue;
                 }
             };
-            scanned.last = Some(event.received_at);
+            scanned.last = Some(event.received_at).filter(|_| seq >= reprocessed);
             let place = event.endpoints.iter().position(|other| other == endpoint);
             let Some(place) = place.filter(|_| expires > self.now()) else { continue };
             // It is not in the feed.
@@ -187,9 +188,8 @@ impl View<'_> {
         Ok(scanned)
     }
 
-    /// The place in the feed of the first event received at this time or later, as far as events come in the order
-    /// that they were received in.
-    fn first_received(&self, time: u64) -> Result<u64> {
+    /// The place in the feed of the first event committed at this time or later.
+    fn first_committed(&self, time: u64) -> Result<u64> {
         let mut low = 1;
         let last = self.back_from(Space::Events, &[], &[u8::MAX; 8]).next();
         let last = last.transpose()?.map(|(seq, _)| number(&seq).map(|(seq, _)| seq)).transpose()?;
@@ -203,10 +203,7 @@ impl View<'_> {
             let (seq, row) = row?;
             let seq = number(&seq)?.0;
             // What cannot be read is before what can: nothing is passed over for it.
-            let is_later = EventRow::read(&row)
-                .and_then(|row| decode::<StoredEvent>(row.json))
-                .is_ok_and(|event| micros(event.received_at) >= time);
-            if is_later {
+            if EventRow::read(&row).is_ok_and(|row| row.committed >= time) {
                 high = middle;
             } else {
                 low = seq + 1;

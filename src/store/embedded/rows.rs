@@ -82,10 +82,11 @@ impl Place {
     }
 }
 
-/// An event's row: when it expires, its id, how many deliveries began with it, its fingerprint if it is the first to have
-/// it, and its JSON.
+/// An event's row: when it was committed, when it expires, its id, how many deliveries began with it, its fingerprint if it
+/// is the first to have it, and its JSON.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EventRow<'a> {
+    pub(super) committed: u64,
     pub(super) expires: u64,
     pub(super) id: Id,
     pub(super) places: u16,
@@ -95,7 +96,8 @@ pub(super) struct EventRow<'a> {
 
 impl<'a> EventRow<'a> {
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self> {
-        let (expires, rest) = number(bytes)?;
+        let (committed, rest) = number(bytes)?;
+        let (expires, rest) = number(rest)?;
         let (id, rest) = id(rest)?;
         let (places, rest) = rest.split_first_chunk().ok_or_else(|| corrupt("an event"))?;
         let (fingerprint, json) = match rest {
@@ -103,37 +105,34 @@ impl<'a> EventRow<'a> {
             [0, json @ ..] => (None, json),
             _ => return Err(corrupt("an event's fingerprint")),
         };
-        Ok(Self { expires, id, places: u16::from_be_bytes(*places), fingerprint, json })
+        Ok(Self { committed, expires, id, places: u16::from_be_bytes(*places), fingerprint, json })
     }
 
     pub(super) fn bytes(&self) -> Vec<u8> {
         let fingerprint = self.fingerprint.as_ref().map_or(&[][..], |bits| bits);
         let has_one = u8::from(self.fingerprint.is_some());
-        let places = self.places.to_be_bytes();
-        [&self.expires.to_be_bytes()[..], &self.id, &places, &[has_one], fingerprint, self.json].concat()
+        let (times, places) = (two_numbers(self.committed, self.expires), self.places.to_be_bytes());
+        [&times[..], &self.id, &places, &[has_one], fingerprint, self.json].concat()
     }
 }
 
-/// What is kept of a request beside its id and its body.
+/// What is kept of a request beside its id, its body, and what of it was not understood.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct RequestHead {
     source: Arc<str>,
     /// In nanoseconds: it comes from the caller, and goes back as it came.
     received_at: i128,
     headers: Headers,
-    unmapped: u32,
-    unreadable: u32,
 }
 
 impl RequestHead {
     pub(super) fn of(raw: &RawRequest) -> Self {
-        let RawRequest { request: Request { source, received_at, headers, .. }, unmapped, unreadable, .. } = raw;
-        let (source, received_at) = (Arc::clone(source), received_at.as_nanosecond());
-        Self { source, received_at, headers: headers.clone(), unmapped: *unmapped, unreadable: *unreadable }
+        let Request { source, received_at, headers, .. } = &raw.request;
+        Self { source: Arc::clone(source), received_at: received_at.as_nanosecond(), headers: headers.clone() }
     }
 
-    pub(super) fn with(self, id: RequestId, body: Bytes) -> StoredRequest {
-        let Self { source, received_at, headers, unmapped, unreadable } = self;
+    pub(super) fn with(self, id: RequestId, body: Bytes, (unmapped, unreadable): (u32, u32)) -> StoredRequest {
+        let Self { source, received_at, headers } = self;
         let received_at = Timestamp::from_nanosecond(received_at).unwrap_or_default();
         StoredRequest { id, request: Request { source, received_at, headers, body }, unmapped, unreadable }
     }

@@ -22,8 +22,8 @@ use crate::store::{Result, StoreError};
 /// What is kept apart. The discriminants are places in [`Spaces::all`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Space {
-    /// The format, the endpoint set's generation, the last places in the feed and among the requests, how far the ids have been
-    /// written, and until when what had expired was removed.
+    /// The format, the endpoint set's generation, the last places in the feed and among the requests, the last of what was
+    /// reprocessed, how far the ids have been written, and until when what had expired was removed.
     Meta,
     /// Place in the feed -> event.
     Events,
@@ -53,10 +53,12 @@ pub(super) enum Space {
     Suppressions,
     /// Source -> what was counted there.
     Tallies,
+    /// Place among the requests -> what of the request was not understood.
+    Incomplete,
 }
 
 impl Space {
-    pub(super) const COUNT: usize = 15;
+    pub(super) const COUNT: usize = 16;
 
     const ALL: [(Self, &str); Self::COUNT] = [
         (Self::Meta, "meta"),
@@ -74,6 +76,7 @@ impl Space {
         (Self::Endpoints, "endpoints"),
         (Self::Suppressions, "suppressions"),
         (Self::Tallies, "tallies"),
+        (Self::Incomplete, "incomplete"),
     ];
 
     /// All of them, in the order of [`Spaces::all`].
@@ -101,7 +104,7 @@ impl Space {
 const MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The key of the format's number, and the number, so that each version knows what it reads.
-const FORMAT: (&[u8], &[u8]) = (b"format", b"12");
+const FORMAT: (&[u8], &[u8]) = (b"format", b"13");
 
 /// The open engine, and what is committed before it has it.
 pub(super) struct Spaces {

@@ -139,14 +139,22 @@ fn remove_unless_renewed(txn: &mut Txn<'_>, token: &[u8], at: u64) -> Result<()>
 fn remove_request(txn: &mut Txn<'_>, seq: u64, row: &[u8], now: u64) -> Result<u64> {
     let has_expired = RequestRow::read(row)?.expires <= now;
     if has_expired {
-        txn.remove(Space::Requests, &seq.to_be_bytes());
+        let seq = seq.to_be_bytes();
+        txn.remove(Space::Requests, &seq);
+        if txn.get(Space::Incomplete, &seq)?.is_some() {
+            txn.remove(Space::Incomplete, &seq);
+        }
     }
     Ok(u64::from(has_expired))
 }
 
 /// What is still pending stays, until whoever leases it finds no event and ends it; the same identity is to find it.
+/// Events of one batch may expire at different times, where some were reprocessed.
 fn remove_event(txn: &mut Txn<'_>, core: &mut Core, seq: u64, row: &[u8], now: u64) -> Result<u64> {
-    let EventRow { id, places, fingerprint, .. } = EventRow::read(row)?;
+    let EventRow { id, places, expires, fingerprint, .. } = EventRow::read(row)?;
+    if expires > now {
+        return Ok(0);
+    }
     if places > 0 && txn.get(Space::Waiting, &seq.to_be_bytes())?.is_some() {
         core.outlived.insert(id, seq);
     }

@@ -1,10 +1,10 @@
 -- Commits units. KEYS: gen, feed, lanes, st:pending, st:skipped, announce, stamp, states. ARGV: the lifetime in seconds;
 -- how many plans, of each how many deliveries, of each endpoint, class, 1 if it is skipped; how many units, of each id,
--- kind (or nothing if it is not to be in the feed), mail, JSON, generation, plan, its fingerprint or nothing, after a
--- fingerprint 1 if its copies are kept, and the entity whose state it tells or nothing; after an entity the rank of the
--- state; how many units suppress addresses, of each its place, the reason, when it happened, how many addresses, and their
--- hashes; if any, the id of the key of those. Answers for each unit 0 (its state is no news), 1 (new), 2 (repeated), 3
--- (stale) or 4 (the hashes here are made with another key).
+-- kind (or nothing if it is not to be in the feed), mail, JSON, generation, plan, when it was received if it was read again
+-- or nothing, its fingerprint or nothing, after a fingerprint 1 if its copies are kept, and the entity whose state it tells
+-- or nothing; after an entity the rank of the state; how many units suppress addresses, of each its place, the reason, when
+-- it happened, how many addresses, and their hashes; if any, the id of the key of those. Answers for each unit 0 (its state
+-- is no news), 1 (new), 2 (repeated), 3 (stale), 4 (the hashes here are made with another key) or 5 (it would have expired).
 local lifetime = arg()
 local lifetime_s = tonumber(lifetime)
 local plans, units, skips, unfed, tells = {}, {}, false, false, false
@@ -19,6 +19,10 @@ end
 for i = 1, tonumber(arg()) do
   local unit = {id = arg(), kind = arg(), mail = arg(), json = arg(), generation = arg(), plan = plans[tonumber(arg())]}
   unfed = unfed or unit.kind == ''
+  unit.life, unit.again = lifetime_s, arg()
+  if unit.again ~= '' then
+    unit.life = math.min(lifetime_s, math.ceil((tonumber(unit.again) - now) / 1000000) + lifetime_s)
+  end
   unit.fingerprint = arg()
   if unit.fingerprint ~= '' then unit.is_kept = arg() == '1' end
   unit.entity = arg()
@@ -101,13 +105,14 @@ end
 local function twin(unit)
   if unit.fingerprint == '' then return end
   local key = prefix .. 'k:' .. unit.fingerprint
-  if call('SET', key, unit.id, 'NX', 'EX', lifetime) then return end
+  if call('SET', key, unit.id, 'NX', 'EX', text(unit.life)) then return end
   local first = redis.pcall('GET', key)
   return type(first) == 'string' and first ~= unit.id and first
 end
 
 local function commit(unit)
   if unit.generation ~= generation then return 3 end
+  if unit.life < 1 then return 5 end
   if unit.suppressed and not is_key then return 4 end
   local key = prefix .. 'e:' .. unit.id
   if unit.entity ~= '' then
@@ -115,7 +120,7 @@ local function commit(unit)
     if not is_news(unit) then return 0 end
   end
   local made = text(stamp)
-  if not call('SET', key, made .. unit.json, 'NX', 'EX', lifetime) then return 2 end
+  if not call('SET', key, made .. unit.json, 'NX', 'EX', text(unit.life)) then return 2 end
   local first = twin(unit)
   if first and not unit.is_kept then
     call('DEL', key)
@@ -123,12 +128,16 @@ local function commit(unit)
   end
   if first then
     local marked = '{"possible_duplicate_of":"' .. first .. '",' .. string.sub(unit.json, 2)
-    call('SET', key, made .. marked, 'EX', lifetime)
+    call('SET', key, made .. marked, 'EX', text(unit.life))
   end
   if unit.suppressed then
     for _, address in ipairs(unit.suppressed) do
       call('HSETNX', address, unit.reason, unit.happened .. '|' .. unit.id)
     end
+  end
+  if unit.again ~= '' then
+    reprocessed = stamp + #unit.plan
+    call('SET', prefix .. 'reprocessed', text(reprocessed), 'EX', lifetime)
   end
   -- What became of the same identity when it was new before.
   call('DEL', prefix .. 'd:' .. unit.id, prefix .. 'a:' .. unit.id)

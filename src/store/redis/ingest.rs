@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
 use redis::{Cmd, Pipeline};
 use waypost_providers::{Kind, ReplayGuard};
 
@@ -23,9 +24,18 @@ const KEYS: [&str; 8] = ["gen", "feed", "lanes", "st:pending", "st:skipped", "an
 
 /// What a script answers where the hashes of addresses that it got are made with another key than those it has.
 const OTHER_KEY: i64 = 4;
+/// What it answers of an event that is read again and would have expired.
+pub(super) const EXPIRED: i64 = 5;
 
-/// A unit and the endpoint set it was planned with.
-pub(super) type Planned = (Generation, Unit);
+/// A unit to be committed.
+#[derive(Clone)]
+pub(super) struct Planned {
+    /// The endpoint set it was planned with.
+    pub(super) generation: Generation,
+    pub(super) unit: Unit,
+    /// When its request was received, if that is read again: it lives from then on.
+    pub(super) received_at: Option<Timestamp>,
+}
 
 /// Each step is one pipeline for all that came to it.
 pub(super) async fn ingest_all(store: &RedisStore, ingests: Vec<Ingest>) -> Vec<Result<Committed>> {
@@ -51,7 +61,7 @@ pub(super) async fn ingest_all(store: &RedisStore, ingests: Vec<Ingest>) -> Vec<
             Ok(()) => {
                 waiting.push((answer, units.len(), states.len()));
                 told.extend(states);
-                planned.extend(units.into_iter().map(|unit| (generation, unit)));
+                planned.extend(units.into_iter().map(|unit| Planned { generation, unit, received_at: None }));
             }
             Err(error) => *answer = Err(error),
         }
@@ -72,7 +82,7 @@ pub(super) async fn ingest_all(store: &RedisStore, ingests: Vec<Ingest>) -> Vec<
 }
 
 /// Remembers states that are no events, where they are later than what is known.
-async fn tell(store: &RedisStore, states: &[Condition]) -> Vec<Result<()>> {
+pub(super) async fn tell(store: &RedisStore, states: &[Condition]) -> Vec<Result<()>> {
     let mut pipe = Pipeline::new();
     for told in states {
         let key = Partition::of_mail(told.mail()).key(STATES);
@@ -90,7 +100,7 @@ fn entity(told: &Condition) -> String {
 }
 
 /// What became of a request, from what became of its units.
-fn committed_of(units: impl Iterator<Item = Result<i64>>) -> Result<Committed> {
+pub(super) fn committed_of(units: impl Iterator<Item = Result<i64>>) -> Result<Committed> {
     let (mut fates, mut stale, mut failed) = (Vec::new(), false, None);
     for unit in units {
         match unit {
@@ -169,7 +179,7 @@ pub(super) async fn commit(
     let run = async |planned: &[Planned], key: Option<&AddressKey>| {
         run_gathered(link, planned, &SHAPE, |partition, units| call(partition, lifetimes, units, key)).await
     };
-    let suppresses = |(_, unit): &Planned| unit.suppresses.is_some();
+    let suppresses = |one: &Planned| one.unit.suppresses.is_some();
     let key = match keys.known() {
         // What fails this fails those that need it.
         None if planned.iter().any(suppresses) => keys.settle(link).await.ok(),
@@ -191,8 +201,10 @@ pub(super) async fn commit(
 }
 
 const SHAPE: Shape<Planned> = Shape {
-    partition: |(_, unit)| Partition::of_mail(unit.mail),
-    rows: |(_, unit)| 1 + unit.deliveries.len() + unit.suppresses.as_ref().map_or(0, |told| told.addresses.len()),
+    partition: |one| Partition::of_mail(one.unit.mail),
+    rows: |Planned { unit, .. }| {
+        1 + unit.deliveries.len() + unit.suppresses.as_ref().map_or(0, |told| told.addresses.len())
+    },
 };
 
 fn call(partition: Partition, lifetimes: Lifetimes, planned: &[&Planned], key: Option<&AddressKey>) -> Call {
@@ -200,7 +212,7 @@ fn call(partition: Partition, lifetimes: Lifetimes, planned: &[&Planned], key: O
     // Most units of a request go to the same endpoints, which are told once.
     let mut plans: Vec<&[PlannedDelivery]> = Vec::new();
     let mut chosen = Vec::with_capacity(planned.len());
-    for (_, unit) in planned {
+    for Planned { unit, .. } in planned {
         let known = plans.iter().rposition(|plan| *plan == unit.deliveries.as_slice());
         chosen.push(known.unwrap_or_else(|| {
             plans.push(&unit.deliveries);
@@ -215,10 +227,14 @@ fn call(partition: Partition, lifetimes: Lifetimes, planned: &[&Planned], key: O
         }
     }
     call.num(planned.len());
-    for ((generation, unit), plan) in planned.iter().zip(chosen) {
+    for (Planned { generation, unit, received_at }, plan) in planned.iter().zip(chosen) {
         let in_feed = unit.kind.provider().map_or("", Kind::as_str);
         call.arg(unit.id.as_str()).arg(in_feed).arg(unit.mail.to_string()).arg(&unit.json);
         call.num(generation.0).num(plan + 1);
+        match received_at {
+            Some(received_at) => call.num(received_at.as_microsecond()),
+            None => call.arg(""),
+        };
         match unit.fingerprint {
             Some(Fingerprint { bits, copies }) => {
                 call.arg(URL_SAFE_NO_PAD.encode(bits)).num(u8::from(copies == Copies::Kept))
@@ -236,7 +252,7 @@ fn call(partition: Partition, lifetimes: Lifetimes, planned: &[&Planned], key: O
 }
 
 fn add_suppressed(call: &mut Call, planned: &[&Planned], key: Option<&AddressKey>) {
-    let suppressing = (1..).zip(planned).filter_map(|(place, (_, unit))| Some((place, unit.suppresses.as_ref()?)));
+    let suppressing = (1..).zip(planned).filter_map(|(place, one)| Some((place, one.unit.suppresses.as_ref()?)));
     let suppressing: Vec<(usize, &ToSuppress)> = suppressing.collect();
     call.num(suppressing.len());
     for (place, ToSuppress { reason, at, addresses }) in &suppressing {

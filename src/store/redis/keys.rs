@@ -40,8 +40,17 @@ impl Partition {
         self.key(&format!("e:{id}"))
     }
 
+    pub(super) fn of_request(id: &RequestId) -> Self {
+        Self::of_bytes(id.as_str().as_bytes())
+    }
+
     pub(super) fn request(self, id: &RequestId) -> String {
         self.key(&format!("r:{id}"))
+    }
+
+    /// What of a request was not understood.
+    pub(super) fn lacks(self, id: &RequestId) -> String {
+        self.key(&format!("n:{id}"))
     }
 }
 

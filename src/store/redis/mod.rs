@@ -27,6 +27,8 @@
 //! | `gen` | the generation of the endpoint set |
 //! | `announce` | a short stream that says that something falls due earlier than others think |
 //! | `r:<request>`, `t:<token>` | raw requests and Mailgun tokens, each by its own hash |
+//! | `n:<request>`, `incomplete` | what of a request was not understood, and which there are, by when they were kept |
+//! | `reprocessed` | the stamp of the last event that was committed when its request was read again |
 //!
 //! A delivery that nobody has tried costs its place in `f:` and one in `i:`, and is held back only when its turn comes while
 //! another of its mail is under way. A stamp is the time of a commit in microseconds, one for each delivery.
@@ -71,6 +73,7 @@ mod queue;
 mod raw;
 mod read;
 mod replay;
+mod requests;
 mod rows;
 mod scripts;
 mod suppression;

@@ -7,10 +7,12 @@ use futures_util::future::join_all;
 use redis::{Cmd, Pipeline};
 use serde::{Deserialize, Serialize};
 
-use super::RedisStore;
 use super::keys::Partition;
-use super::link::{Link, corrupt, missing, read};
+use super::link::{Call, Link, corrupt, missing, read};
+use super::read::get;
+use super::requests::Lacks;
 use super::rows::seconds;
+use super::{RedisStore, scripts};
 use crate::domain::id::{RequestId, hash64};
 use crate::domain::plan::RawRequest;
 use crate::store::{Result, StoreError, StoredRequest};
@@ -25,7 +27,7 @@ const CHUNKS_AT_ONCE: usize = 4;
 /// How much longer chunks live than what refers to them.
 const CHUNK_GRACE: Duration = Duration::from_secs(3600);
 
-/// What precedes the body, as one line of JSON.
+/// What precedes the body, as one line of JSON. What of it was not understood is kept beside it, for that changes.
 #[derive(Serialize, Deserialize)]
 struct Head {
     #[serde(default, skip_serializing_if = "is_false")]
@@ -54,21 +56,24 @@ fn chunk_key(partition: Partition, id: &RequestId, chunks: Chunks, number: usize
 
 /// Stores requests, unless they are there, or there is none.
 pub(super) async fn keep(store: &RedisStore, raws: Vec<Option<RawRequest>>) -> Vec<Result<()>> {
-    let mut pipe = Pipeline::new();
-    let mut add = |set: Option<Cmd>| set.map(|set| pipe.add_command(set)).is_some();
+    let mut calls = Vec::new();
+    let mut add = |set: Option<Call>| set.map(|set| calls.push(set)).is_some();
     let sets = join_all(raws.into_iter().map(|raw| set(store, raw))).await;
     let added: Vec<Result<bool>> = sets.into_iter().map(|set| set.map(&mut add)).collect();
-    let mut answers = store.link.pipe_each(&pipe).await.into_iter();
+    let len = calls.len();
+    let answers = store.link.run(calls).await;
+    let mut answers = answers.unwrap_or_else(|error| vec![Err(error); len]).into_iter();
     let mut answer = |is_added| if is_added { answers.next().ok_or_else(missing)?.map(drop) } else { Ok(()) };
     added.into_iter().map(|is_added| answer(is_added?)).collect()
 }
 
 /// What stores a request; nothing where it is known to be there.
-async fn set(store: &RedisStore, raw: Option<RawRequest>) -> Result<Option<Cmd>> {
+async fn set(store: &RedisStore, raw: Option<RawRequest>) -> Result<Option<Call>> {
     let Some(raw) = raw else { return Ok(None) };
-    let partition = Partition::of_bytes(raw.id.as_str().as_bytes());
-    let lifetime = if raw.is_incomplete() { store.lifetimes.events } else { store.lifetimes.requests };
-    let RawRequest { id, request, unmapped, unreadable } = raw;
+    let partition = Partition::of_request(&raw.id);
+    let lacks = Lacks::of(&raw).map(|lacks| lacks.json()).transpose()?;
+    let lifetime = if lacks.is_some() { store.lifetimes.events } else { store.lifetimes.requests };
+    let RawRequest { id, request, .. } = raw;
     let key = partition.request(&id);
     if request.body.len() > INLINE_LEN_MAX {
         let mut exists = Cmd::new();
@@ -78,7 +83,7 @@ async fn set(store: &RedisStore, raw: Option<RawRequest>) -> Result<Option<Cmd>>
         }
     }
     let Packed { zstd, body, hash } = pack(request.body.clone()).await?;
-    let mut head = Head { zstd, chunks: None, request: StoredRequest { id, request, unmapped, unreadable } };
+    let mut head = Head { zstd, chunks: None, request: StoredRequest { id, request, unmapped: 0, unreadable: 0 } };
     if body.len() > INLINE_LEN_MAX {
         let chunks = Chunks { count: body.chunks(CHUNK_LEN).len(), hash };
         write_chunks(&store.link, partition, &head.request.id, chunks, &body, lifetime + CHUNK_GRACE).await?;
@@ -89,9 +94,15 @@ async fn set(store: &RedisStore, raw: Option<RawRequest>) -> Result<Option<Cmd>>
     if head.chunks.is_none() {
         value.extend_from_slice(&body);
     }
-    let mut set = Cmd::new();
-    set.arg("SET").arg(&key).arg(value).arg("NX").arg("EX").arg(seconds(lifetime));
-    Ok(Some(set))
+    let Some(lacks) = lacks else {
+        let mut set = Call::plain(&["SET", &key]);
+        set.arg(value).arg("NX").arg("EX").num(seconds(lifetime));
+        return Ok(Some(set));
+    };
+    let id = &head.request.id;
+    let mut keep = Call::new(&scripts::KEEP, partition, &[&format!("r:{id}"), &format!("n:{id}"), "incomplete"]);
+    keep.num(seconds(lifetime)).arg(id.as_str()).arg(value).arg(lacks);
+    Ok(Some(keep))
 }
 
 /// What is stored of a body.
@@ -144,10 +155,16 @@ async fn write_chunks(
 
 /// Reads a request back.
 pub(super) async fn request(link: &Link, id: &RequestId) -> Result<Option<StoredRequest>> {
-    let partition = Partition::of_bytes(id.as_str().as_bytes());
-    let mut get = Cmd::new();
-    get.arg("GET").arg(partition.request(id));
-    let Some(value) = link.send::<Option<Vec<u8>>>(get).await? else { return Ok(None) };
+    if id.bits().is_none() {
+        return Ok(None);
+    }
+    let partition = Partition::of_request(id);
+    let mut pipe = Pipeline::new();
+    pipe.add_command(get(partition.request(id)));
+    pipe.add_command(get(partition.lacks(id)));
+    let mut answers = link.pipe(&pipe).await?.into_iter().map(|answer| read::<Option<Vec<u8>>>(answer?));
+    let (value, lacks) = (answers.next().ok_or_else(missing)??, answers.next().ok_or_else(missing)??);
+    let Some(value) = value else { return Ok(None) };
     let unreadable = || corrupt("a request that cannot be read");
     let end = value.iter().position(|byte| *byte == b'\n').ok_or_else(unreadable)?;
     let (line, rest) = value.split_at(end);
@@ -165,6 +182,9 @@ pub(super) async fn request(link: &Link, id: &RequestId) -> Result<Option<Stored
         .map_err(|_| StoreError::Unavailable("shutting down".into()))?
         .map_err(|_| unreadable())?;
     head.request.request.body = body.into();
+    if let Some(lacks) = lacks.map(|json| Lacks::read(&json)).transpose()? {
+        (head.request.unmapped, head.request.unreadable) = (lacks.unmapped, lacks.unreadable);
+    }
     Ok(Some(head.request))
 }
 

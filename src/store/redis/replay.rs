@@ -181,6 +181,12 @@ async fn scan(link: &Link, endpoint: &EndpointId, from: &ScanFrom, limit: usize)
         ScanFrom::Cursor(cursor) => places = read_places(cursor).ok_or(StoreError::BadCursor)?,
     }
     let mut pipe = Pipeline::new();
+    for partition in all() {
+        pipe.add_command(get(partition.key("reprocessed")));
+    }
+    let reprocessed = link.pipe(&pipe).await?.into_iter().map(|answer| read::<Option<u64>>(answer?));
+    let reprocessed = reprocessed.collect::<Result<Vec<_>>>()?.into_iter().flatten().max();
+    let mut pipe = Pipeline::new();
     for (partition, place) in &places {
         let mut range = command("XRANGE", &partition.key("feed"));
         range.arg(format!("({}-{}", place.ms, place.sequence)).arg("+").arg("COUNT").arg(limit + 1);
@@ -201,6 +207,10 @@ async fn scan(link: &Link, endpoint: &EndpointId, from: &ScanFrom, limit: usize)
     places.extend(entries.iter().map(|(place, _)| (place.partition, *place)));
     let mut scanned = found(link, endpoint, &entries).await?;
     scanned.next = more.then(|| write_places(&places));
+    let is_before = |(place, _): &(FeedPlace, String)| reprocessed > Some(place.ms * 1_000 + place.sequence);
+    if entries.last().is_some_and(is_before) {
+        scanned.last = None;
+    }
     Ok(scanned)
 }
 

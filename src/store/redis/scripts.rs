@@ -37,6 +37,7 @@ scripts! {
     REPLAY = "lanes.lua" "enqueue.lua" "replay.lua",
     CANCEL = "lanes.lua" "row.lua" "names.lua" "ended.lua" "cancel.lua",
     JOB = "job.lua",
+    KEEP = "keep.lua",
     REST = "lanes.lua" "rest.lua",
     PAGE = "less.lua" "names.lua" "page.lua",
     PENDING = "less.lua" "pending.lua",

@@ -15,6 +15,7 @@ pub(crate) mod leases;
 pub(crate) mod lists;
 pub(crate) mod operational;
 pub(crate) mod replays;
+pub(crate) mod requests;
 pub(crate) mod states;
 pub(crate) mod suppressions;
 pub(crate) mod tallies;
@@ -105,6 +106,11 @@ macro_rules! run_contract {
             what_is_gone_or_was_replayed_too_often_is_not_replayed, a_canceled_replay_ends_whatever_became_of_it,
             a_replay_ends_with_its_event, an_endpoints_deliveries_are_found_in_bounded_steps,
             a_job_is_changed_by_who_knows_it, jobs_are_listed_latest_first,
+        ]);
+        crate::contract::run_contract!($harness, requests: [
+            what_was_not_understood_is_listed_until_it_is, what_it_says_is_delivered_once,
+            a_large_one_is_read_again_whole, a_stale_plan_reprocesses_nothing,
+            a_reprocessed_event_lives_from_its_receipt_on, what_is_reprocessed_late_is_found_by_its_receipt,
         ]);
         crate::contract::run_contract!($harness, lists: [
             an_end_is_listed_by_status, a_disabled_endpoint_is_skipped_at_once, pages_go_on_where_they_ended,

@@ -4,7 +4,9 @@ use async_trait::async_trait;
 
 use super::super::Fake;
 use crate::domain::id::{EndpointId, ReplayId};
+use crate::domain::plan::Ingest;
 use crate::domain::replay::{Replay, ReplayJob};
+use crate::domain::reprocess::IncompleteRequest;
 use crate::store::*;
 
 #[async_trait]
@@ -32,5 +34,15 @@ impl Replays for Fake {
     }
     async fn active_jobs(&self) -> Result<Vec<ReplayJob>> {
         Ok(vec![])
+    }
+}
+
+#[async_trait]
+impl Requests for Fake {
+    async fn incomplete(&self, _: &PageQuery, _: First) -> Result<Page<IncompleteRequest>> {
+        unreachable!()
+    }
+    async fn reprocess(&self, _: Ingest) -> Result<Option<Ingested>> {
+        unreachable!()
     }
 }

@@ -1,9 +1,10 @@
-//! Replays next to what cannot be read.
+//! Replays next to what cannot be read; and what is reprocessed, removed in its own time.
 
+use super::super::ids::Kind as IdKind;
 use super::*;
 use crate::domain::id::ReplayId;
 use crate::domain::replay::Replay;
-use crate::store::{Replayed, Replays};
+use crate::store::{Replayed, Replays, Requests};
 
 fn both(replay: u8) -> Vec<Replay> {
     let one = |name| {
@@ -25,4 +26,36 @@ async fn what_cannot_be_read_is_passed_over_and_the_rest_is_replayed() {
     assert_eq!(store.replay(both(2)).await.unwrap(), [Replayed::Gone, Replayed::Made]);
     assert_eq!(store.replay(both(2)).await.unwrap(), [Replayed::Gone, Replayed::Known]);
     assert_eq!(store.pending_of(&ReplayId::from_bits([2; 16])).await.unwrap(), 1);
+}
+
+/// As a request says it that was received then.
+fn again(mut ingest: Ingest, raw: &Ingest) -> Ingest {
+    ingest.raw.clone_from(&raw.raw);
+    ingest.raw.as_mut().unwrap().unmapped = 0;
+    ingest
+}
+
+#[tokio::test]
+async fn what_is_reprocessed_is_removed_when_its_request_is_and_nothing_else_with_it() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Set::new());
+    let store = Embedded::open(dir.path(), Arc::clone(&clock) as _, LIFETIMES).unwrap();
+    let spaces = store.shared.spaces().unwrap();
+    let left = || [Space::Events, Space::Requests, Space::Incomplete].map(|at| count(&spaces, at));
+    let mut kept = incomplete("a");
+    kept.raw.as_mut().unwrap().request.received_at = clock.now();
+    store.ingest(kept.clone()).await.unwrap();
+    store.ingest(incomplete("b")).await.unwrap();
+    clock.advance(DAY / 2);
+    // Before and after what is live, in one batch or several.
+    let live = async |name| store.ingest(again(to(name, "wh_a"), &incomplete("live"))).await.unwrap();
+    let late = async |name| store.reprocess(again(to(name, "wh_b"), &kept)).await.unwrap().unwrap();
+    let new = Ingested::Stored { new: 1, repeated: 0 };
+    assert_eq!(tokio::join!(late("1"), live("2"), late("3"), live("4")), (new, new, new, new));
+    assert_eq!((left()[0], left()[2]), (4, 1));
+    clock.advance(DAY / 2);
+    until(|| (left()[0], left()[2]) == (2, 0)).await;
+    let stays = |name| spaces.ids.get(IdKind::Event, &to(name, "").units[0].id.bits().unwrap()).unwrap().is_some();
+    assert_eq!(["1", "2", "3", "4"].map(stays), [false, true, false, true]);
+    clock.advance(DAY / 2);
+    until(|| left() == [0; 3]).await;
 }

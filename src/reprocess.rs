@@ -1,0 +1,66 @@
+//! Reads a request that is kept again, and brings what it says now to the store.
+
+use waypost_providers::event::BounceClass;
+
+use crate::domain::fan_out::{self, PlanError};
+use crate::domain::plan::Generation;
+use crate::domain::reprocess::{self, Outcome};
+use crate::endpoints::EndpointCache;
+use crate::sources::Sources;
+use crate::store::{Ingested, Store, StoreError, StoredRequest};
+
+/// How often it is planned before it is given up; each time the endpoint set has just changed.
+const PLANS_MAX: usize = 5;
+
+/// Why a request was not read again. Nothing of it was stored that is not whole.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its source is no longer in the config.
+    #[error("the source `{0}` is not in the config: nothing tells how its requests are read")]
+    SourceGone(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An event could not be written.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+}
+
+/// Reads it as the provider that its source has now; bounces of the classes `suppress_on` put addresses on the suppression
+/// list. None when it is no longer kept.
+///
+/// # Errors
+/// See [`Error`]; what the store failed may be tried again.
+pub async fn request(
+    store: &dyn Store,
+    endpoints: &EndpointCache,
+    sources: &Sources,
+    suppress_on: &[BounceClass],
+    stored: StoredRequest,
+) -> Result<Option<Outcome>, Error> {
+    let source = &*stored.request.source;
+    let provider = sources.get(source).ok_or_else(|| Error::SourceGone(source.to_owned()))?.provider;
+    // A large one takes a while.
+    let read = tokio::task::spawn_blocking(move || reprocess::read(stored.request, provider)).await;
+    let (verified, parsed) = read.map_err(|_| StoreError::Unavailable("shutting down".into()))?;
+    // Before the first refresh nothing can be planned: it might miss an endpoint.
+    if endpoints.snapshot().generation() == Generation::default() {
+        endpoints.refresh_from(Generation::default(), store).await?;
+    }
+    for _ in 0..PLANS_MAX {
+        let snapshot = endpoints.snapshot();
+        let again = fan_out::plan(&verified, &parsed, snapshot.generation(), snapshot.all(), suppress_on)?;
+        let (unmapped, unreadable) = again.raw.as_ref().map_or((0, 0), |raw| (raw.unmapped, raw.unreadable));
+        match store.reprocess(again).await? {
+            Some(Ingested::Stored { new, repeated }) => {
+                let (stored, repeats) = (new.into(), repeated.into());
+                let (unmapped, unreadable) = (unmapped.into(), unreadable.into());
+                return Ok(Some(Outcome { stored, repeats, unmapped, unreadable }));
+            }
+            Some(Ingested::Stale) => endpoints.refresh_from(snapshot.generation(), store).await?,
+            // It brings no token, so it cannot be forged.
+            Some(Ingested::Forged) | None => return Ok(None),
+        }
+    }
+    Err(StoreError::Unavailable("the endpoint set changed again and again".into()).into())
+}
