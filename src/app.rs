@@ -68,6 +68,8 @@ impl App {
         let sending = dispatch::Settings {
             max_in_flight: settings.delivery.in_flight_max,
             drain,
+            sources: sources.clone(),
+            suppress_on: settings.suppress_on.clone(),
             egress: Egress {
                 networks: settings.delivery.networks.clone(),
                 authorities: settings.delivery.authorities.clone(),

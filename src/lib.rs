@@ -14,7 +14,7 @@
 //! | [`sources`] | the config's sources as they are now | `domain` |
 //! | [`reprocess`] | reads requests that were not understood again | `endpoints`, `sources` |
 //! | [`announce`] | brings operational events to the store | `endpoints` |
-//! | [`dispatch`] | leases, posts, records | `store`, `outbound`, `endpoints`, `announce` |
+//! | [`dispatch`] | leases, posts, records; works at jobs | `store`, `outbound`, `endpoints`, `announce`, `reprocess` |
 //! | [`http`] | routes in, and the answers | `store`, `endpoints`, `announce`, `reprocess` |
 //! | [`config`] | settings: layers, checks, errors with a remedy | `domain` |
 //! | [`app`] | wires everything; build, port, run until stopped | all |

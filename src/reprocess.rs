@@ -55,7 +55,7 @@ pub async fn request(
             Some(Ingested::Stored { new, repeated }) => {
                 let (stored, repeats) = (new.into(), repeated.into());
                 let (unmapped, unreadable) = (unmapped.into(), unreadable.into());
-                return Ok(Some(Outcome { stored, repeats, unmapped, unreadable }));
+                return Ok(Some(Outcome { stored, repeats, unmapped, unreadable, ..Outcome::default() }));
             }
             Some(Ingested::Stale) => endpoints.refresh_from(snapshot.generation(), store).await?,
             // It brings no token, so it cannot be forged.

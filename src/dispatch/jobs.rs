@@ -1,7 +1,7 @@
-//! Bulk replays: who owns an endpoint's lane takes its jobs on, step by step.
+//! Jobs: whoever a job falls to takes it on, step by step; a bulk replay falls to the owner of the endpoint's lane.
 //!
-//! A step changes the store in two calls: what it makes, and how far the job has got. Both may be made again, after a
-//! crash between them or by another gateway that believes it owns the lane: ids are derived, and the job is compared
+//! A step changes the store in two calls or more: what it makes, and how far the job has got. Each may be made again, after
+//! a crash between them or by another gateway that believes the job is its own: ids are derived, and the job is compared
 //! before it is replaced.
 
 use std::sync::Arc;
@@ -10,10 +10,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::{Shared, backoff};
+use super::{Shared, backoff, reprocess};
 use crate::crash;
+use crate::domain::id::EndpointId;
+use crate::domain::job::{Job, JobError, JobState, STEP_LEN, Step, Task};
 use crate::domain::ownership::Shards;
-use crate::domain::replay::{JobError, JobState, PENDING_MAX, Replay, ReplayJob, STEP_LEN, Step};
+use crate::domain::replay::{Filter, PENDING_MAX, Replay};
 use crate::store::{Replayed, Result, ScanFrom, Scanned};
 
 /// How often it is looked whether there are jobs.
@@ -41,7 +43,7 @@ pub(super) async fn run(shared: Arc<Shared>, shards: watch::Receiver<Shards>, mu
                 }
                 Err(error) => {
                     failures += 1;
-                    tracing::warn!(%error, failures, "bulk replays wait for the store");
+                    tracing::warn!(%error, failures, "jobs wait for the store");
                     backoff(failures)
                 }
             };
@@ -57,85 +59,102 @@ pub(super) async fn run(shared: Arc<Shared>, shards: watch::Receiver<Shards>, mu
 /// One step of each job; one that fails stops no other. Answers how long to wait for the next round.
 pub(super) async fn round(shared: &Shared, shards: Shards) -> Result<Duration> {
     let mut jobs = shared.store.active_jobs().await?;
-    jobs.retain(|job| shards.contains(&job.endpoint_id));
+    jobs.retain(|job| job.is_of(shards));
     let mut wait = LOOK_EVERY;
     for job in &jobs {
         match step(shared, job).await {
             Ok(next) => wait = wait.min(next),
-            Err(error) => tracing::warn!(replay.id = %job.id, %error, "a bulk replay waits for the store"),
+            Err(error) => tracing::warn!(replay.id = %job.id, %error, "a job waits for the store"),
         }
     }
     Ok(wait)
 }
 
 /// Answers how long to wait for the next.
-pub(super) async fn step(shared: &Shared, job: &ReplayJob) -> Result<Duration> {
+pub(super) async fn step(shared: &Shared, job: &Job) -> Result<Duration> {
     let now = shared.clock.now();
-    let next = match job.state {
-        JobState::Counting => {
-            let scanned = scan(shared, job, STEP_LEN).await?;
-            let matched = wanted(job, &scanned).count() as u64;
-            job.after(Step { matched, made: 0, next: scanned.next }, now)
+    let next = match (job.state, &job.task) {
+        (JobState::Counting, Task::Replay { endpoint_id, filter }) => {
+            let to = To { job, endpoint_id, filter };
+            let scanned = to.scan(shared, STEP_LEN).await?;
+            let matched = to.wanted(&scanned).count() as u64;
+            job.after(Step { matched, next: scanned.next, ..Step::default() }, now)
         }
-        JobState::Running => match error(shared, job).await? {
-            Some(error) => ReplayJob { error: Some(error), ..job.to(JobState::Failed, now) },
+        (JobState::Counting, Task::Reprocess { filter, .. }) => {
+            job.after(reprocess::count(shared, job, filter).await?, now)
+        }
+        (JobState::Running, Task::Replay { endpoint_id, filter }) => match error(shared, endpoint_id).await? {
+            Some(error) => Job { error: Some(error), ..job.to(JobState::Failed, now) },
             None => {
                 let room = PENDING_MAX.saturating_sub(shared.store.pending_of(&job.id).await?);
                 if room < ROOM_MIN {
                     return Ok(FULL_PAUSE);
                 }
-                let Some(step) = make(shared, job, room).await? else { return Ok(PAUSE) };
+                let to = To { job, endpoint_id, filter };
+                let Some(step) = to.make(shared, room).await? else { return Ok(PAUSE) };
                 job.after(step, now)
             }
         },
-        JobState::Canceling if shared.store.cancel(&job.id, STEP_LEN).await? > 0 => return Ok(PAUSE),
-        JobState::Canceling => job.to(JobState::Canceled, now),
-        JobState::Done | JobState::Canceled | JobState::Failed => return Ok(PAUSE),
+        (JobState::Running, Task::Reprocess { filter, .. }) => {
+            job.after(reprocess::run(shared, job, filter).await?, now)
+        }
+        (JobState::Canceling, _) if shared.store.cancel(&job.id, STEP_LEN).await? > 0 => return Ok(PAUSE),
+        (JobState::Canceling, _) => job.to(JobState::Canceled, now),
+        (JobState::Done | JobState::Canceled | JobState::Failed, _) => return Ok(PAUSE),
     };
     crash::point("replay.made");
     // If it was not kept, somebody else changed the job: the next step begins with that.
     if shared.store.keep_job(&next).await? && !next.state.is_active() {
-        let ReplayJob { id, endpoint_id, state, counted, made, .. } = &next;
-        tracing::info!(replay.id = %id, endpoint.id = %endpoint_id, ?state, counted, made, "a bulk replay ended");
+        let Job { id, task, state, counted, made, left_out, .. } = &next;
+        tracing::info!(replay.id = %id, kind = task.kind(), ?state, counted, made, left_out, "a job ended");
     }
     crash::point("replay.kept");
     Ok(PAUSE)
 }
 
-async fn scan(shared: &Shared, job: &ReplayJob, limit: usize) -> Result<Scanned> {
-    let from = job.cursor.clone().map_or_else(|| ScanFrom::Time(job.filter.begin()), ScanFrom::Cursor);
-    let mut scanned = shared.store.deliveries_to(&job.endpoint_id, &from, limit).await?;
-    if scanned.last.is_some_and(|last| job.filter.is_past(last)) {
-        scanned.next = None;
-    }
-    Ok(scanned)
+/// A bulk replay.
+struct To<'a> {
+    job: &'a Job,
+    endpoint_id: &'a EndpointId,
+    filter: &'a Filter,
 }
 
-fn wanted(job: &ReplayJob, scanned: &Scanned) -> impl Iterator<Item = Replay> {
-    scanned.found.iter().filter(|found| job.filter.wants(found)).map(|found| Replay {
-        replay: job.id.clone(),
-        event_id: found.event_id.clone(),
-        mail: found.mail,
-        endpoint: job.endpoint_id.clone(),
-    })
-}
-
-/// Makes those of the next events; at most `room`. None when the job has been canceled meanwhile.
-async fn make(shared: &Shared, job: &ReplayJob, room: usize) -> Result<Option<Step>> {
-    let scanned = scan(shared, job, room.min(STEP_LEN)).await?;
-    let replays: Vec<Replay> = wanted(job, &scanned).collect();
-    let matched = replays.len() as u64;
-    let answers = if replays.is_empty() { Vec::new() } else { shared.store.replay(replays).await? };
-    if answers.contains(&Replayed::Canceled) {
-        return Ok(None);
+impl To<'_> {
+    async fn scan(&self, shared: &Shared, limit: usize) -> Result<Scanned> {
+        let from = self.job.cursor.clone().map_or_else(|| ScanFrom::Time(self.filter.begin()), ScanFrom::Cursor);
+        let mut scanned = shared.store.deliveries_to(self.endpoint_id, &from, limit).await?;
+        if scanned.last.is_some_and(|last| self.filter.is_past(last)) {
+            scanned.next = None;
+        }
+        Ok(scanned)
     }
-    let made = answers.iter().filter(|answer| matches!(answer, Replayed::Made | Replayed::Known)).count() as u64;
-    Ok(Some(Step { matched, made, next: scanned.next }))
+
+    fn wanted(&self, scanned: &Scanned) -> impl Iterator<Item = Replay> {
+        scanned.found.iter().filter(|found| self.filter.wants(found)).map(|found| Replay {
+            replay: self.job.id.clone(),
+            event_id: found.event_id.clone(),
+            mail: found.mail,
+            endpoint: self.endpoint_id.clone(),
+        })
+    }
+
+    /// Makes those of the next events; at most `room`. None when the job has been canceled meanwhile.
+    async fn make(&self, shared: &Shared, room: usize) -> Result<Option<Step>> {
+        let scanned = self.scan(shared, room.min(STEP_LEN)).await?;
+        let replays: Vec<Replay> = self.wanted(&scanned).collect();
+        let matched = replays.len() as u64;
+        let answers = if replays.is_empty() { Vec::new() } else { shared.store.replay(replays).await? };
+        if answers.contains(&Replayed::Canceled) {
+            return Ok(None);
+        }
+        let made = answers.iter().filter(|answer| matches!(answer, Replayed::Made | Replayed::Known)).count() as u64;
+        Ok(Some(Step { matched, made, next: scanned.next, ..Step::default() }))
+    }
 }
 
 /// Why the endpoint cannot be served, by the endpoint set as it is now.
-async fn error(shared: &Shared, job: &ReplayJob) -> Result<Option<JobError>> {
-    let at_hand = || match shared.endpoints.snapshot().endpoint(&job.endpoint_id) {
+async fn error(shared: &Shared, id: &EndpointId) -> Result<Option<JobError>> {
+    let at_hand = || match shared.endpoints.snapshot().endpoint(id) {
         None => Some(JobError::EndpointDeleted),
         Some(endpoint) => endpoint.disabled.as_ref().map(|_| JobError::EndpointDisabled),
     };

@@ -1,6 +1,6 @@
 //! Serves lanes: leases what is due, posts it, records what came of it.
 //!
-//! Bulk replays are made by the owner of their lane too.
+//! Jobs are worked at here too: a bulk replay by the owner of its lane.
 //!
 //! `lease` -> render and sign (pure) -> `post` (the only network call, nothing locked) -> decide (pure) -> `finish`.
 
@@ -20,12 +20,16 @@ mod jobs;
 mod lane;
 mod lanes;
 mod pass;
+mod reprocess;
 mod run;
 mod split;
 #[cfg(test)]
 mod tests;
 
+use waypost_providers::event::BounceClass;
+
 use crate::endpoints::EndpointCache;
+use crate::sources::CurrentSources;
 use client::{Client, Egress};
 use gather::Gatherer;
 use lanes::Lanes;
@@ -40,6 +44,10 @@ pub struct Settings {
     pub drain: Duration,
     /// How endpoints are reached.
     pub egress: Egress,
+    /// Who reads what is reprocessed.
+    pub sources: CurrentSources,
+    /// What of it suppresses: bounces of these classes.
+    pub suppress_on: Vec<BounceClass>,
 }
 
 /// Serves the lanes that this gateway owns. See [`Dispatcher::run`].
@@ -55,6 +63,8 @@ struct Shared {
     store: Arc<dyn Store>,
     endpoints: Arc<EndpointCache>,
     clock: Arc<dyn Clock>,
+    sources: CurrentSources,
+    suppress_on: Vec<BounceClass>,
     client: Client,
     lanes: Arc<Lanes>,
     gatherer: Gatherer,
@@ -79,6 +89,8 @@ impl Dispatcher {
             store,
             endpoints,
             clock,
+            sources: settings.sources,
+            suppress_on: settings.suppress_on,
         });
         Ok(Self { passes: Passes::new(Arc::clone(&shared)), shared, gateway, drain: settings.drain })
     }

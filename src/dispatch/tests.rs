@@ -237,7 +237,8 @@ fn start_by(
     let secrets: Secrets = secret.into_iter().map(|text| ("wh_1".into(), vec![Secret::parse(text).unwrap()])).collect();
     let networks = crate::domain::target::Networks::parse(&["127.0.0.0/8"]).unwrap();
     let egress = Egress { networks, ..Egress::default() };
-    let settings = Settings { egress, drain: Duration::from_millis(200), max_in_flight: 256 };
+    let (sources, drain) = (CurrentSources::default(), Duration::from_millis(200));
+    let settings = Settings { egress, drain, max_in_flight: 256, sources, suppress_on: Vec::new() };
     let (gateway, cache) = (GatewayId::random([1; 16]), Arc::new(EndpointCache::new(secrets)));
     let dispatcher = Dispatcher::new(Arc::clone(&store) as _, cache, clock, gateway, settings).unwrap();
     let (stop, stopped) = watch::channel(false);

@@ -13,6 +13,7 @@ pub mod format;
 pub mod given;
 pub mod header;
 pub mod id;
+pub mod job;
 pub mod kept;
 pub mod operational;
 pub mod ownership;

@@ -5,6 +5,7 @@
 //! one that is new is delivered once, however often its request is read. It counts as received when its request was: its
 //! retention began then.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -76,7 +77,32 @@ impl Lack {
     }
 }
 
-/// What became of a request that was read again.
+/// Which requests are read again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filter {
+    /// Received then or later; all that are kept if absent.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub since: Option<Timestamp>,
+    /// Received before then.
+    pub until: Timestamp,
+    /// Of this source; of every one if absent.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub source: Option<String>,
+    /// With one of these.
+    pub status: Vec<Lack>,
+}
+
+impl Filter {
+    /// Whether it asks for this request.
+    pub fn wants(&self, request: &IncompleteRequest) -> bool {
+        self.since.is_none_or(|since| request.received_at >= since)
+            && request.received_at < self.until
+            && self.source.as_deref().is_none_or(|source| *source == *request.source)
+            && self.status.iter().any(|lack| lack.is_of(request))
+    }
+}
+
+/// What became of requests that were read again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// Events that are new.
@@ -87,4 +113,46 @@ pub struct Outcome {
     pub unmapped: u64,
     /// Parts that still cannot be read.
     pub unreadable: u64,
+    /// Sources that are no longer in the config; their requests were left out.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub sources_gone: BTreeSet<String>,
+}
+
+impl Outcome {
+    /// Adds another to it.
+    pub fn add(&mut self, other: Self) {
+        self.stored += other.stored;
+        self.repeats += other.repeats;
+        self.unmapped += other.unmapped;
+        self.unreadable += other.unreadable;
+        self.sources_gone.extend(other.sources_gone);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn request(second: i64, source: &str, unmapped: u32, unreadable: u32) -> IncompleteRequest {
+        let (source, received_at) = (Arc::from(source), at(second));
+        IncompleteRequest { id: RequestId::of(&source, b""), source, received_at, unmapped, unreadable }
+    }
+
+    #[test]
+    fn a_filter_takes_its_span_without_the_end_its_source_and_its_statuses() {
+        let (since, source) = (Some(at(100)), Some("a".to_owned()));
+        let filter = Filter { since, until: at(200), source, status: vec![Lack::Unreadable] };
+        assert!(filter.wants(&request(100, "a", 0, 1)) && filter.wants(&request(199, "a", 3, 1)));
+        for other in [request(99, "a", 0, 1), request(200, "a", 0, 1), request(150, "b", 0, 1), request(150, "a", 1, 0)]
+        {
+            assert!(!filter.wants(&other), "{other:?}");
+        }
+        let all = Filter { since: None, source: None, status: Lack::ALL.to_vec(), ..filter };
+        assert!(all.wants(&request(0, "b", 1, 0)) && all.wants(&request(0, "b", 0, 1)));
+        assert!(!all.wants(&request(200, "b", 1, 0)));
+    }
 }

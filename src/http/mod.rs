@@ -8,6 +8,7 @@ mod body;
 pub mod gather;
 mod health;
 mod inbound;
+mod jobs;
 mod lists;
 pub mod problem;
 mod rejecting;

@@ -10,7 +10,7 @@ use waypost_providers::{Refusal, VerifyError};
 use crate::domain::access::Scope;
 use crate::domain::fan_out::PlanError;
 use crate::domain::field::FieldError;
-use crate::domain::replay::JOBS_MAX;
+use crate::domain::job::JOBS_MAX;
 use crate::domain::seal::OpenError;
 use crate::reprocess;
 use crate::store::StoreError;
@@ -92,8 +92,8 @@ pub enum Problem {
     /// The event of what was asked for is no longer kept, or never was.
     #[error("its event is no longer kept (`retention.events`), or never was")]
     Expired,
-    /// As many bulk replays are under way as can be.
-    #[error("{JOBS_MAX} bulk replays are under way; wait for one to end, or cancel one")]
+    /// As many jobs are under way as can be.
+    #[error("{JOBS_MAX} bulk replays are under way, reprocessing included; wait for one to end, or cancel one")]
     TooManyJobs,
     /// What stands for an address in the path is none.
     #[error("the path holds no address")]

@@ -6,7 +6,6 @@
 //! twice, under the same event id), but not when it was canceled. With an `Idempotency-Key`, the same request made
 //! again makes nothing twice and is answered the same.
 
-use actix_web::http::StatusCode;
 use actix_web::web::{Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use jiff::Timestamp;
@@ -16,20 +15,18 @@ use serde::{Deserialize, Serialize};
 use super::api::{find, shown};
 use super::auth::authorize;
 use super::body;
-use super::lists::{List, ListQuery};
+use super::jobs::begin;
 use super::problem::Problem;
 use super::state::Gateway;
 use crate::domain::access::{AccessKey, Scope};
 use crate::domain::delivery::{Delivery, Status};
 use crate::domain::id::{DeliveryId, EndpointId, ReplayId};
+use crate::domain::job::{Job, Task};
 use crate::domain::plan::StoredEvent;
-use crate::domain::replay::{Filter, JOBS_MAX, JobError, JobState, REPLAYS_OF_EVENT_MAX, Replay, ReplayJob};
+use crate::domain::replay::{Filter, REPLAYS_OF_EVENT_MAX, Replay};
 use crate::domain::subscription::Subscription;
 use crate::keyring::random;
-use crate::store::{Page, Replayed};
-
-/// How often a change is tried while somebody else makes others.
-const TRIES_MAX: u32 = 10;
+use crate::store::Replayed;
 
 /// `GET /v1/deliveries/{id}`: one delivery. `404` also when its event has expired. Why an attempt failed, and what was
 /// answered, is told to scope `admin` only.
@@ -208,118 +205,8 @@ pub(super) async fn replay_endpoint(
         Err(Problem::NotReplayable(_)) if dry_run => {}
         Err(problem) => return Err(problem),
     }
-    let job = match gateway.store.job(&replay).await? {
-        // The same request again.
-        Some(job) => job,
-        None if gateway.store.active_jobs().await?.len() >= JOBS_MAX => return Err(Problem::TooManyJobs),
-        None => {
-            let job = ReplayJob::new(replay.clone(), id.into_inner(), filter, dry_run, now);
-            if gateway.store.keep_job(&job).await? { job } else { gateway.store.job(&replay).await?.unwrap_or(job) }
-        }
-    };
-    accepted(&gateway, job).await
-}
-
-/// `GET /v1/replays?limit=&cursor=`: the jobs, latest first, for as long as events are kept.
-pub(super) async fn jobs(request: HttpRequest, gateway: Data<Gateway>) -> Result<Json<List<JobView>>, Problem> {
-    authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
-    let page = ListQuery::read(request.query_string())?.page_alone()?;
-    let Page { items, next } = gateway.store.jobs(&page).await?;
-    let mut views = Vec::with_capacity(items.len());
-    for job in items {
-        views.push(view(&gateway, job).await?);
-    }
-    Ok(Json(Page { items: views, next }.into()))
-}
-
-/// `GET /v1/replays/{id}`: how far a job has got.
-pub(super) async fn job(
-    request: HttpRequest,
-    gateway: Data<Gateway>,
-    id: Path<ReplayId>,
-) -> Result<Json<JobView>, Problem> {
-    authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
-    let job = gateway.store.job(&id).await?.ok_or(Problem::NotFound("replay"))?;
-    Ok(Json(view(&gateway, job).await?))
-}
-
-/// `DELETE /v1/replays/{id}`: stops a job, and ends what is pending of it as `canceled`; what was delivered stays
-/// delivered. `202` with the job, which is `canceling` until that is done. `409` when there is nothing left to stop.
-pub(super) async fn cancel(
-    request: HttpRequest,
-    gateway: Data<Gateway>,
-    id: Path<ReplayId>,
-) -> Result<HttpResponse, Problem> {
-    authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
-    for _ in 0..TRIES_MAX {
-        let job = gateway.store.job(&id).await?.ok_or(Problem::NotFound("replay"))?;
-        match job.state {
-            JobState::Canceling | JobState::Canceled => return accepted(&gateway, job).await,
-            JobState::Counting | JobState::Running => {}
-            JobState::Done | JobState::Failed if gateway.store.pending_of(&job.id).await? > 0 => {}
-            JobState::Done | JobState::Failed => {
-                return Err(Problem::NotReplayable("the replay has ended, and nothing of it is pending".into()));
-            }
-        }
-        let canceling = job.to(JobState::Canceling, gateway.clock.now());
-        if gateway.store.keep_job(&canceling).await? {
-            return accepted(&gateway, canceling).await;
-        }
-    }
-    // It moves on faster than it can be told to stop.
-    Err(Problem::Overloaded)
-}
-
-async fn accepted(gateway: &Gateway, job: ReplayJob) -> Result<HttpResponse, Problem> {
-    let location = format!("/v1/replays/{}", job.id);
-    let view = view(gateway, job).await?;
-    Ok(HttpResponse::build(StatusCode::ACCEPTED).insert_header(("location", location)).json(view))
-}
-
-/// A job as the API shows it.
-#[derive(Debug, Serialize)]
-pub(super) struct JobView {
-    id: ReplayId,
-    endpoint_id: EndpointId,
-    state: JobState,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<JobError>,
-    #[serde(flatten)]
-    filter: Filter,
-    dry_run: bool,
-    /// How many it has counted so far.
-    counted: u64,
-    /// How many match, once all are counted. One that ends between counting and replaying is replayed too.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    total: Option<u64>,
-    /// How many deliveries it made.
-    made: u64,
-    /// How many it could not make: their events expired meanwhile, or were replayed too often.
-    left_out: u64,
-    /// How many of those it made have not ended.
-    pending: usize,
-    created_at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ended_at: Option<Timestamp>,
-}
-
-async fn view(gateway: &Gateway, job: ReplayJob) -> Result<JobView, Problem> {
-    let pending = if job.made == 0 { 0 } else { gateway.store.pending_of(&job.id).await? };
-    Ok(JobView {
-        total: job.has_counted().then_some(job.counted),
-        id: job.id,
-        endpoint_id: job.endpoint_id,
-        state: job.state,
-        error: job.error,
-        filter: job.filter,
-        dry_run: job.dry_run,
-        counted: job.counted,
-        made: job.made,
-        left_out: job.left_out,
-        pending,
-        created_at: job.created_at,
-        ended_at: job.ended_at,
-    })
+    let task = Task::Replay { endpoint_id: id.into_inner(), filter };
+    begin(&gateway, Job::new(replay, task, dry_run, now)).await
 }
 
 /// Reads a body; an empty one is that of no fields.
@@ -331,7 +218,7 @@ pub(super) fn read<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Prob
 }
 
 /// The same for the same request with the same `Idempotency-Key`; else drawn.
-fn replay_id(request: &HttpRequest, key: &AccessKey, body: &[u8]) -> Result<ReplayId, Problem> {
+pub(super) fn replay_id(request: &HttpRequest, key: &AccessKey, body: &[u8]) -> Result<ReplayId, Problem> {
     if let Some(given) = request.headers().get("idempotency-key") {
         return Ok(ReplayId::of(&[key.name().as_bytes(), request.path().as_bytes(), given.as_bytes(), body]));
     }

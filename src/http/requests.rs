@@ -3,18 +3,21 @@
 
 use actix_web::web::{Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Serialize;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::api::{filtered, raw_answer};
 use super::auth::authorize;
 use super::body;
+use super::jobs::begin;
 use super::lists::{List, ListQuery};
 use super::problem::Problem;
-use super::replays::{Nothing, read};
+use super::replays::{Nothing, read, replay_id};
 use super::state::Gateway;
 use crate::domain::access::Scope;
 use crate::domain::id::RequestId;
-use crate::domain::reprocess::{IncompleteRequest, Outcome};
+use crate::domain::job::{Job, Task};
+use crate::domain::reprocess::{Filter, IncompleteRequest, Lack, Outcome};
 use crate::reprocess;
 use crate::store::{First, Page, StoredRequest};
 
@@ -77,4 +80,45 @@ pub(super) async fn reprocess(
     let outcome = reprocess::request(store, &gateway.endpoints, &sources, &gateway.suppress_on, stored).await?;
     let outcome = outcome.ok_or(Problem::NotFound("request"))?;
     Ok(HttpResponse::Ok().json(Reprocessed { request_id: id.into_inner(), outcome }))
+}
+
+/// The body of [`reprocess_all`].
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BulkReprocess {
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    source: Option<String>,
+    #[serde(default)]
+    status: Vec<Lack>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// `POST /v1/requests/reprocess`: a job that reads again all requests with a part of one of these `status` (`unmapped` and
+/// `unreadable`), of this `source` (every one), that were received from `since` (all that are kept) until `until` (now, and
+/// no later). `202` with the job, which counts first and says so in `total`, then reads each of them; with `dry_run` it
+/// only counts. Requests of sources that are no longer in the config are left out, and the job names these in
+/// `sources_gone`. `409` when `source` is such a one, or too many jobs are under way.
+pub(super) async fn reprocess_all(
+    request: HttpRequest,
+    gateway: Data<Gateway>,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let body = body::of_api(&request, payload, &gateway).await?;
+    let BulkReprocess { since, until, source, status, dry_run } = read(&body)?;
+    let (id, now) = (replay_id(&request, key, &body)?, gateway.clock.now());
+    let until = until.map_or(now, |until| until.min(now));
+    if since.is_some_and(|since| since >= until) {
+        return Err(Problem::BadBody("`since` is not before `until`".into()));
+    }
+    if let Some(source) = &source
+        && !gateway.sources.all().contains_key(source)
+    {
+        return Err(Problem::SourceGone(source.clone()));
+    }
+    let status = if status.is_empty() { Lack::ALL.to_vec() } else { status };
+    let task = Task::Reprocess { filter: Filter { since, until, source, status }, outcome: Outcome::default() };
+    begin(&gateway, Job::new(id, task, dry_run, now)).await
 }

@@ -4,7 +4,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, Scope, guard};
 
 use super::problem::Problem;
-use super::{api, health, inbound, replays, requests, sources, suppressions, token, webhooks};
+use super::{api, health, inbound, jobs, replays, requests, sources, suppressions, token, webhooks};
 
 /// Adds every route. The app has to hold a [`Gateway`](super::state::Gateway) and, on each worker, a
 /// [`Gatherer`](super::gather::Gatherer) as its data.
@@ -23,13 +23,14 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(make("/v1/events/{id}/replay", replays::replay_event))
         .service(make("/v1/webhooks/{id}/replay", replays::replay_endpoint))
         .service(get("/v1/requests", requests::requests))
+        .service(make("/v1/requests/reprocess", requests::reprocess_all))
         .service(get("/v1/requests/{id}", requests::request))
         .service(make("/v1/requests/{id}/reprocess", requests::reprocess))
-        .service(get("/v1/replays", replays::jobs))
+        .service(get("/v1/replays", jobs::jobs))
         .service(
             web::resource("/v1/replays/{id}")
-                .route(web::get().to(replays::job))
-                .route(web::delete().to(replays::cancel))
+                .route(web::get().to(jobs::job))
+                .route(web::delete().to(jobs::cancel))
                 .default_service(web::to(|| async {
                     Err::<HttpResponse, _>(Problem::MethodNotAllowed("GET, DELETE"))
                 })),

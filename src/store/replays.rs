@@ -5,7 +5,8 @@ use jiff::Timestamp;
 
 use super::{Page, PageQuery, Result};
 use crate::domain::id::{EndpointId, ReplayId};
-use crate::domain::replay::{Found, Replay, ReplayJob};
+use crate::domain::job::Job;
+use crate::domain::replay::{Found, Replay};
 
 /// What became of one that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,15 +64,15 @@ pub trait Replays: Send + Sync {
 
     /// Keeps a job, if what is kept of it is the version before this one; a new one, if nothing is. Answers whether it
     /// was. A job is kept for the lifetime of events.
-    async fn keep_job(&self, job: &ReplayJob) -> Result<bool>;
+    async fn keep_job(&self, job: &Job) -> Result<bool>;
 
     /// One job.
-    async fn job(&self, id: &ReplayId) -> Result<Option<ReplayJob>>;
+    async fn job(&self, id: &ReplayId) -> Result<Option<Job>>;
 
     /// Jobs, the latest first.
-    async fn jobs(&self, page: &PageQuery) -> Result<Page<ReplayJob>>;
+    async fn jobs(&self, page: &PageQuery) -> Result<Page<Job>>;
 
     /// The jobs that have something to do; there are few
-    /// ([`JOBS_MAX`](crate::domain::replay::JOBS_MAX)).
-    async fn active_jobs(&self) -> Result<Vec<ReplayJob>>;
+    /// ([`JOBS_MAX`](crate::domain::job::JOBS_MAX)).
+    async fn active_jobs(&self) -> Result<Vec<Job>>;
 }

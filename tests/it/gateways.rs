@@ -40,7 +40,7 @@ pub(crate) async fn pair(server: &Server, endpoints: &str) -> (Gateway, Gateway)
 }
 
 /// Among how many gateways this one shares the lanes, as far as it knows.
-fn shares(gateway: &Gateway) -> u64 {
+pub(crate) fn shares(gateway: &Gateway) -> u64 {
     let told = gateway.logged("the lanes were shared out again");
     told.last().and_then(|line| line["gateways"].as_u64()).unwrap_or_default()
 }

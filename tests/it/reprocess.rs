@@ -1,4 +1,4 @@
-//! Requests that an older version did not understand, read again by a real gateway.
+//! Requests that an older version did not understand, read again by a real gateway: one, and many by a job.
 //!
 //! The older version is the provider with a row less in its table: what it read is brought to the store as the gateway
 //! would have, and the gateway that is started then has the row.
@@ -24,6 +24,8 @@ use crate::gateway::{Gateway, Poster, SECRET};
 use crate::hooks::{Hooks, until};
 use crate::redis_harness::Server;
 use crate::wire;
+
+mod jobs;
 
 const SOON: Duration = Duration::from_secs(20);
 const MORE: &str = "timeout_s = 1\nretry = [1, 1, 1, 1, 1, 1]\n";
@@ -245,6 +247,7 @@ async fn what_cannot_be_read_again_says_why() {
     gateway.until_alive().await;
     let one = format!("/v1/requests/{old}/reprocess");
     let nobodys = format!("/v1/requests/{}/reprocess", RequestId::of("resend", b"nobody's"));
+    let all = "/v1/requests/reprocess";
     let problem = |name: &str| json!(format!("urn:waypost:problem:{name}"));
     for (method, path, body, status, name) in [
         ("POST", one.as_str(), "", 409, "source_gone"),
@@ -252,10 +255,14 @@ async fn what_cannot_be_read_again_says_why() {
         ("POST", "/v1/requests/what/reprocess", "", 404, "not_found"),
         ("POST", &one, r#"{"a":1}"#, 422, "bad_body"),
         ("GET", &one, "", 405, "method_not_allowed"),
+        ("GET", all, "", 405, "method_not_allowed"),
         ("GET", "/v1/requests/what", "", 404, "not_found"),
         ("GET", "/v1/requests", "", 400, "bad_query"),
         ("GET", "/v1/requests?status=stored", "", 400, "bad_query"),
         ("GET", "/v1/requests?status=unmapped&cursor=what", "", 400, "bad_query"),
+        ("POST", all, r#"{"source":"gone"}"#, 409, "source_gone"),
+        ("POST", all, r#"{"status":["stored"]}"#, 422, "bad_body"),
+        ("POST", all, r#"{"since":"2026-02-01T00:00:00Z","until":"2026-01-01T00:00:00Z"}"#, 422, "bad_body"),
     ] {
         let (answered, answer) = call(&gateway, method, path, body).await;
         assert_eq!((answered, &answer["type"]), (status, &problem(name)), "{method} {path} {body}: {answer}");
@@ -264,7 +271,9 @@ async fn what_cannot_be_read_again_says_why() {
         }
     }
     for (key, status) in [(READER, 403), ("no", 401)] {
-        assert_eq!(Api::new("POST", &one).with("x-api-key", key).call(&gateway).await.0, status);
+        for path in [one.as_str(), all] {
+            assert_eq!(Api::new("POST", path).with("x-api-key", key).call(&gateway).await.0, status, "{path}");
+        }
     }
     let get = Api::new("GET", "/v1/requests?status=unreadable").with("x-api-key", READER).call(&gateway).await;
     assert_eq!((get.0, get.1["data"].as_array().unwrap().len()), (200, 1));

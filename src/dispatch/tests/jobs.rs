@@ -1,4 +1,4 @@
-//! Bulk replays on a real store, step by step, with the test in the place of the endpoints.
+//! Jobs on a real store, step by step, with the test in the place of the endpoints.
 
 use std::collections::HashSet;
 
@@ -12,8 +12,9 @@ use super::*;
 use crate::dispatch::jobs::{round, step};
 use crate::domain::endpoint::Disabled;
 use crate::domain::id::ReplayId;
+use crate::domain::job::{Job, JobError, JobState, Task};
 use crate::domain::plan::{PlannedDelivery, RawRequest, Unit};
-use crate::domain::replay::{Filter, JobError, JobState, PENDING_MAX, ReplayJob};
+use crate::domain::replay::{Filter, PENDING_MAX};
 use crate::domain::retention::Lifetimes;
 use crate::domain::subscription::Subscription;
 use crate::store::embedded::Embedded;
@@ -34,7 +35,8 @@ async fn gateways(count: usize) -> (TempDir, Arc<Embedded>, Vec<Arc<Shared>>) {
     store.change_endpoints(Generation(0), &[endpoint]).await.unwrap();
     let gateways = (0..count).map(|_| {
         let (egress, cache) = (Egress::default(), Arc::new(EndpointCache::default()));
-        let settings = Settings { max_in_flight: 8, drain: DAY, egress };
+        let (sources, suppress_on) = (CurrentSources::default(), Vec::new());
+        let settings = Settings { max_in_flight: 8, drain: DAY, egress, sources, suppress_on };
         let store = Arc::clone(&store) as Arc<dyn Store>;
         Dispatcher::new(store, cache, Arc::clone(&clock) as _, "gw_1".into(), settings).unwrap().shared
     });
@@ -84,7 +86,8 @@ async fn begin(store: &Embedded) -> ReplayId {
         types: Subscription::new(vec![]).unwrap(),
         status: vec![Status::Skipped],
     };
-    let job = ReplayJob::new(ID.into(), "wh_1".into(), filter, false, Timestamp::UNIX_EPOCH);
+    let task = Task::Replay { endpoint_id: "wh_1".into(), filter };
+    let job = Job::new(ID.into(), task, false, Timestamp::UNIX_EPOCH);
     assert!(store.keep_job(&job).await.unwrap());
     job.id
 }

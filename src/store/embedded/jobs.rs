@@ -8,7 +8,7 @@ use super::rows::{Expiring, Id, after, corrupt, decode, micros};
 use super::spaces::Space;
 use super::txn::Txn;
 use crate::domain::id::ReplayId;
-use crate::domain::replay::ReplayJob;
+use crate::domain::job::Job;
 use crate::store::{Page, PageQuery, Result, StoreError};
 
 /// What the keys of a space lead with: a job's row, by when it was made, that it is active, that it was canceled.
@@ -24,7 +24,7 @@ fn key(of: u8, rest: &[u8]) -> Vec<u8> {
     [&[of], rest].concat()
 }
 
-fn made(job: &ReplayJob, id: Id) -> Vec<u8> {
+fn made(job: &Job, id: Id) -> Vec<u8> {
     [&micros(job.created_at).to_be_bytes()[..], &id].concat()
 }
 
@@ -39,7 +39,7 @@ pub(super) fn note_canceled(txn: &mut Txn<'_>, replay: Id) {
 
 /// Removes all that is kept of a job. Whatever it was to replay has expired.
 pub(super) fn forget_job(txn: &mut Txn<'_>, id: &[u8]) -> Result<()> {
-    if let Some(job) = txn.get_json::<ReplayJob>(Space::Jobs, &key(ROW, id))? {
+    if let Some(job) = txn.get_json::<Job>(Space::Jobs, &key(ROW, id))? {
         let id = job.id.bits().ok_or_else(|| corrupt("a job's id"))?;
         txn.remove(Space::Jobs, &key(MADE, &made(&job, id)));
     }
@@ -51,9 +51,9 @@ pub(super) fn forget_job(txn: &mut Txn<'_>, id: &[u8]) -> Result<()> {
 
 impl Core {
     /// Whether it was kept: nobody else has changed it meanwhile.
-    pub(super) fn keep_job(&mut self, txn: &mut Txn<'_>, job: &ReplayJob, now: u64) -> Result<bool> {
+    pub(super) fn keep_job(&mut self, txn: &mut Txn<'_>, job: &Job, now: u64) -> Result<bool> {
         let Some(id) = job.id.bits() else { return Ok(false) };
-        let known: Option<ReplayJob> = txn.get_json(Space::Jobs, &key(ROW, &id))?;
+        let known: Option<Job> = txn.get_json(Space::Jobs, &key(ROW, &id))?;
         if known.as_ref().map_or(0, |known| known.version) + 1 != job.version {
             return Ok(false);
         }
@@ -74,16 +74,16 @@ impl Core {
 }
 
 impl View<'_> {
-    pub(super) fn job(&self, id: &ReplayId) -> Result<Option<ReplayJob>> {
+    pub(super) fn job(&self, id: &ReplayId) -> Result<Option<Job>> {
         let Some(id) = id.bits() else { return Ok(None) };
         self.job_at(&id)
     }
 
-    fn job_at(&self, id: &[u8]) -> Result<Option<ReplayJob>> {
+    fn job_at(&self, id: &[u8]) -> Result<Option<Job>> {
         self.get(Space::Jobs, &key(ROW, id))?.map(|row| decode(&row)).transpose()
     }
 
-    pub(super) fn jobs(&self, page: &PageQuery) -> Result<Page<ReplayJob>> {
+    pub(super) fn jobs(&self, page: &PageQuery) -> Result<Page<Job>> {
         let end = cursor(page, MADE_LEN)?;
         let rows = self.back_from(Space::Jobs, &[MADE], &end).map(|row| {
             let (key, _) = row?;
@@ -92,7 +92,7 @@ impl View<'_> {
         collect(rows, page, |(made, ())| self.job_at(made.get(8..).unwrap_or_default()))
     }
 
-    pub(super) fn active_jobs(&self) -> Result<Vec<ReplayJob>> {
+    pub(super) fn active_jobs(&self) -> Result<Vec<Job>> {
         let mut jobs = Vec::new();
         for row in self.back_from(Space::Jobs, &[ACTIVE], &[u8::MAX; size_of::<Id>()]) {
             let (key, _) = row?;

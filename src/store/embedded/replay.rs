@@ -16,8 +16,9 @@ use super::writer::decide;
 use super::{Embedded, jobs};
 use crate::domain::delivery::{Class, EndReason, Status};
 use crate::domain::id::{EndpointId, ReplayId};
+use crate::domain::job::Job;
 use crate::domain::plan::StoredEvent;
-use crate::domain::replay::{Found, REPLAYS_OF_EVENT_MAX, Replay, ReplayJob};
+use crate::domain::replay::{Found, REPLAYS_OF_EVENT_MAX, Replay};
 use crate::store::{Page, PageQuery, Replayed, Replays, Result, ScanFrom, Scanned, StoreError};
 
 /// What is asked for, and its event's place in the feed and how many deliveries began with it, if it is there: read by
@@ -235,22 +236,22 @@ impl Replays for Embedded {
         self.read(move |view| view.deliveries_to(&endpoint, &from, limit)).await
     }
 
-    async fn keep_job(&self, job: &ReplayJob) -> Result<bool> {
+    async fn keep_job(&self, job: &Job) -> Result<bool> {
         let job = job.clone();
         self.ask(|answer| decide(answer, move |core, txn, now| core.keep_job(txn, &job, now))).await
     }
 
-    async fn job(&self, id: &ReplayId) -> Result<Option<ReplayJob>> {
+    async fn job(&self, id: &ReplayId) -> Result<Option<Job>> {
         let id = id.clone();
         self.read(move |view| view.job(&id)).await
     }
 
-    async fn jobs(&self, page: &PageQuery) -> Result<Page<ReplayJob>> {
+    async fn jobs(&self, page: &PageQuery) -> Result<Page<Job>> {
         let page = page.clone();
         self.read(move |view| view.jobs(&page)).await
     }
 
-    async fn active_jobs(&self) -> Result<Vec<ReplayJob>> {
+    async fn active_jobs(&self) -> Result<Vec<Job>> {
         self.read(|view| view.active_jobs()).await
     }
 }

@@ -45,7 +45,7 @@ pub(super) enum Space {
     Expiry,
     /// Place in the feed -> which replays there are of the event.
     Replays,
-    /// Jobs of bulk replay, and indexes of them.
+    /// Jobs, and indexes of them.
     Jobs,
     /// Endpoint id -> endpoint.
     Endpoints,

@@ -35,8 +35,8 @@
 //!
 //! What a replay made goes by `<event>~<replay>` where others go by their event; its class is `l`.
 //!
-//! `endpoints`, `generation`, `gateways`, the jobs of bulk replay (`j:<job>`, `jobs`, `jobs:active`) and what was counted at
-//! each source (`tally:<source>`) are in the first partition only.
+//! `endpoints`, `generation`, `gateways`, the jobs (`j:<job>`, `jobs`, `jobs:active`) and what was counted at each source
+//! (`tally:<source>`) are in the first partition only.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

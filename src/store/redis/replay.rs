@@ -14,7 +14,8 @@ use super::rows::seconds;
 use super::{RedisStore, scripts};
 use crate::domain::delivery::{EndReason, Status};
 use crate::domain::id::{EndpointId, ReplayId};
-use crate::domain::replay::{Found, REPLAYS_OF_EVENT_MAX, Replay, ReplayJob};
+use crate::domain::job::Job;
+use crate::domain::replay::{Found, REPLAYS_OF_EVENT_MAX, Replay};
 use crate::store::{Page, PageQuery, Replayed, Replays, Result, ScanFrom, Scanned, StoreError};
 
 /// How many jobs made in one microsecond a page may pass over.
@@ -67,7 +68,7 @@ impl Replays for RedisStore {
         scan(&self.link, endpoint, from, limit).await
     }
 
-    async fn keep_job(&self, job: &ReplayJob) -> Result<bool> {
+    async fn keep_job(&self, job: &Job) -> Result<bool> {
         let json = serde_json::to_vec(job).map_err(|_| corrupt("a job that cannot be written"))?;
         let keys = [&format!("j:{}", job.id), "jobs", "jobs:active"];
         let mut call = Call::new(&scripts::JOB, Partition::FIRST, &keys);
@@ -76,11 +77,11 @@ impl Replays for RedisStore {
         Ok(self.link.run_one::<i64>(call).await? == 1)
     }
 
-    async fn job(&self, id: &ReplayId) -> Result<Option<ReplayJob>> {
+    async fn job(&self, id: &ReplayId) -> Result<Option<Job>> {
         rows(&self.link, &[id.to_string()]).await?.pop().transpose().map(Option::flatten)
     }
 
-    async fn jobs(&self, page: &PageQuery) -> Result<Page<ReplayJob>> {
+    async fn jobs(&self, page: &PageQuery) -> Result<Page<Job>> {
         let from = page.cursor.as_deref().map(|cursor| place(cursor).ok_or(StoreError::BadCursor)).transpose()?;
         let mut cmd = command("ZREVRANGEBYSCORE", &Partition::FIRST.key("jobs"));
         cmd.arg(from.as_ref().map_or("+inf".into(), |(score, _)| score.to_string())).arg("-inf").arg("WITHSCORES");
@@ -96,12 +97,12 @@ impl Replays for RedisStore {
         Ok(Page { items: jobs?.into_iter().flatten().collect(), next })
     }
 
-    async fn active_jobs(&self) -> Result<Vec<ReplayJob>> {
+    async fn active_jobs(&self) -> Result<Vec<Job>> {
         let active = Partition::FIRST.key("jobs:active");
         let ids: Vec<String> = self.link.send(command("SMEMBERS", &active)).await?;
         let jobs = rows(&self.link, &ids).await?;
         let mut forget = command("SREM", &active);
-        let is_expired = |job: &Result<Option<ReplayJob>>| matches!(job, Ok(None));
+        let is_expired = |job: &Result<Option<Job>>| matches!(job, Ok(None));
         let expired: Vec<_> = ids.iter().zip(&jobs).filter(|(_, job)| is_expired(job)).map(|(id, _)| id).collect();
         if !expired.is_empty() {
             forget.arg(expired);
@@ -144,7 +145,7 @@ fn place(cursor: &str) -> Option<(i64, String)> {
     Some((score.parse().ok()?, id.to_owned()))
 }
 
-async fn rows(link: &Link, ids: &[String]) -> Result<Vec<Result<Option<ReplayJob>>>> {
+async fn rows(link: &Link, ids: &[String]) -> Result<Vec<Result<Option<Job>>>> {
     let mut pipe = Pipeline::new();
     for id in ids {
         pipe.add_command(get(Partition::FIRST.key(&format!("j:{id}"))));

@@ -6,8 +6,9 @@ use std::time::Duration;
 use waypost::clock::{Clock, SystemClock};
 use waypost::domain::delivery::{Class, EndReason, Owed, Status};
 use waypost::domain::id::{DeliveryId, EventId, ReplayId};
+use waypost::domain::job::{Job, JobState, Task};
 use waypost::domain::plan::{Generation, Unit};
-use waypost::domain::replay::{Filter, Found, JobState, REPLAYS_OF_EVENT_MAX, Replay, ReplayJob};
+use waypost::domain::replay::{Filter, Found, REPLAYS_OF_EVENT_MAX, Replay};
 use waypost::domain::retention::Lifetimes;
 use waypost::domain::subscription::Subscription;
 use waypost::store::{Lease, PageQuery, Replayed, ScanFrom, Store, StoreError, Then, Want};
@@ -284,10 +285,10 @@ pub(crate) async fn an_endpoints_deliveries_are_found_in_bounded_steps(harness: 
     assert!(matches!(wrong, Err(StoreError::BadCursor)));
 }
 
-fn job(name: &str, second: i64) -> ReplayJob {
+fn job(name: &str, second: i64) -> Job {
     let types = Subscription::new(vec![]).unwrap();
     let filter = Filter { since: at(0), until: at(10), types, status: Filter::STATUS_DEFAULT.to_vec() };
-    ReplayJob::new(replay_id(name), "wh_a".into(), filter, false, at(second))
+    Job::new(replay_id(name), Task::Replay { endpoint_id: "wh_a".into(), filter }, false, at(second))
 }
 
 pub(crate) async fn a_job_is_changed_by_who_knows_it(harness: &mut impl Harness) {
@@ -314,7 +315,7 @@ pub(crate) async fn jobs_are_listed_latest_first(harness: &mut impl Harness) {
     let now = SystemClock::new().now();
     let made = |number: i64| now + Duration::from_secs(u64::try_from(number / 2).unwrap());
     for number in 0..5 {
-        let job = ReplayJob { created_at: made(number), ..job(&number.to_string(), 0) };
+        let job = Job { created_at: made(number), ..job(&number.to_string(), 0) };
         assert!(store.keep_job(&job).await.unwrap());
     }
     let (mut listed, mut cursor) = (Vec::new(), None);

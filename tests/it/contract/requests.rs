@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use waypost::clock::{Clock, SystemClock};
+use waypost::domain::address::Address;
 use waypost::domain::delivery::{Class, Status};
 use waypost::domain::id::RequestId;
-use waypost::domain::plan::{Generation, Ingest, RawRequest, Unit};
+use waypost::domain::plan::{Condition, Generation, Ingest, RawRequest, Unit};
 use waypost::domain::reprocess::IncompleteRequest;
+use waypost::domain::state::State;
+use waypost::domain::suppression::{Reason, ToSuppress};
 use waypost::store::{First, Ingested, PageQuery, ScanFrom, Store, StoreError};
 
 use super::{Harness, LONG, lease};
 use crate::embedded::LIFETIMES;
-use crate::support::{DELIVERED, endpoint, finished, request, unit};
+use crate::support::{DELIVERED, at, endpoint, finished, request, telling, unit};
 
 fn now() -> Timestamp {
     SystemClock::new().now()
@@ -206,4 +209,25 @@ fn set_received(unit: &mut Unit, received_at: Timestamp) {
     stored.received_at = received_at;
     unit.json = serde_json::to_vec(&stored).unwrap().into();
     unit.event = stored.into();
+}
+
+pub(crate) async fn what_it_says_now_suppresses_and_tells_a_state(harness: &mut impl Harness) {
+    let (store, received_at) = (harness.store(), now());
+    keep(&*store, "a", received_at).await;
+    keep(&*store, "b", received_at).await;
+    let nora = Address::parse("nora@a.example").unwrap();
+    let told = |at_ms, holds| Condition { entity: [3; 16], state: State { at_ms, holds } };
+    let suppresses = ToSuppress { reason: Reason::Unsubscribe, at: at(5), addresses: vec![nora.clone()] };
+    let out = Unit { suppresses: Some(suppresses), ..telling(event("b"), told(5_000, true)) };
+    let later = Ingest { states: vec![told(6_000, false)], ..read_as("a", received_at, (1, 0), vec![]) };
+    let states = store.reprocess(later).await.unwrap();
+    assert_eq!(states, Some(Ingested::Stored { new: 0, repeated: 0 }));
+    // It did not hold any more: that was told by the other request.
+    let older = store.reprocess(read_as("b", received_at, (0, 0), vec![out.clone()])).await.unwrap();
+    assert_eq!(older, Some(Ingested::Stored { new: 0, repeated: 0 }));
+    assert_eq!(store.suppressions(&nora).await.unwrap(), []);
+    let news = Unit { condition: Some(told(7_000, true)), ..out };
+    let news = store.reprocess(read_as("b", received_at, (0, 0), vec![news])).await.unwrap();
+    assert_eq!(news, Some(Ingested::Stored { new: 1, repeated: 0 }));
+    assert_eq!(store.suppressions(&nora).await.unwrap().len(), 1);
 }

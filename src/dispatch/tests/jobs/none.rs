@@ -4,8 +4,9 @@ use async_trait::async_trait;
 
 use super::super::Fake;
 use crate::domain::id::{EndpointId, ReplayId};
+use crate::domain::job::Job;
 use crate::domain::plan::Ingest;
-use crate::domain::replay::{Replay, ReplayJob};
+use crate::domain::replay::Replay;
 use crate::domain::reprocess::IncompleteRequest;
 use crate::store::*;
 
@@ -23,16 +24,16 @@ impl Replays for Fake {
     async fn deliveries_to(&self, _: &EndpointId, _: &ScanFrom, _: usize) -> Result<Scanned> {
         unreachable!()
     }
-    async fn keep_job(&self, _: &ReplayJob) -> Result<bool> {
+    async fn keep_job(&self, _: &Job) -> Result<bool> {
         unreachable!()
     }
-    async fn job(&self, _: &ReplayId) -> Result<Option<ReplayJob>> {
+    async fn job(&self, _: &ReplayId) -> Result<Option<Job>> {
         unreachable!()
     }
-    async fn jobs(&self, _: &PageQuery) -> Result<Page<ReplayJob>> {
+    async fn jobs(&self, _: &PageQuery) -> Result<Page<Job>> {
         unreachable!()
     }
-    async fn active_jobs(&self) -> Result<Vec<ReplayJob>> {
+    async fn active_jobs(&self) -> Result<Vec<Job>> {
         Ok(vec![])
     }
 }
