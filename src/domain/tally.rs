@@ -13,7 +13,7 @@ pub type Tallies = BTreeMap<String, Tally>;
 
 /// The most characters of a provider's own type that are kept.
 const TYPE_LEN_MAX: usize = 64;
-/// A source that counts so many things apart counts every further type of its provider's as [`OTHER`].
+/// A source that counts so many things apart counts every further type of its provider's as `other`.
 pub const FIELDS_MAX: usize = 256;
 const OTHER: &str = "other";
 
