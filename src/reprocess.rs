@@ -42,7 +42,10 @@ pub async fn request(
     let provider = sources.get(source).ok_or_else(|| Error::SourceGone(source.to_owned()))?.provider;
     // A large one takes a while.
     let read = tokio::task::spawn_blocking(move || reprocess::read(stored.request, provider)).await;
-    let (verified, parsed) = read.map_err(|_| StoreError::Unavailable("shutting down".into()))?;
+    let (verified, parsed) = read.map_err(|error| match error.is_panic() {
+        true => StoreError::Corrupt("a request that cannot be read again".into()),
+        false => StoreError::Unavailable("shutting down".into()),
+    })?;
     // Before the first refresh nothing can be planned: it might miss an endpoint.
     if endpoints.snapshot().generation() == Generation::default() {
         endpoints.refresh_from(Generation::default(), store).await?;
