@@ -231,8 +231,7 @@ fn twin(txn: &Txn<'_>, fingerprint: Option<Fingerprint>, now: u64) -> Result<Opt
 
 /// The same with a mark, unless the first of them cannot be read. That one keeps the fingerprint.
 fn marked(txn: &Txn<'_>, unit: &Unit, first: Place) -> Result<Unit> {
-    let row = txn.event(first.seq)?;
-    let first = row.and_then(|row| EventRow::read(&row).ok().map(|row| EventId::from_bits(row.id)));
+    let first = txn.event_id(first.seq)?.map(EventId::from_bits);
     let event = StoredEvent { possible_duplicate_of: first, ..(*unit.event).clone() };
     Ok(Unit { json: encode(&event)?.into(), event: Arc::new(event), fingerprint: None, ..unit.clone() })
 }

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::ids::Kind;
 use super::layers::Row;
-use super::rows::{Id, Place, decode, encode, pack};
+use super::rows::{EventRow, Id, Place, decode, encode, pack};
 use super::spaces::{Space, Spaces};
 use crate::store::Result;
 
@@ -29,6 +29,8 @@ pub(super) struct Txn<'a> {
     /// Ids, in order, and the latest place of each.
     ids: Vec<(Kind, Id, Place)>,
     places: FxHashMap<(Kind, Id), Place>,
+    /// The id of each event of this batch, by its place in the feed.
+    events: FxHashMap<u64, Id>,
     /// How many writes, and ids, stay when what follows is undone.
     mark: (usize, usize),
     /// Whether the commit waits for a sync.
@@ -44,8 +46,16 @@ impl Space {
 
 impl<'a> Txn<'a> {
     pub(super) fn new(spaces: &'a Spaces) -> Self {
-        let (writes, latest) = (Vec::new(), FxHashMap::default());
-        Self { spaces, writes, latest, ids: Vec::new(), places: FxHashMap::default(), mark: (0, 0), synced: false }
+        Self {
+            spaces,
+            writes: Vec::new(),
+            latest: FxHashMap::default(),
+            ids: Vec::new(),
+            places: FxHashMap::default(),
+            events: FxHashMap::default(),
+            mark: (0, 0),
+            synced: false,
+        }
     }
 
     /// What was written until now stays when what follows is undone.
@@ -56,7 +66,9 @@ impl<'a> Txn<'a> {
     /// Forgets what was written since the mark.
     pub(super) fn undo(&mut self) {
         self.ids.truncate(self.mark.1);
-        self.places = self.ids.iter().map(|(kind, id, place)| ((*kind, *id), *place)).collect();
+        let ids = std::mem::take(&mut self.ids);
+        (self.places, self.events) = (FxHashMap::default(), FxHashMap::default());
+        ids.into_iter().for_each(|(kind, id, place)| self.put_place(kind, id, place));
         while self.writes.len() > self.mark.0
             && let Some(Write { row: Row { space, key, .. }, before, .. }) = self.writes.pop()
         {
@@ -82,14 +94,13 @@ impl<'a> Txn<'a> {
         self.spaces.get(space, key)
     }
 
-    /// The row at this place, which this batch may bring.
-    pub(super) fn event(&self, seq: u64) -> Result<Option<Slice>> {
-        let key = seq.to_be_bytes();
-        if let Some(row) = self.spaces.get(Space::Events, &key)? {
-            return Ok(Some(row));
+    /// The id of the event at this place, which this batch may bring. None when its row cannot be read.
+    pub(super) fn event_id(&self, seq: u64) -> Result<Option<Id>> {
+        if let Some(id) = self.events.get(&seq) {
+            return Ok(Some(*id));
         }
-        let is_it = |write: &&Write| write.row.space == Space::Events && *write.row.key == key;
-        Ok(self.writes.iter().rfind(is_it).and_then(|write| write.row.value.clone()))
+        let row = self.spaces.get(Space::Events, &seq.to_be_bytes())?;
+        Ok(row.and_then(|row| EventRow::read(&row).ok().map(|row| row.id)))
     }
 
     /// Where what has this id is, unless it has been removed.
@@ -101,6 +112,9 @@ impl<'a> Txn<'a> {
     }
 
     pub(super) fn put_place(&mut self, kind: Kind, id: Id, place: Place) {
+        if kind == Kind::Event {
+            self.events.insert(place.seq, id);
+        }
         self.ids.push((kind, id, place));
         self.places.insert((kind, id), place);
     }
