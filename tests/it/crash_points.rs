@@ -5,12 +5,12 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use waypost::domain::plan::StoredEvent;
-use waypost::store::{PageQuery, Store};
+use waypost::store::Store;
 use waypost_providers::Signed;
 
 use crate::gateway::{Gateway, Poster, receiver, until};
 use crate::redis_harness::Server;
+use crate::support::events;
 use crate::tidy::{files, hold};
 use crate::wire;
 
@@ -88,19 +88,6 @@ async fn dies_at(point: &str, store: &str) {
 
 async fn status(gateway: &Gateway, request: &[u8]) -> u16 {
     wire::exchange(gateway.port(), request).await.unwrap().status
-}
-
-/// All events, latest first.
-async fn events(store: &dyn Store) -> Vec<StoredEvent> {
-    let (mut all, mut cursor) = (Vec::new(), None);
-    loop {
-        let page = store.events(&PageQuery { cursor, limit: 500 }).await.unwrap();
-        all.extend(page.items);
-        cursor = page.next;
-        if cursor.is_none() {
-            return all;
-        }
-    }
 }
 
 /// Dies when so many of the calls that commit a batch are done, and the provider sends the batch again.

@@ -13,14 +13,14 @@ use waypost::domain::id::EventId;
 use waypost::domain::plan::{Generation, StoredEvent};
 use waypost::domain::retention::Lifetimes;
 use waypost::store::embedded::Embedded;
-use waypost::store::{Ingested, PageQuery, Store};
+use waypost::store::{Ingested, Store};
 use waypost_providers::{Draft, Keys, Provider, Request, by_name};
 
 use crate::embedded::{DAY, LIFETIMES};
 use crate::gateway::{Gateway, Poster, endpoint, receiver, until};
 use crate::gateways::pair;
 use crate::redis_harness::Server;
-use crate::support::TestClock;
+use crate::support::{TestClock, events};
 use crate::tidy::root;
 use crate::wire;
 
@@ -98,19 +98,6 @@ impl Source {
         let verified = self.provider.verify(request, &self.keys, now).unwrap();
         let plan = fan_out::plan(&verified, &self.provider.parse(&verified), Generation(0), &[], &[]).unwrap();
         self.store.ingest(plan).await.unwrap()
-    }
-}
-
-/// All events, latest first.
-async fn events(store: &dyn Store) -> Vec<StoredEvent> {
-    let (mut all, mut cursor) = (Vec::new(), None);
-    loop {
-        let page = store.events(&PageQuery { cursor, limit: 500 }).await.unwrap();
-        all.extend(page.items);
-        cursor = page.next;
-        if cursor.is_none() {
-            return all;
-        }
     }
 }
 

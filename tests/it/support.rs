@@ -14,7 +14,7 @@ use waypost::domain::format::Format;
 use waypost::domain::id::{EndpointId, EventId, MailKey, RequestId};
 use waypost::domain::plan::{Condition, Generation, Ingest, PlannedDelivery, RawRequest, StoredEvent, Unit};
 use waypost::domain::subscription::Subscription;
-use waypost::store::{Finished, Lease, Then};
+use waypost::store::{Finished, Lease, PageQuery, Store, Then};
 use waypost_providers::{Draft, Keys, Kind, Request, by_name};
 
 use crate::tidy::root;
@@ -160,3 +160,16 @@ pub(crate) fn finished(lease: &Lease, then: Then) -> Finished {
 }
 
 pub(crate) const DELIVERED: Then = Then::End(Status::Delivered, None);
+
+/// All events, latest first.
+pub(crate) async fn events(store: &dyn Store) -> Vec<StoredEvent> {
+    let (mut all, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = store.events(&PageQuery { cursor, limit: 500 }).await.unwrap();
+        all.extend(page.items);
+        cursor = page.next;
+        if cursor.is_none() {
+            return all;
+        }
+    }
+}
