@@ -47,10 +47,8 @@ pub fn plan(
     for part in parsed {
         match part {
             Parsed::Event(found) => units.push(unit(found, &raw, endpoints, suppress_on)?),
-            Parsed::Snapshot { state, .. } => {
-                states.push(condition(state, &raw.request.source));
-                raw.unmapped += 1;
-            }
+            // Understood: no later version finds more in it.
+            Parsed::Snapshot { state, .. } => states.push(condition(state, &raw.request.source)),
             Parsed::Unmapped { .. } => raw.unmapped += 1,
             Parsed::Unreadable { .. } => raw.unreadable += 1,
         }

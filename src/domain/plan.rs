@@ -42,7 +42,7 @@ pub struct RawRequest {
     pub id: RequestId,
     /// Headers (credentials removed) and body.
     pub request: Request,
-    /// How many of its parts are none of the eleven events.
+    /// How many of its parts are none of the eleven events, and tell no state.
     pub unmapped: u32,
     /// How many of its parts could not be read.
     pub unreadable: u32,

@@ -118,8 +118,8 @@ fn tell_kept(source: &str, parsed: &[Parsed]) {
     let mut unreadable = BTreeMap::<&str, usize>::new();
     for part in parsed {
         match part {
-            Parsed::Event(_) => {}
-            Parsed::Unmapped { kind } | Parsed::Snapshot { kind, .. } => {
+            Parsed::Event(_) | Parsed::Snapshot { .. } => {}
+            Parsed::Unmapped { kind } => {
                 *unmapped.entry(kind.chars().take(KIND_LEN_MAX).collect()).or_default() += 1;
             }
             Parsed::Unreadable { reason } => *unreadable.entry(reason).or_default() += 1,

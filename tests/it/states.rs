@@ -38,6 +38,14 @@ async fn count(gateway: &Gateway, kind: &str) -> usize {
     listed["data"].as_array().unwrap().len()
 }
 
+/// How many of what came in are counted as none of the types.
+async fn unmapped(gateway: &Gateway) -> u64 {
+    let sources = gateway.read("/v1/sources").await;
+    let resend = sources["data"].as_array().unwrap().iter().find(|source| source["name"] == "resend").unwrap();
+    let counts = resend["counts"].as_array().unwrap().iter().filter(|count| count["outcome"] == "unmapped");
+    counts.map(|count| count["count"].as_u64().unwrap()).sum()
+}
+
 async fn only_changes_are_reported(store: &str) {
     let (target, seen) = receiver();
     let mut gateway = Gateway::new(store, target);
@@ -76,6 +84,10 @@ async fn only_changes_are_reported(store: &str) {
     until("all are delivered", async || seen.lock().unwrap().len() == 7).await;
     gateway.until_idle().await;
     assert!(seen.lock().unwrap().values().all(|times| *times == 1));
+    // What only tells a state was understood: nothing is to be found in it later.
+    let listed = gateway.read("/v1/requests?status=unmapped&limit=100").await;
+    assert_eq!(listed["data"].as_array().unwrap().len(), 1, "what is gone: {listed}");
+    until("all are counted", async || unmapped(&gateway).await == 8).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
