@@ -40,7 +40,7 @@ pub struct Server {
     pub body_budget_bytes: usize,
     /// Seconds for a whole request body to arrive.
     pub body_timeout_s: u64,
-    /// Provider requests worked on at once.
+    /// Provider requests worked on at once, and those that the API reads again.
     pub requests_in_flight_max: usize,
     /// Seconds that work under way gets when the process is told to stop.
     pub drain_s: u64,

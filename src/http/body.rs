@@ -50,6 +50,30 @@ pub(super) async fn of_api(request: &HttpRequest, payload: Payload, gateway: &Ga
     Ok(body)
 }
 
+/// Room for a request that is read from the store: as much as any may have, until it is known how much this one has.
+///
+/// # Errors
+/// [`Problem::BodiesOverBudget`].
+pub(super) fn room(gateway: &Gateway) -> Result<SemaphorePermit<'_>, Problem> {
+    take(&gateway.body_budget, gateway.limits.body_bytes_max)
+}
+
+/// The same room for so many bytes; a request may have come in while more was allowed.
+///
+/// # Errors
+/// As of [`room`].
+pub(super) fn fit<'a>(
+    mut room: SemaphorePermit<'a>,
+    len: usize,
+    gateway: &'a Gateway,
+) -> Result<SemaphorePermit<'a>, Problem> {
+    match len.checked_sub(room.num_permits()) {
+        Some(more) => room.merge(take(&gateway.body_budget, more)?),
+        None => drop(room.split(room.num_permits() - len)),
+    }
+    Ok(room)
+}
+
 /// The length that a head tells.
 pub(super) fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()

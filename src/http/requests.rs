@@ -65,7 +65,7 @@ struct Reprocessed {
 /// `POST /v1/requests/{id}/reprocess`: reads a request again, as the provider that its source has now; `200` with how many
 /// of its events are new (`stored`) and how many were stored before (`repeats`), and of how many parts nothing can be said
 /// still (`unmapped`, `unreadable`). `404` where there is none, or it has expired; `409` when its source is no longer in
-/// the config.
+/// the config; `503` when as many requests, or bytes of them, are under way as may be, with those that come in.
 pub(super) async fn reprocess(
     request: HttpRequest,
     gateway: Data<Gateway>,
@@ -75,7 +75,10 @@ pub(super) async fn reprocess(
     authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
     let body = body::of_api(&request, payload, &gateway).await?;
     let Nothing {} = read(&body)?;
+    let _permit = gateway.admit()?;
+    let room = body::room(&gateway)?;
     let stored = find(&gateway, &id).await?;
+    let _held = body::fit(room, stored.request.body.len(), &gateway)?;
     let (store, sources) = (gateway.store.as_ref(), gateway.sources.all());
     let outcome = reprocess::request(store, &gateway.endpoints, &sources, &gateway.suppress_on, stored).await?;
     let outcome = outcome.ok_or(Problem::NotFound("request"))?;
@@ -121,4 +124,68 @@ pub(super) async fn reprocess_all(
     let status = if status.is_empty() { Lack::ALL.to_vec() } else { status };
     let task = Task::Reprocess { filter: Filter { since, until, source, status }, outcome: Outcome::default() };
     begin(&gateway, Job::new(id, task, dry_run, now)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use actix_web::App;
+    use actix_web::test::{TestRequest, call_service, init_service};
+    use waypost_providers::Request;
+
+    use super::*;
+    use crate::clock::{Clock, SystemClock};
+    use crate::domain::access::AccessKey;
+    use crate::domain::plan::{Generation, Ingest, RawRequest};
+    use crate::domain::retention::Lifetimes;
+    use crate::http::routes::configure;
+    use crate::http::state::Limits;
+    use crate::store::Store;
+    use crate::store::embedded::Embedded;
+
+    const KEY: &str = "test-0123456789abcdef0123456789abcdef";
+    const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+    /// Keeps a request of so many bytes.
+    async fn keep(store: &dyn Store, len: usize) -> RequestId {
+        let (body, received_at) = (vec![b'x'; len].into(), SystemClock::new().now());
+        let request = Request { source: "gone".into(), received_at, headers: Default::default(), body };
+        let id = RequestId::of("gone", &request.body);
+        let raw = Some(RawRequest { id: id.clone(), request, unmapped: 0, unreadable: 1 });
+        let (guards, units, states) = (Vec::new(), Vec::new(), Vec::new());
+        store.ingest(Ingest { guards, raw, generation: Generation(0), units, states }).await.unwrap();
+        id
+    }
+
+    #[actix_web::test]
+    async fn what_is_read_again_shares_the_limits_of_what_comes_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let lifetimes = Lifetimes { events: DAY, requests: DAY, tokens: DAY };
+        let store = Arc::new(Embedded::open(dir.path(), Arc::new(SystemClock::new()), lifetimes).unwrap());
+        let (small, large) = (keep(&*store, 10).await, keep(&*store, 150).await);
+        // Nobody reads it: there is no source.
+        for (id, requests_in_flight_max, body_budget_bytes, status) in [
+            (&small, 1, 100, 409),
+            (&small, 0, 100, 503),
+            (&small, 1, 99, 503),
+            (&large, 1, 150, 409),
+            (&large, 1, 149, 503),
+        ] {
+            let limits = Limits { body_bytes_max: 100, body_budget_bytes, body_timeout: DAY, requests_in_flight_max };
+            let clock = Arc::new(SystemClock::new());
+            let key = AccessKey::new("ops".into(), KEY, vec![Scope::Write]).unwrap();
+            let gateway = Gateway::new(Arc::clone(&store) as _, clock, Arc::default(), limits).with_api_keys(vec![key]);
+            let gateway = Data::new(gateway);
+            let app = init_service(App::new().app_data(gateway.clone()).configure(configure)).await;
+            let call = TestRequest::post().uri(&format!("/v1/requests/{id}/reprocess"));
+            let answer = call_service(&app, call.insert_header(("x-api-key", KEY)).to_request()).await;
+            let what = format!("{id}, {requests_in_flight_max} of {body_budget_bytes} bytes");
+            assert_eq!(answer.status().as_u16(), status, "{what}");
+            assert_eq!(answer.headers().contains_key("retry-after"), status == 503, "{what}");
+            assert_eq!(gateway.body_budget.available_permits(), body_budget_bytes, "{what}");
+            assert_eq!(gateway.admit().is_ok(), requests_in_flight_max > 0, "{what}");
+        }
+    }
 }

@@ -29,7 +29,7 @@ pub struct Limits {
     pub body_budget_bytes: usize,
     /// How long a whole body may take.
     pub body_timeout: Duration,
-    /// Provider requests worked on at once.
+    /// Provider requests worked on at once, and those that the API reads again.
     pub requests_in_flight_max: usize,
 }
 

@@ -15,7 +15,7 @@ use super::read::{View, collect, cursor};
 use super::rows::{Expiring, Id, after, micros, number, unpack};
 use super::spaces::Space;
 use super::txn::Txn;
-use super::writer::decide;
+use super::writer::decide_on;
 use crate::domain::id::RequestId;
 use crate::domain::plan::{Ingest, RawRequest};
 use crate::domain::reprocess::IncompleteRequest;
@@ -131,6 +131,7 @@ impl Requests for Embedded {
 
     async fn reprocess(&self, again: Ingest) -> Result<Option<Ingested>> {
         let arrival = Arrival::new(again, &self.address_key)?;
-        self.ask(|answer| decide(answer, move |core, txn, now| core.reprocess(txn, &arrival, now))).await
+        let bytes = arrival.bytes();
+        self.ask(|answer| decide_on(bytes, answer, move |core, txn, now| core.reprocess(txn, &arrival, now))).await
     }
 }

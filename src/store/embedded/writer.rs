@@ -46,16 +46,20 @@ pub(super) enum Call {
     Lease(Vec<Want>, Answer<Taken>),
     Finish(Vec<Finished>, Answer<Vec<LeaseLost>>),
     Change(Change, Answer<Option<Generation>>),
-    /// Something else, as [`decide`] makes it.
-    Decide(Decide),
+    /// Something else that brings so many bytes, as [`decide`] makes it.
+    Decide(Decide, usize),
     /// Nothing but whether it is there and the engine is open.
     Ready(Answer<()>),
 }
 
 impl Call {
-    fn bytes(&self) -> usize {
-        let Self::Ingest(arrivals, _) = self else { return 0 };
-        arrivals.iter().flatten().map(Arrival::bytes).sum()
+    /// How much it holds.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Ingest(arrivals, _) => arrivals.iter().flatten().map(Arrival::bytes).sum(),
+            Self::Decide(_, bytes) => *bytes,
+            Self::Lease(..) | Self::Finish(..) | Self::Change(..) | Self::Ready(_) => 0,
+        }
     }
 
     /// The names of its places to crash.
@@ -64,7 +68,7 @@ impl Call {
             Self::Ingest(..) => (Some("ingest.before_commit"), Some("ingest.committed")),
             Self::Lease(..) => (None, Some("lease.committed")),
             Self::Finish(..) => (Some("finish.before_commit"), Some("finish.committed")),
-            Self::Change(..) | Self::Decide(_) | Self::Ready(_) => (None, None),
+            Self::Change(..) | Self::Decide(..) | Self::Ready(_) => (None, None),
         }
     }
 
@@ -91,7 +95,7 @@ impl Call {
             Self::Change(change, answer) => {
                 reply(answer, batch.decide(points, |core, txn, now| core.change_endpoints(txn, change, now))?)
             }
-            Self::Decide(decide) => decide(Ok(batch))?,
+            Self::Decide(decide, _) => decide(Ok(batch))?,
             Self::Ready(answer) => reply(answer, Ok(())),
         })
     }
@@ -102,24 +106,34 @@ impl Call {
             Self::Lease(_, answer) => drop(answer.send(Err(error))),
             Self::Finish(_, answer) => drop(answer.send(Err(error))),
             Self::Change(_, answer) => drop(answer.send(Err(error))),
-            Self::Decide(decide) => drop(decide(Err(error))),
+            Self::Decide(decide, _) => drop(decide(Err(error))),
             Self::Ready(answer) => drop(answer.send(Err(error))),
         }
     }
 }
 
-/// A call that is decided so.
+/// A call that is decided so, and brings next to nothing.
 pub(super) fn decide<T: Send + 'static>(
     answer: Answer<T>,
     how: impl FnOnce(&mut Core, &mut Txn<'_>, u64) -> Result<T> + Send + 'static,
 ) -> Call {
-    Call::Decide(Box::new(move |batch| match batch {
+    decide_on(0, answer, how)
+}
+
+/// A call that is decided so, and brings so many bytes.
+pub(super) fn decide_on<T: Send + 'static>(
+    bytes: usize,
+    answer: Answer<T>,
+    how: impl FnOnce(&mut Core, &mut Txn<'_>, u64) -> Result<T> + Send + 'static,
+) -> Call {
+    let decide = move |batch: Result<&mut Batch<'_>>| match batch {
         Ok(batch) => Ok(reply(answer, batch.decide((None, None), how)?)),
         Err(error) => {
             drop(answer.send(Err(error.clone())));
             Err(error)
         }
-    }))
+    };
+    Call::Decide(Box::new(decide), bytes)
 }
 
 /// The answer, kept back until the commit; who asked may have gone.

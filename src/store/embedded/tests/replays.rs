@@ -59,3 +59,15 @@ async fn what_is_reprocessed_is_removed_when_its_request_is_and_nothing_else_wit
     clock.advance(DAY / 2);
     until(|| left() == [0; 3]).await;
 }
+
+/// So that a batch of such calls is no larger than one of what comes in.
+#[tokio::test]
+async fn what_is_reprocessed_counts_with_its_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path()).unwrap();
+    let (calls, mut asked) = mpsc::channel(1);
+    store.calls = Some(calls);
+    let _waits = tokio::spawn(async move { store.reprocess(again(many(3), &incomplete("a body"))).await });
+    let bytes = soon(asked.recv()).await.unwrap().bytes();
+    assert_eq!(bytes, incomplete("a body").raw.unwrap().request.body.len() + 3 * "{}".len());
+}
