@@ -1,6 +1,7 @@
 //! Reads a request that is kept again, and brings what it says now to the store.
 
 use waypost_providers::event::BounceClass;
+use waypost_providers::{Provider, by_name};
 
 use crate::domain::fan_out::{self, PlanError};
 use crate::domain::plan::Generation;
@@ -16,8 +17,11 @@ const PLANS_MAX: usize = 5;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Its source is no longer in the config.
-    #[error("the source `{0}` is not in the config: nothing tells how its requests are read")]
+    #[error("the source `{0}` is not in the config")]
     SourceGone(String),
+    /// It came from a provider that this version does not know.
+    #[error("the provider `{0}` is not known")]
+    ProviderUnknown(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -26,7 +30,19 @@ pub enum Error {
     Plan(#[from] PlanError),
 }
 
-/// Reads it as the provider that its source has now; bounces of the classes `suppress_on` put addresses on the suppression
+/// Who reads what came in by this source from this provider. The source may have another provider now; one that is not in
+/// the config any more is not taken from.
+///
+/// # Errors
+/// [`Error::SourceGone`] and [`Error::ProviderUnknown`].
+pub fn reader(sources: &Sources, source: &str, provider: &str) -> Result<&'static dyn Provider, Error> {
+    if !sources.contains_key(source) {
+        return Err(Error::SourceGone(source.to_owned()));
+    }
+    by_name(provider).ok_or_else(|| Error::ProviderUnknown(provider.to_owned()))
+}
+
+/// Reads it as the provider that it came from; bounces of the classes `suppress_on` put addresses on the suppression
 /// list. None when it is no longer kept.
 ///
 /// # Errors
@@ -38,8 +54,7 @@ pub async fn request(
     suppress_on: &[BounceClass],
     stored: StoredRequest,
 ) -> Result<Option<Outcome>, Error> {
-    let source = &*stored.request.source;
-    let provider = sources.get(source).ok_or_else(|| Error::SourceGone(source.to_owned()))?.provider;
+    let provider = reader(sources, &stored.request.source, &stored.provider)?;
     // A large one takes a while.
     let read = tokio::task::spawn_blocking(move || reprocess::read(stored.request, provider)).await;
     let (verified, parsed) = read.map_err(|error| match error.is_panic() {
@@ -52,7 +67,8 @@ pub async fn request(
     }
     for _ in 0..PLANS_MAX {
         let snapshot = endpoints.snapshot();
-        let again = fan_out::plan(&verified, &parsed, snapshot.generation(), snapshot.all(), suppress_on)?;
+        let (generation, all) = (snapshot.generation(), snapshot.all());
+        let again = fan_out::plan(provider, &verified, &parsed, generation, all, suppress_on)?;
         let (unmapped, unreadable) = again.raw.as_ref().map_or((0, 0), |raw| (raw.unmapped, raw.unreadable));
         match store.reprocess(again).await? {
             Some(Ingested::Stored { new, repeated }) => {

@@ -79,14 +79,15 @@ fn parse(load: Load) -> Result<Ready, Failure> {
 fn plan(load: Load, count: usize) -> Result<Ready, Failure> {
     let (provider, verified) = verified(load)?;
     let (parsed, endpoints) = (provider.parse(&verified), endpoints(count)?);
-    Ok(Box::new(move || drop(black_box(fan_out::plan(&verified, black_box(&parsed), Generation(1), &endpoints, &[])))))
+    let plan = move || fan_out::plan(provider, &verified, black_box(&parsed), Generation(1), &endpoints, &[]);
+    Ok(Box::new(move || drop(black_box(plan()))))
 }
 
 /// The event of a Resend request, as a sender reads it from the store.
 fn stored() -> Result<StoredEvent, Failure> {
     let (provider, verified) = verified(Load::Resend)?;
     let parsed: Vec<Parsed> = provider.parse(&verified);
-    let ingest = fan_out::plan(&verified, &parsed, Generation(1), &endpoints(1)?, &[])?;
+    let ingest = fan_out::plan(provider, &verified, &parsed, Generation(1), &endpoints(1)?, &[])?;
     let unit = ingest.units.first().ok_or("no event")?;
     Ok(serde_json::from_slice(&unit.json)?)
 }

@@ -14,9 +14,11 @@ const REQUESTS_MAX: usize = 50;
 pub(super) async fn count(shared: &Shared, job: &Job, filter: &Filter) -> Result<Step> {
     let (wanted, next) = wanted(shared, job, filter, STEP_LEN).await?;
     let sources = shared.sources.all();
-    let gone = wanted.iter().filter(|request| !sources.contains_key(&*request.source));
-    let sources_gone = gone.map(|request| request.source.to_string()).collect();
-    let outcome = Outcome { sources_gone, ..Outcome::default() };
+    let mut outcome = Outcome::default();
+    for request in &wanted {
+        let reader = reprocess::reader(&sources, &request.source, &request.provider);
+        reader.map_or_else(|error| leave_out(&mut outcome, request, error), drop);
+    }
     Ok(Step { matched: wanted.len() as u64, outcome, next, ..Step::default() })
 }
 
@@ -33,13 +35,20 @@ pub(super) async fn run(shared: &Shared, job: &Job, filter: &Filter) -> Result<S
                 step.outcome.add(outcome);
             }
             Ok(None) => {}
-            Err(Error::SourceGone(source)) => drop(step.outcome.sources_gone.insert(source)),
             Err(Error::Store(error)) if !matches!(error, StoreError::Corrupt(_)) => return Err(error),
-            // It must not hold back the others.
-            Err(error) => tracing::error!(request.id = %request.id, %error, "a request is not read again"),
+            Err(error) => leave_out(&mut step.outcome, &request, error),
         }
     }
     Ok(step)
+}
+
+/// It must not hold back the others.
+fn leave_out(outcome: &mut Outcome, request: &IncompleteRequest, error: Error) {
+    match error {
+        Error::SourceGone(source) => drop(outcome.sources_gone.insert(source)),
+        Error::ProviderUnknown(provider) => drop(outcome.providers_unknown.insert(provider)),
+        error => tracing::error!(request.id = %request.id, %error, "a request is not read again"),
+    }
 }
 
 /// Those of the next `limit` requests that are asked for, and where to go on.

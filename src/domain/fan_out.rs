@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use waypost_providers::event::{BounceClass, Data, rfc3339_millis};
-use waypost_providers::{Found, Kind, Parsed, Request, Verified};
+use waypost_providers::{Found, Kind, Parsed, Provider, Request, Verified};
 
 use super::delivery::Class;
 use super::endpoint::Endpoint;
@@ -20,12 +20,13 @@ use super::suppression;
 #[error("an event cannot be written as JSON: {0}")]
 pub struct PlanError(#[from] serde_json::Error);
 
-/// Plans the ingest of one verified request, against one generation of the endpoint set; bounces of the classes of
-/// `suppress_on` put addresses on the suppression list.
+/// Plans the ingest of one request that `provider` verified, against one generation of the endpoint set; bounces of the
+/// classes of `suppress_on` put addresses on the suppression list.
 ///
 /// # Errors
 /// When an event cannot be written as JSON.
 pub fn plan(
+    provider: &dyn Provider,
     verified: &Verified,
     parsed: &[Parsed],
     generation: Generation,
@@ -42,7 +43,7 @@ pub fn plan(
         body: received.body.clone(),
     };
     let id = RequestId::of(&request.source, &request.body);
-    let mut raw = RawRequest { id, request, unmapped: 0, unreadable: 0 };
+    let mut raw = RawRequest { id, provider: provider.name(), request, unmapped: 0, unreadable: 0 };
     let (mut units, mut states) = (Vec::with_capacity(parsed.len()), Vec::new());
     for part in parsed {
         match part {
@@ -188,7 +189,8 @@ mod tests {
         let found = Found { identity: identity.into(), untimed, state: None, event };
         let (received_at, headers) = (Timestamp::UNIX_EPOCH, [("a", "b")].into_iter().collect());
         let request = Request { source: source.into(), received_at, headers, body: "{}".into() };
-        let raw = RawRequest { id: RequestId::of(source, b"{}"), request, unmapped: 0, unreadable: 0 };
+        let id = RequestId::of(source, b"{}");
+        let raw = RawRequest { id, provider: "resend", request, unmapped: 0, unreadable: 0 };
         unit(&found, &raw, &[], &[]).unwrap()
     }
 

@@ -110,8 +110,8 @@ pub struct Job {
     /// How many deliveries it made, or requests it read again.
     pub made: u64,
     /// How many that matched it did not: the event or request has expired meanwhile, the event was replayed
-    /// [`REPLAYS_OF_EVENT_MAX`](replay::REPLAYS_OF_EVENT_MAX) times, the request's source is no longer in the config, or
-    /// what is kept of it cannot be read.
+    /// [`REPLAYS_OF_EVENT_MAX`](replay::REPLAYS_OF_EVENT_MAX) times, the request's source is no longer in the config or
+    /// its provider not known, or what is kept of it cannot be read.
     pub left_out: u64,
     /// How far it has looked: a place in the store.
     #[serde(skip_serializing_if = "Option::is_none", default)]

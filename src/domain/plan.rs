@@ -40,6 +40,8 @@ pub struct Ingest {
 pub struct RawRequest {
     /// Hash of source and body.
     pub id: RequestId,
+    /// The name of the provider that it was proven to come from: a source may have another one later.
+    pub provider: &'static str,
     /// Headers (credentials removed) and body.
     pub request: Request,
     /// How many of its parts are none of the eleven events, and tell no state.

@@ -33,6 +33,8 @@ pub struct IncompleteRequest {
     pub id: RequestId,
     /// The source it came in by.
     pub source: Arc<str>,
+    /// The name of the provider that it came from.
+    pub provider: Arc<str>,
     /// When it came in.
     pub received_at: Timestamp,
     /// How many of its parts are none of the eleven events.
@@ -116,6 +118,9 @@ pub struct Outcome {
     /// Sources that are no longer in the config; their requests were left out.
     #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
     pub sources_gone: BTreeSet<String>,
+    /// Providers that this version does not know; likewise.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub providers_unknown: BTreeSet<String>,
 }
 
 impl Outcome {
@@ -126,6 +131,7 @@ impl Outcome {
         self.unmapped += other.unmapped;
         self.unreadable += other.unreadable;
         self.sources_gone.extend(other.sources_gone);
+        self.providers_unknown.extend(other.providers_unknown);
     }
 }
 
@@ -138,8 +144,8 @@ mod tests {
     }
 
     fn request(second: i64, source: &str, unmapped: u32, unreadable: u32) -> IncompleteRequest {
-        let (source, received_at) = (Arc::from(source), at(second));
-        IncompleteRequest { id: RequestId::of(&source, b""), source, received_at, unmapped, unreadable }
+        let (id, source, provider) = (RequestId::of(source, b""), source.into(), "resend".into());
+        IncompleteRequest { id, source, provider, received_at: at(second), unmapped, unreadable }
     }
 
     #[test]

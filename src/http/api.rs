@@ -2,6 +2,8 @@
 //! errors are RFC 9457: `401` without a known key, `403` without the scope, `404` where nothing is, `400` for a wrong
 //! query, `503` with `Retry-After` when the store cannot be read.
 
+use std::sync::Arc;
+
 use actix_web::http::header::X_CONTENT_TYPE_OPTIONS;
 use actix_web::web::{Data, Json, Path};
 use actix_web::{HttpRequest, HttpResponse};
@@ -171,6 +173,7 @@ impl From<StoredEvent> for EventView {
 struct RequestView {
     id: RequestId,
     source: String,
+    provider: Arc<str>,
     received_at: Timestamp,
     headers: Headers,
     body_base64: String,
@@ -183,6 +186,7 @@ impl From<StoredRequest> for RequestView {
         Self {
             id: stored.id,
             source: stored.request.source.to_string(),
+            provider: stored.provider,
             received_at: stored.request.received_at,
             headers: stored.request.headers,
             body_base64: STANDARD.encode(&stored.request.body),
@@ -194,7 +198,6 @@ impl From<StoredRequest> for RequestView {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use actix_web::App;

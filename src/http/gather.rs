@@ -133,7 +133,7 @@ mod tests {
         let headers = [("a", "b")].into_iter().collect();
         let body = body.to_owned().into();
         let request = Request { source: "resend".into(), received_at: Timestamp::UNIX_EPOCH, headers, body };
-        let raw = RawRequest { id, request, unmapped: 0, unreadable: 0 };
+        let raw = RawRequest { id, provider: "resend", request, unmapped: 0, unreadable: 0 };
         Ingest { guards: Vec::new(), raw: Some(raw), generation: Generation(0), units: Vec::new(), states: Vec::new() }
     }
 

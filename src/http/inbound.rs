@@ -7,7 +7,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
 use actix_web::web::{Data, Payload, ThinData};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
-use waypost_providers::{Headers, Parsed, Request, Verified};
+use waypost_providers::{Headers, Parsed, Provider, Request, Verified};
 
 use super::body;
 use super::gather::Gatherer;
@@ -105,7 +105,7 @@ async fn accept(
         Problem::NotProven { error, refusal }
     })?;
     let parsed = provider.parse(&verified);
-    let stored = tokio::time::timeout(STORE_WITHIN, store(gateway, gatherer, &verified, &parsed)).await;
+    let stored = tokio::time::timeout(STORE_WITHIN, store(gateway, gatherer, provider, &verified, &parsed)).await;
     let fates = stored.map_err(|_| Problem::StoreSlow)??;
     gateway.counting.taken(&verified, &parsed, &fates);
     tell_kept(name, &parsed);
@@ -137,6 +137,7 @@ fn tell_kept(source: &str, parsed: &[Parsed]) {
 async fn store(
     gateway: &Gateway,
     gatherer: &Gatherer,
+    provider: &dyn Provider,
     verified: &Verified,
     parsed: &[Parsed],
 ) -> Result<Vec<Fate>, Problem> {
@@ -147,7 +148,8 @@ async fn store(
     }
     for _ in 0..PLANS_MAX {
         let endpoints = cache.snapshot();
-        let ingest = fan_out::plan(verified, parsed, endpoints.generation(), endpoints.all(), &gateway.suppress_on)?;
+        let (generation, all) = (endpoints.generation(), endpoints.all());
+        let ingest = fan_out::plan(provider, verified, parsed, generation, all, &gateway.suppress_on)?;
         match gatherer.ingest(ingest).await? {
             Committed::Stored(fates) => return Ok(fates),
             Committed::Forged => return Err(Problem::Forged),

@@ -104,8 +104,8 @@ pub(super) struct JobView {
     /// How many deliveries it made, or requests it read again. After a crash, requests that were understood in the step
     /// that was under way are not among them.
     made: u64,
-    /// How many it could not: the event or request expired meanwhile, the event was replayed too often, or the source is
-    /// among `sources_gone`.
+    /// How many it could not: the event or request expired meanwhile, the event was replayed too often, the source is
+    /// among `sources_gone`, or the provider among `providers_unknown`.
     left_out: u64,
     /// How many of the deliveries it made have not ended.
     pending: usize,

@@ -101,6 +101,9 @@ pub enum Problem {
     /// The source that a request came in by is no longer in the config.
     #[error("the source `{0}` is not in the config")]
     SourceGone(String),
+    /// A request came from a provider that this version does not know.
+    #[error("the provider `{0}` is not known")]
+    ProviderUnknown(String),
     /// A field of the body is unknown or wrong; the text is told to the caller, and repeats no secret.
     #[error("the field `{}` is wrong", .0.field)]
     Field(FieldError),
@@ -125,6 +128,7 @@ impl From<reprocess::Error> for Problem {
     fn from(error: reprocess::Error) -> Self {
         match error {
             reprocess::Error::SourceGone(source) => Self::SourceGone(source),
+            reprocess::Error::ProviderUnknown(provider) => Self::ProviderUnknown(provider),
             reprocess::Error::Store(error) => Self::Store(error),
             reprocess::Error::Plan(error) => Self::Plan(error),
         }
@@ -173,6 +177,7 @@ impl Problem {
             Self::Expired => (410, "expired", "The event is no longer kept"),
             Self::TooManyJobs => (409, "too_many_replays", "Too many replays are under way"),
             Self::SourceGone(_) => (409, "source_gone", "The source is no longer in the config"),
+            Self::ProviderUnknown(_) => (409, "provider_unknown", "This version does not know the provider"),
             Self::Plan(_) => (500, "internal", "Something is wrong with the gateway"),
             Self::Unauthorized => (401, "unauthorized", "A known API key is needed"),
             Self::Forbidden(_) => (403, "forbidden", "The API key has not the scope"),
@@ -196,8 +201,11 @@ impl Problem {
             Self::Field(error) => Some(error.to_string()),
             Self::NotAnAddress => Some("name one address, percent-encoded, such as nora%40customer.example".into()),
             Self::SourceGone(source) => Some(format!(
-                "the source `{source}` is not in the config, so nothing tells how its requests are read; add its \
-                 [sources.{source}] table with the `provider` it had, reload the config, and reprocess again"
+                "the source `{source}` is not in the config, and nothing is taken from what is not; add its \
+                 [sources.{source}] table, reload the config, and reprocess again"
+            )),
+            Self::ProviderUnknown(provider) => Some(format!(
+                "it came from the provider `{provider}`, which this version does not know; run one that does, and reprocess again"
             )),
             Self::ManagedByFile => Some("edit its [[endpoints]] table in the config file, and reload that".into()),
             Self::OverlapRuns(until) => Some(format!(

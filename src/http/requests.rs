@@ -62,10 +62,10 @@ struct Reprocessed {
     outcome: Outcome,
 }
 
-/// `POST /v1/requests/{id}/reprocess`: reads a request again, as the provider that its source has now; `200` with how many
+/// `POST /v1/requests/{id}/reprocess`: reads a request again, as the provider that it came from; `200` with how many
 /// of its events are new (`stored`) and how many were stored before (`repeats`), and of how many parts nothing can be said
 /// still (`unmapped`, `unreadable`). `404` where there is none, or it has expired; `409` when its source is no longer in
-/// the config; `503` when as many requests, or bytes of them, are under way as may be, with those that come in.
+/// the config, or its provider not known to this version; `503` when as many requests, or bytes of them, are under way as may be, with those that come in.
 pub(super) async fn reprocess(
     request: HttpRequest,
     gateway: Data<Gateway>,
@@ -101,8 +101,8 @@ struct BulkReprocess {
 /// `POST /v1/requests/reprocess`: a job that reads again all requests with a part of one of these `status` (`unmapped` and
 /// `unreadable`), of this `source` (every one), that were received from `since` (all that are kept) until `until` (now, and
 /// no later). `202` with the job, which counts first and says so in `total`, then reads each of them; with `dry_run` it
-/// only counts. Requests of sources that are no longer in the config are left out, and the job names these in
-/// `sources_gone`. `409` when `source` is such a one, or too many jobs are under way.
+/// only counts. Requests of sources that are no longer in the config, or of providers that this version does not
+/// know, are left out, and the job names these in `sources_gone` and `providers_unknown`. `409` when `source` is such a one, or too many jobs are under way.
 pub(super) async fn reprocess_all(
     request: HttpRequest,
     gateway: Data<Gateway>,
@@ -153,7 +153,7 @@ mod tests {
         let (body, received_at) = (vec![b'x'; len].into(), SystemClock::new().now());
         let request = Request { source: "gone".into(), received_at, headers: Default::default(), body };
         let id = RequestId::of("gone", &request.body);
-        let raw = Some(RawRequest { id: id.clone(), request, unmapped: 0, unreadable: 1 });
+        let raw = Some(RawRequest { id: id.clone(), provider: "resend", request, unmapped: 0, unreadable: 1 });
         let (guards, units, states) = (Vec::new(), Vec::new(), Vec::new());
         store.ingest(Ingest { guards, raw, generation: Generation(0), units, states }).await.unwrap();
         id

@@ -198,6 +198,9 @@ pub struct Endpoints {
 pub struct StoredRequest {
     /// Its id.
     pub id: RequestId,
+    /// The name of the provider that it came from; empty where an older version kept it without.
+    #[serde(default)]
+    pub provider: Arc<str>,
     /// Headers and body.
     #[serde(flatten)]
     pub request: Request,

@@ -70,7 +70,7 @@ pub(crate) fn ingest_of(body: &[u8], units: Vec<Unit>) -> Ingest {
     let body = Bytes::copy_from_slice(body);
     let request = Request { source: "main".into(), received_at: at(0), headers: Default::default(), body };
     let id = RequestId::of("main", &request.body);
-    let raw = RawRequest { id, request, unmapped: 0, unreadable: 0 };
+    let raw = RawRequest { id, provider: "resend", request, unmapped: 0, unreadable: 0 };
     Ingest { guards: Vec::new(), raw: Some(raw), generation: Generation(0), units, states: Vec::new() }
 }
 

@@ -26,6 +26,7 @@ use crate::redis_harness::Server;
 use crate::wire;
 
 mod jobs;
+mod readers;
 
 const SOON: Duration = Duration::from_secs(20);
 const MORE: &str = "timeout_s = 1\nretry = [1, 1, 1, 1, 1, 1]\n";
@@ -33,6 +34,7 @@ const READER: &str = "reader-0123456789abcdef0123456789abcdef";
 
 /// A provider before it knew one of its own words, or how to read any.
 struct Older {
+    name: &'static str,
     now: &'static dyn Provider,
     /// The word; all of them if none.
     lacks: Option<&'static str>,
@@ -40,17 +42,18 @@ struct Older {
 
 impl Older {
     fn lacking(provider: &str, word: &'static str) -> Self {
-        Self { now: by_name(provider).unwrap(), lacks: Some(word) }
+        Self { lacks: Some(word), ..Self::blind(provider) }
     }
 
     fn blind(provider: &str) -> Self {
-        Self { now: by_name(provider).unwrap(), lacks: None }
+        let now = by_name(provider).unwrap();
+        Self { name: now.name(), now, lacks: None }
     }
 }
 
 impl Provider for Older {
     fn name(&self) -> &'static str {
-        self.now.name()
+        self.name
     }
     fn key_fields(&self) -> &'static [KeyField] {
         self.now.key_fields()
@@ -98,14 +101,15 @@ async fn taken_by(
 ) -> RequestId {
     let Signed { headers, body } = signed.clone();
     let request = Request { source: source.into(), received_at, headers, body };
-    let keys = match older.name() {
+    let keys = match older.now.name() {
         "resend" => ("signing_secrets", SECRET.to_owned()),
         _ => ("public_keys", sendgrid_key()),
     };
     let keys = Keys::read(older.now, &[(keys.0.to_owned(), vec![keys.1])].into()).unwrap();
     let verified = older.verify(request, &keys, SystemClock::new().now()).unwrap();
     let endpoints = store.endpoints().await.unwrap();
-    let plan = fan_out::plan(&verified, &older.parse(&verified), endpoints.generation, &endpoints.all, &[]).unwrap();
+    let parsed = older.parse(&verified);
+    let plan = fan_out::plan(older, &verified, &parsed, endpoints.generation, &endpoints.all, &[]).unwrap();
     let id = plan.raw.as_ref().unwrap().id.clone();
     assert!(matches!(store.ingest(plan).await.unwrap(), Ingested::Stored { .. }));
     id
@@ -173,8 +177,8 @@ async fn a_row_comes_back(server: Option<Server>) {
     gateway.until_alive().await;
     until(SOON, "what was understood comes", || hooks.arrivals().len() == 2).await;
     let found = gateway.read("/v1/requests?status=unmapped&source=sendgrid").await;
-    let shown = json!({"id": unmapped.as_str(), "source": "sendgrid", "received_at": received_at.to_string(),
-        "unmapped": 2, "unreadable": 0});
+    let shown = json!({"id": unmapped.as_str(), "source": "sendgrid", "provider": "sendgrid",
+        "received_at": received_at.to_string(), "unmapped": 2, "unreadable": 0});
     assert_eq!(found["data"], json!([shown]));
     assert_eq!((listed(&gateway, "unmapped").await, listed(&gateway, "unreadable").await), (1, 1));
     let kept = gateway.read(&format!("/v1/requests/{unreadable}")).await;

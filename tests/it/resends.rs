@@ -96,7 +96,8 @@ impl Source {
         let source = self.provider.name().into();
         let request = Request { source, received_at: now, headers: signed.headers, body: signed.body };
         let verified = self.provider.verify(request, &self.keys, now).unwrap();
-        let plan = fan_out::plan(&verified, &self.provider.parse(&verified), Generation(0), &[], &[]).unwrap();
+        let parsed = self.provider.parse(&verified);
+        let plan = fan_out::plan(self.provider, &verified, &parsed, Generation(0), &[], &[]).unwrap();
         self.store.ingest(plan).await.unwrap()
     }
 }

@@ -64,7 +64,7 @@ pub(crate) fn request(source: &str, body: &str) -> RawRequest {
     let id = RequestId::of(source, body.as_bytes());
     let headers = [("content-type", "application/json")].into_iter().collect();
     let request = Request { source: source.into(), received_at: at(0), headers, body: body.to_owned().into() };
-    RawRequest { id, request, unmapped: 0, unreadable: 0 }
+    RawRequest { id, provider: "resend", request, unmapped: 0, unreadable: 0 }
 }
 
 /// An event of a mail, with a delivery to each of these endpoints.
@@ -114,7 +114,7 @@ pub(crate) fn planned(case: &str, endpoints: &[Endpoint]) -> Ingest {
     let keys = Keys::read(provider, &keys).unwrap();
     let request = Request { source: "mailgun".into(), received_at: now, headers: signed.headers, body: signed.body };
     let verified = provider.verify(request, &keys, now).unwrap();
-    fan_out::plan(&verified, &provider.parse(&verified), Generation(0), endpoints, &[]).unwrap()
+    fan_out::plan(provider, &verified, &provider.parse(&verified), Generation(0), endpoints, &[]).unwrap()
 }
 
 /// One request with these events.

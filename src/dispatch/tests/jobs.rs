@@ -73,7 +73,7 @@ async fn fill(store: &Embedded, count: usize) {
         let id = RequestId::of("resend", &body);
         let (headers, received_at) = (Default::default(), Timestamp::UNIX_EPOCH);
         let request = Request { source: "resend".into(), received_at, headers, body };
-        let raw = Some(RawRequest { id, request, unmapped: 0, unreadable: 0 });
+        let raw = Some(RawRequest { id, provider: "resend", request, unmapped: 0, unreadable: 0 });
         let units = ids.iter().map(|number| skipped(*number)).collect();
         store.ingest(Ingest { guards: vec![], raw, generation, units, states: Vec::new() }).await.unwrap();
     }

@@ -26,6 +26,7 @@ use crate::store::{Committed, Fate, First, Ingested, Page, PageQuery, Requests, 
 pub(super) struct Lacks {
     id: Id,
     source: Arc<str>,
+    provider: Arc<str>,
     /// In nanoseconds.
     received_at: i128,
     unmapped: u32,
@@ -38,6 +39,7 @@ impl Lacks {
         raw.is_incomplete().then(|| Self {
             id,
             source: Arc::clone(&raw.request.source),
+            provider: raw.provider.into(),
             received_at: raw.request.received_at.as_nanosecond(),
             unmapped: raw.unmapped,
             unreadable: raw.unreadable,
@@ -48,6 +50,7 @@ impl Lacks {
         IncompleteRequest {
             id: RequestId::from_bits(self.id),
             source: self.source,
+            provider: self.provider,
             received_at: Timestamp::from_nanosecond(self.received_at).unwrap_or_default(),
             unmapped: self.unmapped,
             unreadable: self.unreadable,

@@ -120,6 +120,7 @@ impl<'a> EventRow<'a> {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct RequestHead {
     source: Arc<str>,
+    provider: Arc<str>,
     /// In nanoseconds: it comes from the caller, and goes back as it came.
     received_at: i128,
     headers: Headers,
@@ -128,13 +129,15 @@ pub(super) struct RequestHead {
 impl RequestHead {
     pub(super) fn of(raw: &RawRequest) -> Self {
         let Request { source, received_at, headers, .. } = &raw.request;
-        Self { source: Arc::clone(source), received_at: received_at.as_nanosecond(), headers: headers.clone() }
+        let (source, provider) = (Arc::clone(source), raw.provider.into());
+        Self { source, provider, received_at: received_at.as_nanosecond(), headers: headers.clone() }
     }
 
     pub(super) fn with(self, id: RequestId, body: Bytes, (unmapped, unreadable): (u32, u32)) -> StoredRequest {
-        let Self { source, received_at, headers } = self;
+        let Self { source, provider, received_at, headers } = self;
         let received_at = Timestamp::from_nanosecond(received_at).unwrap_or_default();
-        StoredRequest { id, request: Request { source, received_at, headers, body }, unmapped, unreadable }
+        let request = Request { source, received_at, headers, body };
+        StoredRequest { id, provider, request, unmapped, unreadable }
     }
 }
 

@@ -166,9 +166,9 @@ fn many(events: u32) -> Ingest {
         });
         Unit { id, kind, mail, fingerprint: None, event, json, deliveries: vec![], condition: None, suppresses: None }
     };
-    let (source, received_at) = ("resend".into(), Timestamp::UNIX_EPOCH);
+    let (id, source, received_at) = (RequestId::of("resend", b"{}"), "resend".into(), Timestamp::UNIX_EPOCH);
     let request = Request { source, received_at, headers: [("a", "b")].into_iter().collect(), body: "{}".into() };
-    let raw = RawRequest { id: RequestId::of("resend", b"{}"), request, unmapped: 0, unreadable: 0 };
+    let raw = RawRequest { id, provider: "resend", request, unmapped: 0, unreadable: 0 };
     let (guards, generation, units, states) = (vec![], Generation(0), (0..events).map(unit).collect(), vec![]);
     Ingest { guards, raw: Some(raw), generation, units, states }
 }

@@ -73,7 +73,7 @@ async fn set(store: &RedisStore, raw: Option<RawRequest>) -> Result<Option<Call>
     let partition = Partition::of_request(&raw.id);
     let lacks = Lacks::of(&raw).map(|lacks| lacks.json()).transpose()?;
     let lifetime = if lacks.is_some() { store.lifetimes.events } else { store.lifetimes.requests };
-    let RawRequest { id, request, .. } = raw;
+    let RawRequest { id, provider, request, .. } = raw;
     let key = partition.request(&id);
     if request.body.len() > INLINE_LEN_MAX {
         let mut exists = Cmd::new();
@@ -83,7 +83,8 @@ async fn set(store: &RedisStore, raw: Option<RawRequest>) -> Result<Option<Call>
         }
     }
     let Packed { zstd, body, hash } = pack(request.body.clone()).await?;
-    let mut head = Head { zstd, chunks: None, request: StoredRequest { id, request, unmapped: 0, unreadable: 0 } };
+    let request = StoredRequest { id, provider: provider.into(), request, unmapped: 0, unreadable: 0 };
+    let mut head = Head { zstd, chunks: None, request };
     if body.len() > INLINE_LEN_MAX {
         let chunks = Chunks { count: body.chunks(CHUNK_LEN).len(), hash };
         write_chunks(&store.link, partition, &head.request.id, chunks, &body, lifetime + CHUNK_GRACE).await?;

@@ -22,6 +22,8 @@ use crate::store::{First, Ingested, Page, PageQuery, Requests, Result, StoreErro
 #[derive(Serialize, Deserialize)]
 pub(super) struct Lacks {
     source: Arc<str>,
+    #[serde(default)]
+    provider: Arc<str>,
     received_at: Timestamp,
     pub(super) unmapped: u32,
     pub(super) unreadable: u32,
@@ -32,6 +34,7 @@ impl Lacks {
     pub(super) fn of(raw: &RawRequest) -> Option<Self> {
         raw.is_incomplete().then(|| Self {
             source: Arc::clone(&raw.request.source),
+            provider: raw.provider.into(),
             received_at: raw.request.received_at,
             unmapped: raw.unmapped,
             unreadable: raw.unreadable,
@@ -98,8 +101,8 @@ async fn incomplete(link: &Link, page: &PageQuery, first: First) -> Result<Page<
     let (mut items, mut gone) = (Vec::with_capacity(found.len()), Pipeline::new());
     for (((_, partition), id), answer) in found.into_iter().zip(link.pipe(&pipe).await?) {
         match read::<Option<Vec<u8>>>(answer?)?.map(|json| Lacks::read(&json)).transpose() {
-            Ok(Some(Lacks { source, received_at, unmapped, unreadable })) => {
-                items.push(IncompleteRequest { id, source, received_at, unmapped, unreadable });
+            Ok(Some(Lacks { source, provider, received_at, unmapped, unreadable })) => {
+                items.push(IncompleteRequest { id, source, provider, received_at, unmapped, unreadable });
             }
             // It has expired, or whoever understood it died before it was taken from the list.
             Ok(None) => drop(gone.add_command(unlist(partition, &id))),

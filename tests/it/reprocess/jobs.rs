@@ -23,14 +23,14 @@ fn yesterday() -> Timestamp {
     SystemClock::new().now() - Duration::from_secs(24 * 3_600)
 }
 
-async fn begin(gateway: &Gateway, body: Value) -> String {
+pub(super) async fn begin(gateway: &Gateway, body: Value) -> String {
     let (status, job) = call(gateway, "POST", "/v1/requests/reprocess", &body.to_string()).await;
     assert_eq!((status, &job["kind"]), (202, &json!("reprocess")), "{job}");
     job["id"].as_str().unwrap().to_owned()
 }
 
 /// The job when it is in this state.
-async fn job_in(gateway: &Gateway, id: &str, state: &str) -> Value {
+pub(super) async fn job_in(gateway: &Gateway, id: &str, state: &str) -> Value {
     let mut job = Value::Null;
     crate::gateway::until(&format!("{id} is {state}"), async || {
         // It may be down.
