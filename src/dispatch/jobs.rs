@@ -16,7 +16,7 @@ use crate::domain::id::EndpointId;
 use crate::domain::job::{Job, JobError, JobState, STEP_LEN, Step, Task};
 use crate::domain::ownership::Shards;
 use crate::domain::replay::{Filter, PENDING_MAX, Replay};
-use crate::store::{Replayed, Result, ScanFrom, Scanned};
+use crate::store::{Replayed, Result, ScanFrom, Scanned, StoreError};
 
 /// How often it is looked whether there are jobs.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -104,12 +104,28 @@ pub(super) async fn step(shared: &Shared, job: &Job) -> Result<Duration> {
     };
     crash::point("replay.made");
     // If it was not kept, somebody else changed the job: the next step begins with that.
-    if shared.store.keep_job(&next).await? && !next.state.is_active() {
+    if keep(shared, &next).await? && !next.state.is_active() {
         let Job { id, task, state, counted, made, left_out, .. } = &next;
         tracing::info!(replay.id = %id, kind = task.kind(), ?state, counted, made, left_out, "a job ended");
     }
     crash::point("replay.kept");
-    Ok(PAUSE)
+    Ok(if next.failures.is_some() { LOOK_EVERY } else { PAUSE })
+}
+
+/// Keeps what a step found, however long the store is down: made again, the step would find less. It may have been kept
+/// though the store did not say so; then it is not kept again, and nothing is lost.
+async fn keep(shared: &Shared, job: &Job) -> Result<bool> {
+    let mut failures = 0;
+    loop {
+        match shared.store.keep_job(job).await {
+            Err(error) if !matches!(error, StoreError::Corrupt(_)) => {
+                failures += 1;
+                tracing::warn!(replay.id = %job.id, %error, failures, "what a job did waits for the store");
+                sleep(backoff(failures)).await;
+            }
+            kept => return kept,
+        }
+    }
 }
 
 /// A bulk replay.

@@ -24,9 +24,11 @@ use crate::endpoints::Secrets;
 use crate::outbound::request::tests::{event, settings};
 use crate::outbound::sign::Secret;
 use crate::store::*;
-mod jobs;
 
 mod clocks;
+mod jobs;
+mod none;
+mod requests;
 
 /// Hands out leases of one lane, and keeps what is finished.
 #[derive(Default)]
@@ -47,6 +49,7 @@ struct State {
     lanes: Vec<(EndpointId, LaneState)>,
     left: bool,
     reads: u32,
+    requests: requests::Kept,
 }
 
 impl Fake {
@@ -58,7 +61,7 @@ impl Fake {
         self.with(|state| match state.failures.checked_sub(1) {
             Some(left) => {
                 state.failures = left;
-                Err(StoreError::Unavailable("down".into()))
+                Err(down())
             }
             None => Ok(()),
         })
@@ -73,6 +76,10 @@ impl Fake {
         timeout(wait).await;
         self.with(|state| state.finished.clone())
     }
+}
+
+fn down() -> StoreError {
+    StoreError::Unavailable("down".into())
 }
 
 async fn timeout<T>(future: impl Future<Output = T>) -> T {
@@ -146,8 +153,8 @@ impl Store for Fake {
     async fn suppressions(&self, _: &Address) -> Result<Vec<Suppression>> {
         unreachable!()
     }
-    async fn request(&self, _: &RequestId) -> Result<Option<StoredRequest>> {
-        unreachable!()
+    async fn request(&self, id: &RequestId) -> Result<Option<StoredRequest>> {
+        self.with(|state| state.requests.give(id))
     }
     async fn deliveries_of(&self, _: &EventId) -> Result<Vec<Delivery>> {
         unreachable!()
@@ -162,7 +169,7 @@ impl Store for Fake {
         unreachable!()
     }
     async fn ready(&self) -> Result<()> {
-        Ok(())
+        self.with(|state| if state.requests.is_down { Err(down()) } else { Ok(()) })
     }
 }
 

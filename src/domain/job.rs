@@ -111,11 +111,14 @@ pub struct Job {
     pub made: u64,
     /// How many that matched it did not: the event or request has expired meanwhile, the event was replayed
     /// [`REPLAYS_OF_EVENT_MAX`](replay::REPLAYS_OF_EVENT_MAX) times, the request's source is no longer in the config or
-    /// its provider not known, or what is kept of it cannot be read.
+    /// its provider not known, what is kept of it cannot be read, or it failed again and again.
     pub left_out: u64,
     /// How far it has looked: a place in the store.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cursor: Option<String>,
+    /// How often in a row what comes next failed, alone.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub failures: Option<u32>,
     /// Grows with every change, from 1.
     pub version: u64,
 }
@@ -131,6 +134,8 @@ pub struct Step {
     pub outcome: Outcome,
     /// Where to go on; none at the end.
     pub next: Option<String>,
+    /// Where it is not the end, for what comes next failed: how often in a row it did so alone; 0 if everything did.
+    pub failures: Option<u32>,
 }
 
 impl Job {
@@ -148,6 +153,7 @@ impl Job {
             made: 0,
             left_out: 0,
             cursor: None,
+            failures: None,
             version: 1,
         }
     }
@@ -173,11 +179,12 @@ impl Job {
     /// The job after a step.
     #[must_use]
     pub fn after(&self, step: Step, now: Timestamp) -> Self {
-        let mut job = Self { cursor: step.next, version: self.version + 1, ..self.clone() };
+        let Step { next: cursor, failures, .. } = step;
+        let mut job = Self { cursor, failures, version: self.version + 1, ..self.clone() };
         if let Task::Reprocess { outcome, .. } = &mut job.task {
             outcome.add(step.outcome);
         }
-        let is_end = job.cursor.is_none();
+        let is_end = job.cursor.is_none() && failures.is_none();
         match job.state {
             JobState::Counting => {
                 job.counted += step.matched;
@@ -236,6 +243,15 @@ mod tests {
         let done = running.after(step(4, 4, Some("b")), at(303)).after(step(1, 0, None), at(304));
         assert_eq!((done.state, done.made, done.left_out), (JobState::Done, 4, 1));
         assert_eq!((done.ended_at, done.version), (Some(at(304)), 5));
+    }
+
+    #[test]
+    fn a_step_that_stopped_before_its_first_is_not_the_end() {
+        let running = job(false).after(step(3, 0, None), at(301));
+        let stopped = running.after(Step { failures: Some(1), ..step(0, 0, None) }, at(302));
+        assert_eq!((stopped.state, stopped.cursor.as_ref(), stopped.failures), (JobState::Running, None, Some(1)));
+        let done = stopped.after(step(3, 2, None), at(303));
+        assert_eq!((done.state, done.made, done.left_out, done.failures), (JobState::Done, 2, 1, None));
     }
 
     #[test]

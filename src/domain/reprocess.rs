@@ -41,6 +41,9 @@ pub struct IncompleteRequest {
     pub unmapped: u32,
     /// How many of its parts could not be read.
     pub unreadable: u32,
+    /// Where the list that told of it goes on after it.
+    #[serde(skip)]
+    pub cursor: String,
 }
 
 /// What is wrong with a request; one may have parts of both.
@@ -121,6 +124,14 @@ pub struct Outcome {
     /// Providers that this version does not know; likewise.
     #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
     pub providers_unknown: BTreeSet<String>,
+    /// Requests that failed again and again, each for a reason that the log tells; likewise.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub failed: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Outcome {
@@ -132,6 +143,7 @@ impl Outcome {
         self.unreadable += other.unreadable;
         self.sources_gone.extend(other.sources_gone);
         self.providers_unknown.extend(other.providers_unknown);
+        self.failed += other.failed;
     }
 }
 
@@ -145,7 +157,8 @@ mod tests {
 
     fn request(second: i64, source: &str, unmapped: u32, unreadable: u32) -> IncompleteRequest {
         let (id, source, provider) = (RequestId::of(source, b""), source.into(), "resend".into());
-        IncompleteRequest { id, source, provider, received_at: at(second), unmapped, unreadable }
+        let (received_at, cursor) = (at(second), String::new());
+        IncompleteRequest { id, source, provider, received_at, unmapped, unreadable, cursor }
     }
 
     #[test]

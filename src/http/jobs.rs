@@ -105,7 +105,7 @@ pub(super) struct JobView {
     /// that was under way are not among them.
     made: u64,
     /// How many it could not: the event or request expired meanwhile, the event was replayed too often, the source is
-    /// among `sources_gone`, or the provider among `providers_unknown`.
+    /// among `sources_gone`, the provider among `providers_unknown`, or the request among the `failed`.
     left_out: u64,
     /// How many of the deliveries it made have not ended.
     pending: usize,

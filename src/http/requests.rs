@@ -62,10 +62,11 @@ struct Reprocessed {
     outcome: Outcome,
 }
 
-/// `POST /v1/requests/{id}/reprocess`: reads a request again, as the provider that it came from; `200` with how many
-/// of its events are new (`stored`) and how many were stored before (`repeats`), and of how many parts nothing can be said
+/// `POST /v1/requests/{id}/reprocess`: reads a request again, as the provider that it came from; `200` with how many of
+/// its events are new (`stored`) and how many were stored before (`repeats`), and of how many parts nothing can be said
 /// still (`unmapped`, `unreadable`). `404` where there is none, or it has expired; `409` when its source is no longer in
-/// the config, or its provider not known to this version; `503` when as many requests, or bytes of them, are under way as may be, with those that come in.
+/// the config, or its provider not known to this version; `503` when as many requests, or bytes of them, are under way
+/// as may be, with those that come in.
 pub(super) async fn reprocess(
     request: HttpRequest,
     gateway: Data<Gateway>,
@@ -98,11 +99,13 @@ struct BulkReprocess {
     dry_run: bool,
 }
 
-/// `POST /v1/requests/reprocess`: a job that reads again all requests with a part of one of these `status` (`unmapped` and
-/// `unreadable`), of this `source` (every one), that were received from `since` (all that are kept) until `until` (now, and
-/// no later). `202` with the job, which counts first and says so in `total`, then reads each of them; with `dry_run` it
-/// only counts. Requests of sources that are no longer in the config, or of providers that this version does not
-/// know, are left out, and the job names these in `sources_gone` and `providers_unknown`. `409` when `source` is such a one, or too many jobs are under way.
+/// `POST /v1/requests/reprocess`: a job that reads again all requests with a part of one of these `status` (`unmapped`
+/// and `unreadable`), of this `source` (every one), that were received from `since` (all that are kept) until `until`
+/// (now, and no later). `202` with the job, which counts first and says so in `total`, then reads each of them; with
+/// `dry_run` it only counts. Requests of sources that are no longer in the config, or of providers that this version
+/// does not know, are left out, and the job names these in `sources_gone` and `providers_unknown`; so are those that
+/// failed again and again though the store worked, which it counts in `failed`. `409` when `source` is such a one, or
+/// too many jobs are under way.
 pub(super) async fn reprocess_all(
     request: HttpRequest,
     gateway: Data<Gateway>,

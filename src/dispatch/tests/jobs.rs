@@ -19,8 +19,6 @@ use crate::domain::retention::Lifetimes;
 use crate::domain::subscription::Subscription;
 use crate::store::embedded::Embedded;
 
-mod none;
-
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const LIFETIMES: Lifetimes = Lifetimes { events: DAY, requests: DAY, tokens: DAY };
 const ID: &str = "rpl_00000000000000000000000001";

@@ -46,7 +46,7 @@ impl Lacks {
         })
     }
 
-    fn request(self) -> IncompleteRequest {
+    fn request(self, cursor: String) -> IncompleteRequest {
         IncompleteRequest {
             id: RequestId::from_bits(self.id),
             source: self.source,
@@ -54,6 +54,7 @@ impl Lacks {
             received_at: Timestamp::from_nanosecond(self.received_at).unwrap_or_default(),
             unmapped: self.unmapped,
             unreadable: self.unreadable,
+            cursor,
         }
     }
 }
@@ -120,7 +121,7 @@ impl View<'_> {
             };
             // What came again since, or has expired, is not shown.
             let is_here = self.place(Kind::Request, Some(lacks.id))? == Some(number(&seq)?.0);
-            Ok(is_here.then(|| lacks.request()))
+            Ok(is_here.then(|| lacks.request(hex::encode(&seq))))
         })
     }
 }

@@ -59,6 +59,10 @@ fn spot(cursor: &str) -> Option<Spot> {
     Some((stamp.parse().ok()?, partition))
 }
 
+fn cursor((stamp, partition): Spot) -> String {
+    format!("{stamp}-{}", partition.0)
+}
+
 /// What a partition has after this place.
 fn range(partition: Partition, from: Option<Spot>, first: First, len: usize) -> Cmd {
     let mut cmd = Cmd::new();
@@ -93,16 +97,17 @@ async fn incomplete(link: &Link, page: &PageQuery, first: First) -> Result<Page<
     }
     let more = found.len() > page.limit;
     found.truncate(page.limit);
-    let next = found.last().filter(|_| more).map(|((stamp, partition), _)| format!("{stamp}-{}", partition.0));
+    let next = found.last().filter(|_| more).map(|(spot, _)| cursor(*spot));
     let mut pipe = Pipeline::new();
     for ((_, partition), id) in &found {
         pipe.add_command(get(partition.lacks(id)));
     }
     let (mut items, mut gone) = (Vec::with_capacity(found.len()), Pipeline::new());
-    for (((_, partition), id), answer) in found.into_iter().zip(link.pipe(&pipe).await?) {
+    for ((spot @ (_, partition), id), answer) in found.into_iter().zip(link.pipe(&pipe).await?) {
         match read::<Option<Vec<u8>>>(answer?)?.map(|json| Lacks::read(&json)).transpose() {
             Ok(Some(Lacks { source, provider, received_at, unmapped, unreadable })) => {
-                items.push(IncompleteRequest { id, source, provider, received_at, unmapped, unreadable });
+                let cursor = cursor(spot);
+                items.push(IncompleteRequest { id, source, provider, received_at, unmapped, unreadable, cursor });
             }
             // It has expired, or whoever understood it died before it was taken from the list.
             Ok(None) => drop(gone.add_command(unlist(partition, &id))),

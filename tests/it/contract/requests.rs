@@ -85,6 +85,13 @@ pub(crate) async fn what_was_not_understood_is_listed_until_it_is(harness: &mut 
         assert_eq!(ids(listed(&*store, First::Oldest, limit).await), ["a", "b", "c", "d", "e"].map(id), "{limit}");
         assert_eq!(ids(listed(&*store, First::Latest, limit).await), ["e", "d", "c", "b", "a"].map(id), "{limit}");
     }
+    for first in [First::Oldest, First::Latest] {
+        let all = listed(&*store, first, 10).await;
+        for (place, one) in all.iter().enumerate() {
+            let rest = PageQuery { cursor: Some(one.cursor.clone()), limit: 10 };
+            assert_eq!(store.incomplete(&rest, first).await.unwrap().items, all[place + 1..], "{place}");
+        }
+    }
     let wrong = PageQuery { cursor: Some("what".into()), limit: 2 };
     assert!(matches!(store.incomplete(&wrong, First::Latest).await, Err(StoreError::BadCursor)));
 

@@ -160,6 +160,35 @@ async fn a_job_goes_on_where_its_gateway_died_on_redis() {
     join_all(POINTS.into_iter().chain(["reprocess.committed:75"]).map(run)).await;
 }
 
+/// What one request runs into is none of the others' business.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_cannot_be_stored_is_left_out_and_told_on_redis() {
+    let (hooks, poster, server) = (Hooks::start(), Poster::new(), Server::start().await);
+    let mut gateway = served(&server.url(), &hooks).await;
+    let (store, older, first) = (server.store().await, Older::blind("resend"), yesterday());
+    let bodies =
+        [poster.sign("resend", "odd", [1; 16]), poster.resend_event(1).1, poster.sign("resend", "odder", [2; 16])];
+    let mut ids = Vec::new();
+    for (number, signed) in (0..).zip(&bodies) {
+        ids.push(taken_by(&store, &older, ("resend", first + Duration::from_secs(number)), signed).await);
+    }
+    // No event can be committed: something else is where a number should be.
+    for partition in 0..4 {
+        server.command(&["SET", &format!("{{wp:{partition}}}:stamp"), "what"]).await;
+    }
+    gateway.up(None);
+    gateway.until_alive().await;
+    let job = job_in(&gateway, &begin(&gateway, json!({})).await, "done").await;
+    let counts = ["total", "made", "left_out", "failed", "unreadable"].map(|name| job[name].clone());
+    assert_eq!(counts, [3, 2, 1, 1, 2].map(Value::from), "{job}");
+    let tried: Vec<_> =
+        gateway.logged("a request is tried again").iter().map(|line| line["failures"].clone()).collect();
+    assert_eq!(tried, [1, 2, 3, 4].map(Value::from));
+    let told = gateway.logged("a request is not read again");
+    assert_eq!((told.len(), &told[0]["request.id"]), (1, &json!(ids[1].as_str())), "{told:?}");
+    assert_eq!(listed(&gateway, "unreadable").await, 3, "another job may have better luck");
+}
+
 /// A job that is stopped leaves what it has not read to another.
 async fn is_canceled(server: Option<Server>) {
     const COUNT: u32 = 600;

@@ -1,13 +1,11 @@
-//! The store in memory has none.
+//! The store in memory has no replays, and one job.
 
 use async_trait::async_trait;
 
-use super::super::Fake;
+use super::Fake;
 use crate::domain::id::{EndpointId, ReplayId};
 use crate::domain::job::Job;
-use crate::domain::plan::Ingest;
 use crate::domain::replay::Replay;
-use crate::domain::reprocess::IncompleteRequest;
 use crate::store::*;
 
 #[async_trait]
@@ -24,8 +22,10 @@ impl Replays for Fake {
     async fn deliveries_to(&self, _: &EndpointId, _: &ScanFrom, _: usize) -> Result<Scanned> {
         unreachable!()
     }
-    async fn keep_job(&self, _: &Job) -> Result<bool> {
-        unreachable!()
+    async fn keep_job(&self, job: &Job) -> Result<bool> {
+        self.fail()?;
+        self.with(|state| state.requests.job = Some(job.clone()));
+        Ok(true)
     }
     async fn job(&self, _: &ReplayId) -> Result<Option<Job>> {
         unreachable!()
@@ -35,15 +35,5 @@ impl Replays for Fake {
     }
     async fn active_jobs(&self) -> Result<Vec<Job>> {
         Ok(vec![])
-    }
-}
-
-#[async_trait]
-impl Requests for Fake {
-    async fn incomplete(&self, _: &PageQuery, _: First) -> Result<Page<IncompleteRequest>> {
-        unreachable!()
-    }
-    async fn reprocess(&self, _: Ingest) -> Result<Option<Ingested>> {
-        unreachable!()
     }
 }
