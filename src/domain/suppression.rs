@@ -1,7 +1,8 @@
 //! The suppression list: whom to write to no more, and why.
 //!
-//! There is one row for each address and reason, and the first event that gave the reason stays: a repeat changes
-//! nothing, an older event takes no newer one's place, and a bounce never hides that the person complained.
+//! There is one row for each address and reason, and the event that gave the reason first, as the provider tells the
+//! time, stays: a repeat and a later event change nothing, one that happened before it and comes late takes its place, and
+//! a bounce never hides that the person complained.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -58,7 +59,7 @@ pub struct ToSuppress {
 pub struct Suppression {
     /// The reason.
     pub reason: Reason,
-    /// The first event that gave it.
+    /// The earliest event that gave it.
     pub event_id: EventId,
     /// When that happened, as the provider tells it.
     #[serde(rename = "created_at")]
@@ -94,7 +95,7 @@ fn reason(kind: Kind, data: &Data, on: &[BounceClass]) -> Option<Reason> {
     }
 }
 
-/// The first of each reason, the earliest first.
+/// The earliest of each reason, the earliest first.
 pub fn first_of_each(mut all: Vec<Suppression>) -> Vec<Suppression> {
     all.sort_by_key(|one| (one.reason, one.at));
     all.dedup_by_key(|one| one.reason);
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn of_each_reason_the_first_stays() {
+    fn of_each_reason_the_earliest_stays() {
         let one = |reason, second, event: &str| {
             let at = Timestamp::from_second(second).unwrap();
             Suppression { reason, event_id: event.into(), at }

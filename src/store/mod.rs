@@ -35,8 +35,9 @@
 //! everywhere before it answers. So no event can miss an endpoint that already exists.
 //!
 //! **An event suppresses in its own commit.** Whom a new event puts on the suppression list is there when it is; a
-//! repeat, and an event that is none since its condition does not hold, put nobody there. Of each reason the first event
-//! stays, and nothing there expires. An address is kept as its hash, under a key that the store makes once.
+//! repeat, and an event that is none since its condition does not hold, put nobody there. Of each reason the earliest
+//! event stays, in whichever order they come, and nothing there expires. An address is kept as its hash, under a key that
+//! the store makes once.
 //!
 //! **An operational event is an event that no request brought.** It is committed and delivered like any other, and is in
 //! neither the feed nor the lists of events; what looks through the feed does not find it.
@@ -152,7 +153,7 @@ pub trait Store: Replays + Requests {
     /// As of every list: [`StoreError::BadCursor`] for a cursor that this list never handed out.
     async fn events(&self, page: &PageQuery) -> Result<Page<StoredEvent>>;
 
-    /// Why an address is on the suppression list: of each reason the first event, the earliest first. None where it is
+    /// Why an address is on the suppression list: of each reason the earliest event, the earliest first. None where it is
     /// not on it.
     async fn suppressions(&self, address: &Address) -> Result<Vec<Suppression>>;
 

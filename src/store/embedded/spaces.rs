@@ -49,7 +49,7 @@ pub(super) enum Space {
     Jobs,
     /// Endpoint id -> endpoint.
     Endpoints,
-    /// Hash of an address, reason -> the first event that gave it. Nothing here expires.
+    /// Hash of an address, reason -> the earliest event that gave it. Nothing here expires.
     Suppressions,
     /// Source -> what was counted there.
     Tallies,

@@ -33,12 +33,14 @@ pub(super) fn keys(suppresses: Option<&ToSuppress>, key: &AddressKey) -> Vec<Key
     keys.collect()
 }
 
-/// Puts them on the list; who is there for this reason stays there as he is.
+/// Puts them on the list. Of each reason the earliest stays; of one time the one that is there.
 pub(super) fn put(txn: &mut Txn<'_>, suppresses: Option<&ToSuppress>, keys: &[Key], event: Id) -> Result<()> {
     let Some(ToSuppress { at, .. }) = suppresses else { return Ok(()) };
+    let at = micros(*at);
     for key in keys {
-        if txn.get(Space::Suppressions, key)?.is_none() {
-            txn.put(Space::Suppressions, key, [&micros(*at).to_be_bytes()[..], &event].concat());
+        let known = txn.get(Space::Suppressions, key)?.and_then(|row| number(&row).ok().map(|(known, _)| known));
+        if known.is_none_or(|known| at < known) {
+            txn.put(Space::Suppressions, key, [&at.to_be_bytes()[..], &event].concat());
         }
     }
     Ok(())

@@ -31,13 +31,18 @@ for i = 1, tonumber(arg()) do
   end
   units[i] = unit
 end
+-- Of each reason, when those happened that are on the suppression list.
+local listed = {}
 local suppressing = tonumber(arg())
 for _ = 1, suppressing do
   local unit = units[tonumber(arg())]
   unit.reason, unit.happened, unit.suppressed = arg(), arg(), {}
+  local known = listed[unit.reason] or {}
+  listed[unit.reason] = known
   for i = 1, tonumber(arg()) do
-    unit.suppressed[i] = prefix .. 'sup:' .. arg()
-    call('HLEN', unit.suppressed[i])
+    local address = prefix .. 'sup:' .. arg()
+    local row = call('HGET', address, unit.reason)
+    unit.suppressed[i], known[address] = address, row and tonumber(string.match(row, '^%-?%d+'))
   end
 end
 local is_key = suppressing == 0 or string.match(call('GET', prefix .. 'address_key') or '', '^[^:]*') == arg()
@@ -110,6 +115,17 @@ local function twin(unit)
   return type(first) == 'string' and first ~= unit.id and first
 end
 
+-- Puts addresses on the suppression list. Of each reason the earliest stays; of one time the one that is there.
+local function suppress(unit)
+  local known, at = listed[unit.reason], tonumber(unit.happened)
+  for _, address in ipairs(unit.suppressed) do
+    if not known[address] or at < known[address] then
+      call('HSET', address, unit.reason, unit.happened .. '|' .. unit.id)
+      known[address] = at
+    end
+  end
+end
+
 local function commit(unit)
   if unit.generation ~= generation then return 3 end
   if unit.life < 1 then return 5 end
@@ -130,11 +146,7 @@ local function commit(unit)
     local marked = '{"possible_duplicate_of":"' .. first .. '",' .. string.sub(unit.json, 2)
     call('SET', key, made .. marked, 'EX', text(unit.life))
   end
-  if unit.suppressed then
-    for _, address in ipairs(unit.suppressed) do
-      call('HSETNX', address, unit.reason, unit.happened .. '|' .. unit.id)
-    end
-  end
+  if unit.suppressed then suppress(unit) end
   if unit.again ~= '' then
     reprocessed = stamp + #unit.plan
     call('SET', prefix .. 'reprocessed', text(reprocessed), 'EX', lifetime)

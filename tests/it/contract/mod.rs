@@ -94,7 +94,7 @@ macro_rules! run_contract {
         ]);
         crate::contract::run_contract!($harness, suppressions: [
             an_event_suppresses_in_its_own_commit, each_of_several_is_suppressed, a_repeat_and_a_stale_plan_suppress_nobody,
-            an_event_that_is_none_suppresses_nobody, of_each_reason_the_first_event_stays,
+            an_event_that_is_none_suppresses_nobody, of_each_reason_the_earliest_event_stays,
             a_suppression_outlives_its_event_and_a_reopen,
         ]);
         crate::contract::run_contract!($harness, tallies: [
