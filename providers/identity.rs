@@ -78,6 +78,10 @@ fn tagged(hash: &mut Sha256, tag: &[u8; 1], text: &str) {
     feed(hash, [text]);
 }
 
+/// The most recipients that one event names. SendGrid and Mailgun take 1,000 in one send; each costs the gateway work that
+/// others wait for.
+const RECIPIENTS_MAX: usize = 1_000;
+
 /// What an adapter has read, before it is known what makes it the same event again.
 pub(crate) struct Read<'a> {
     /// The request it came in.
@@ -102,6 +106,9 @@ impl Read<'_> {
             data.id.is_some() || data.message_id.is_some() || data.to.is_some() || !data.recipients.is_empty();
         if !someone && data.domain.is_none() {
             return Parsed::unreadable("it names neither a mail nor a recipient");
+        }
+        if data.recipients.len() > RECIPIENTS_MAX {
+            return Parsed::unreadable("it names more than 1,000 recipients");
         }
         let created_at = told_or_received(self.at, self.request);
         let event = Event { kind: self.kind, created_at, data: self.data };

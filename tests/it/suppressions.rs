@@ -182,6 +182,24 @@ async fn the_config_says_which_bounces_suppress() {
     check(&gateway, "out@sg.example", Some("unsubscribe")).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_names_more_recipients_than_an_event_has_is_kept_raw_and_suppresses_nobody() {
+    let mut gateway = Gateway::serving("embedded", "");
+    gateway.up(None);
+    gateway.until_alive().await;
+    let poster = Poster::new();
+    for (number, count, reason) in [(1, 1_000, Some("bounce")), (2, 1_001, None)] {
+        let to: Vec<_> = (0..count).map(|one| format!("n{number}-{one}@rs.example")).collect();
+        let signed = resend(&poster, number, "email.bounced", &to.join("\",\""), "Permanent");
+        assert_eq!(poster.post(&gateway.url("resend"), signed).await, Some(200));
+        for address in [&to[0], &to[999]] {
+            check(&gateway, address, reason).await;
+        }
+    }
+    let unreadable = gateway.read("/v1/requests?status=unreadable").await;
+    assert_eq!((unreadable["data"].as_array().unwrap().len(), &unreadable["data"][0]["unreadable"]), (1, &1.into()));
+}
+
 async fn aborts(gateway: &mut Gateway) {
     let (status, _) = gateway.ended(Duration::from_secs(10)).await.expect("it dies at its point");
     assert_eq!(status.signal(), Some(6), "{status}");
