@@ -3,10 +3,21 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{Page, PageQuery, Result};
+use super::{Page, PageQuery, Result, StoreError};
 use crate::domain::id::{EndpointId, ReplayId};
 use crate::domain::job::Job;
 use crate::domain::replay::{Found, Replay};
+
+/// One of several jobs. What cannot be read, as another version wrote it, is passed over: it must not hide the others.
+pub(super) fn passing_over<T>(id: &str, job: Result<Option<T>>) -> Result<Option<T>> {
+    match job {
+        Err(error @ StoreError::Corrupt(_)) => {
+            tracing::error!(replay.id = id, %error, "a job is passed over");
+            Ok(None)
+        }
+        job => job,
+    }
+}
 
 /// What became of one that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

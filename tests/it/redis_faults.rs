@@ -1,20 +1,23 @@
 //! What only Redis can do to a store: flushes, restarts, hangs, settings that lose data, other gateways.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use waypost::app::App;
-use waypost::clock::SystemClock;
+use waypost::clock::{Clock, SystemClock};
 use waypost::config::Settings;
 use waypost::domain::delivery::{Class, EndReason, Status};
 use waypost::domain::id::{EventId, MailKey, RequestId};
+use waypost::domain::job::Job;
 use waypost::domain::plan::{Generation, Ingest};
 use waypost::domain::retention::Lifetimes;
 use waypost::domain::risk::Risk;
 use waypost::store::redis::RedisStore;
-use waypost::store::{Committed, Fate, Store, StoreError, Then};
+use waypost::store::{Committed, Fate, Replays, Store, StoreError, Then};
 use waypost_providers::ReplayGuard;
 
+use crate::contract::replays::job;
 use crate::redis_fixture::*;
 use crate::redis_harness::Server;
 
@@ -288,6 +291,24 @@ async fn an_unreadable_row_does_not_block_its_lane() {
     let again = take(&store, "wh_1", 1, LONG).await.remove(0);
     assert!(again.token > lease.token);
     assert_eq!(finish(&store, &again, LANDED).await, 0);
+}
+
+#[tokio::test]
+async fn an_unreadable_job_hides_no_other() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let created_at = SystemClock::new().now();
+    let jobs = ["a", "b", "c"].map(|name| Job { created_at, ..job(name, 0) });
+    for job in &jobs {
+        assert!(store.keep_job(job).await.unwrap());
+    }
+    // As a build before this one wrote it.
+    server.command(&["SET", &format!("{{wp:0}}:j:{}", jobs[1].id), r#"1|{"kind":"replay"}"#]).await;
+    let ids = |jobs: Vec<Job>| jobs.into_iter().map(|job| job.id).collect::<BTreeSet<_>>();
+    let expected = BTreeSet::from([jobs[0].id.clone(), jobs[2].id.clone()]);
+    assert_eq!(ids(store.jobs(&page(10, None)).await.unwrap().items), expected);
+    assert_eq!(ids(store.active_jobs().await.unwrap()), expected);
+    assert!(matches!(store.job(&jobs[1].id).await, Err(StoreError::Corrupt(_))));
 }
 
 #[tokio::test]

@@ -9,7 +9,8 @@ use super::spaces::Space;
 use super::txn::Txn;
 use crate::domain::id::ReplayId;
 use crate::domain::job::Job;
-use crate::store::{Page, PageQuery, Result, StoreError};
+use crate::store::replays::passing_over;
+use crate::store::{Page, PageQuery, Result};
 
 /// What the keys of a space lead with: a job's row, by when it was made, that it is active, that it was canceled.
 const ROW: u8 = b'j';
@@ -83,25 +84,24 @@ impl View<'_> {
         self.get(Space::Jobs, &key(ROW, id))?.map(|row| decode(&row)).transpose()
     }
 
+    fn readable_at(&self, id: &[u8]) -> Result<Option<Job>> {
+        passing_over(&hex::encode(id), self.job_at(id))
+    }
+
     pub(super) fn jobs(&self, page: &PageQuery) -> Result<Page<Job>> {
         let end = cursor(page, MADE_LEN)?;
         let rows = self.back_from(Space::Jobs, &[MADE], &end).map(|row| {
             let (key, _) = row?;
             Ok((key.get(1..).unwrap_or_default().to_vec(), ()))
         });
-        collect(rows, page, |(made, ())| self.job_at(made.get(8..).unwrap_or_default()))
+        collect(rows, page, |(made, ())| self.readable_at(made.get(8..).unwrap_or_default()))
     }
 
     pub(super) fn active_jobs(&self) -> Result<Vec<Job>> {
         let mut jobs = Vec::new();
         for row in self.back_from(Space::Jobs, &[ACTIVE], &[u8::MAX; size_of::<Id>()]) {
             let (key, _) = row?;
-            match self.job_at(key.get(1..).unwrap_or_default()) {
-                Ok(job) => jobs.extend(job),
-                // It stops no other.
-                Err(error @ StoreError::Corrupt(_)) => tracing::error!(%error, "a bulk replay is set aside"),
-                Err(error) => return Err(error),
-            }
+            jobs.extend(self.readable_at(key.get(1..).unwrap_or_default())?);
         }
         Ok(jobs)
     }

@@ -16,6 +16,7 @@ use crate::domain::delivery::{EndReason, Status};
 use crate::domain::id::{EndpointId, ReplayId};
 use crate::domain::job::Job;
 use crate::domain::replay::{Found, REPLAYS_OF_EVENT_MAX, Replay};
+use crate::store::replays::passing_over;
 use crate::store::{Page, PageQuery, Replayed, Replays, Result, ScanFrom, Scanned, StoreError};
 
 /// How many jobs made in one microsecond a page may pass over.
@@ -93,8 +94,7 @@ impl Replays for RedisStore {
         found.truncate(page.limit);
         let next = found.last().filter(|_| more).map(|(score, id)| format!("{score}-{id}"));
         let ids: Vec<_> = found.into_iter().map(|(_, id)| id).collect();
-        let jobs: Result<Vec<_>> = rows(&self.link, &ids).await?.into_iter().collect();
-        Ok(Page { items: jobs?.into_iter().flatten().collect(), next })
+        Ok(Page { items: readable(&ids, rows(&self.link, &ids).await?)?, next })
     }
 
     async fn active_jobs(&self) -> Result<Vec<Job>> {
@@ -108,17 +108,13 @@ impl Replays for RedisStore {
             forget.arg(expired);
             self.link.send::<i64>(forget).await?;
         }
-        let mut active = Vec::new();
-        for job in jobs {
-            match job {
-                Ok(job) => active.extend(job),
-                // It stops no other.
-                Err(error @ StoreError::Corrupt(_)) => tracing::error!(%error, "a bulk replay is set aside"),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(active)
+        readable(&ids, jobs)
     }
+}
+
+/// Those that are there and can be read.
+fn readable(ids: &[String], jobs: Vec<Result<Option<Job>>>) -> Result<Vec<Job>> {
+    ids.iter().zip(jobs).filter_map(|(id, job)| passing_over(id, job).transpose()).collect()
 }
 
 fn command(name: &str, key: &str) -> Cmd {

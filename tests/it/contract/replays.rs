@@ -285,7 +285,7 @@ pub(crate) async fn an_endpoints_deliveries_are_found_in_bounded_steps(harness: 
     assert!(matches!(wrong, Err(StoreError::BadCursor)));
 }
 
-fn job(name: &str, second: i64) -> Job {
+pub(crate) fn job(name: &str, second: i64) -> Job {
     let types = Subscription::new(vec![]).unwrap();
     let filter = Filter { since: at(0), until: at(10), types, status: Filter::STATUS_DEFAULT.to_vec() };
     Job::new(replay_id(name), Task::Replay { endpoint_id: "wh_a".into(), filter }, false, at(second))

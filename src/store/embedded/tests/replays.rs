@@ -3,7 +3,9 @@
 use super::super::ids::Kind as IdKind;
 use super::*;
 use crate::domain::id::ReplayId;
+use crate::domain::job::{Job, Task};
 use crate::domain::replay::Replay;
+use crate::domain::reprocess::{Filter, Outcome};
 use crate::store::{Replayed, Replays, Requests};
 
 fn both(replay: u8) -> Vec<Replay> {
@@ -26,6 +28,28 @@ async fn what_cannot_be_read_is_passed_over_and_the_rest_is_replayed() {
     assert_eq!(store.replay(both(2)).await.unwrap(), [Replayed::Gone, Replayed::Made]);
     assert_eq!(store.replay(both(2)).await.unwrap(), [Replayed::Gone, Replayed::Known]);
     assert_eq!(store.pending_of(&ReplayId::from_bits([2; 16])).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn an_unreadable_job_hides_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let now = SystemClock::new().now();
+    let jobs = [1, 2, 3].map(|number| {
+        let filter = Filter { since: None, until: now, source: None, status: Vec::new() };
+        let task = Task::Reprocess { filter, outcome: Outcome::default() };
+        Job::new(ReplayId::from_bits([number; 16]), task, false, now)
+    });
+    for job in &jobs {
+        assert!(store.keep_job(job).await.unwrap());
+    }
+    let key = [b"j".as_slice(), &jobs[1].id.bits().unwrap()].concat().into();
+    let row = Row { space: Space::Jobs, key, value: Some("no".into()), is_new: false };
+    store.shared.spaces().unwrap().commit(vec![row], Vec::new(), true).unwrap();
+    let expected = [jobs[2].clone(), jobs[0].clone()];
+    assert_eq!(store.jobs(&PageQuery { cursor: None, limit: 10 }).await.unwrap().items, expected);
+    assert_eq!(store.active_jobs().await.unwrap(), expected);
+    assert!(matches!(store.job(&jobs[1].id).await, Err(StoreError::Corrupt(_))));
 }
 
 /// As a request says it that was received then.
