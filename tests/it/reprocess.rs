@@ -239,6 +239,30 @@ async fn a_crash_before_a_request_is_known_to_be_understood_leaves_it_to_be_read
     assert_eq!(delivered["data"].as_array().unwrap().len(), 1);
 }
 
+/// The provider sends it again to a version that understands it, which dies when the event is in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_before_a_resend_is_known_to_be_understood_is_mended_by_the_next() {
+    let (hooks, server) = (Hooks::start(), Server::start().await);
+    let mut gateway = served(&server.url(), &hooks).await;
+    let (_, mail) = Poster::new().resend_event(1);
+    let store = opened(&gateway, Some(&server)).await;
+    taken_by(&*store, &Older::blind("resend"), ("resend", SystemClock::new().now()), &mail).await;
+    let resend = wire::post("/in/resend", &mail);
+    gateway.up(Some("units.committed"));
+    gateway.until_alive().await;
+    assert!(wire::exchange(gateway.port(), &resend).await.is_err(), "nobody is answered");
+    assert!(gateway.ended(SOON).await.is_some(), "it dies there");
+    gateway.up(None);
+    gateway.until_alive().await;
+    assert_eq!(listed(&gateway, "unreadable").await, 1);
+    assert_eq!(wire::exchange(gateway.port(), &resend).await.unwrap().status, 200);
+    assert_eq!(listed(&gateway, "unreadable").await, 0);
+    until(SOON, "it comes", || !hooks.arrivals().is_empty()).await;
+    gateway.until_idle().await;
+    let delivered = gateway.read("/v1/deliveries?status=delivered").await;
+    assert_eq!(delivered["data"].as_array().unwrap().len(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_read_again_says_why() {
     let (hooks, poster) = (Hooks::start(), Poster::new());

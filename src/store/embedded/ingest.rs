@@ -92,7 +92,7 @@ impl Core {
         }
         let fates = self.add_events(txn, arrival, after(now, self.lifetimes.events), now)?;
         if let Some(request) = &arrival.request {
-            self.keep_request(txn, request, fates.contains(&Fate::New), now)?;
+            self.keep_request(txn, request, now)?;
         }
         Ok(Committed::Stored(fates))
     }
@@ -134,11 +134,14 @@ impl Core {
         Ok(fates)
     }
 
-    /// The request of a new event is not looked for: it has not been here, or expired with the event. Where it has not,
-    /// for something else was new to the event, one more copy does no harm.
-    fn keep_request(&mut self, txn: &mut Txn<'_>, request: &Received, is_new: bool, now: u64) -> Result<()> {
+    /// One that is there stays as it is, and is no longer listed once it is understood.
+    fn keep_request(&mut self, txn: &mut Txn<'_>, request: &Received, now: u64) -> Result<()> {
         let Received { id, head, body, lacks } = request;
-        if !is_new && txn.place(Kind::Request, id)?.is_some_and(|known| known.is_alive(now)) {
+        if let Some(known) = txn.place(Kind::Request, id)?.filter(|known| known.is_alive(now)) {
+            let seq = known.seq.to_be_bytes();
+            if lacks.is_none() && txn.get(Space::Incomplete, &seq)?.is_some() {
+                txn.remove(Space::Incomplete, &seq);
+            }
             return Ok(());
         }
         self.has_incomplete |= lacks.is_some();

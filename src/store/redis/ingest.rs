@@ -9,12 +9,13 @@ use waypost_providers::{Kind, ReplayGuard};
 use super::gather::{Shape, run_gathered};
 use super::keys::{Partition, letter};
 use super::link::{Call, Link, missing, read};
+use super::requests::understood;
 use super::rows::seconds;
 use super::suppression::AddressKeys;
 use super::{RedisStore, raw, scripts};
 use crate::crash;
 use crate::domain::address::AddressKey;
-use crate::domain::plan::{Condition, Copies, Fingerprint, Generation, Ingest, PlannedDelivery, Unit};
+use crate::domain::plan::{Condition, Copies, Fingerprint, Generation, Ingest, PlannedDelivery, RawRequest, Unit};
 use crate::domain::retention::Lifetimes;
 use crate::domain::suppression::ToSuppress;
 use crate::store::{Committed, Fate, Result, StoreError};
@@ -42,13 +43,14 @@ pub(super) async fn ingest_all(store: &RedisStore, ingests: Vec<Ingest>) -> Vec<
     let mut answers = vec![Err(missing()); ingests.len()];
     let remembered = remember(store, &ingests).await;
     let (mut open, mut raws) = (Vec::with_capacity(ingests.len()), Vec::with_capacity(ingests.len()));
+    let whole = |raw: &RawRequest| (!raw.is_incomplete()).then(|| raw.id.clone());
     for ((Ingest { raw, generation, units, states, .. }, answer), is_same) in
         ingests.into_iter().zip(&mut answers).zip(remembered)
     {
         match is_same {
             Ok(true) => {
+                open.push((answer, raw.as_ref().and_then(whole), generation, units, states));
                 raws.push(raw);
-                open.push((answer, generation, units, states));
             }
             Ok(false) => *answer = Ok(Committed::Forged),
             Err(error) => *answer = Err(error),
@@ -56,10 +58,10 @@ pub(super) async fn ingest_all(store: &RedisStore, ingests: Vec<Ingest>) -> Vec<
     }
     let (mut planned, mut told, mut waiting) =
         (Vec::with_capacity(open.len()), Vec::new(), Vec::with_capacity(open.len()));
-    for ((answer, generation, units, states), kept) in open.into_iter().zip(raw::keep(store, raws).await) {
+    for ((answer, whole, generation, units, states), kept) in open.into_iter().zip(raw::keep(store, raws).await) {
         match kept {
-            Ok(()) => {
-                waiting.push((answer, units.len(), states.len()));
+            Ok(was_there) => {
+                waiting.push((answer, units.len(), states.len(), whole.filter(|_| was_there)));
                 told.extend(states);
                 planned.extend(units.into_iter().map(|unit| Planned { generation, unit, received_at: None }));
             }
@@ -72,11 +74,21 @@ pub(super) async fn ingest_all(store: &RedisStore, ingests: Vec<Ingest>) -> Vec<
     if committed.iter().any(|unit| matches!(unit, Ok(1))) {
         store.work.notify_one();
     }
-    let mut done = committed.into_iter();
-    for (answer, units, states) in waiting {
+    let (mut done, mut again, mut ids) = (committed.into_iter(), Vec::new(), Vec::new());
+    for (answer, units, states, whole) in waiting {
         let told = told.by_ref().take(states).fold(Ok(()), Result::and);
         let committed = committed_of(done.by_ref().take(units));
         *answer = told.and(committed);
+        if let (Ok(Committed::Stored(_)), Some(id)) = (&answer, whole) {
+            again.push(answer);
+            ids.push(id);
+        }
+    }
+    // They may not have been understood before.
+    for (answer, unlisted) in again.into_iter().zip(understood(&store.link, &ids).await) {
+        if let Err(error) = unlisted {
+            *answer = Err(error);
+        }
     }
     answers
 }

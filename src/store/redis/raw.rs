@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use redis::{Cmd, Pipeline};
+use redis::{Cmd, Pipeline, Value};
 use serde::{Deserialize, Serialize};
 
 use super::keys::Partition;
@@ -54,8 +54,8 @@ fn chunk_key(partition: Partition, id: &RequestId, chunks: Chunks, number: usize
     format!("{}:{:016x}:{number}", partition.request(id), chunks.hash)
 }
 
-/// Stores requests, unless they are there, or there is none.
-pub(super) async fn keep(store: &RedisStore, raws: Vec<Option<RawRequest>>) -> Vec<Result<()>> {
+/// Stores requests, unless they are there, or there is none. Answers whether each was there.
+pub(super) async fn keep(store: &RedisStore, raws: Vec<Option<RawRequest>>) -> Vec<Result<bool>> {
     let mut calls = Vec::new();
     let mut add = |set: Option<Call>| set.map(|set| calls.push(set)).is_some();
     let sets = join_all(raws.into_iter().map(|raw| set(store, raw))).await;
@@ -63,8 +63,11 @@ pub(super) async fn keep(store: &RedisStore, raws: Vec<Option<RawRequest>>) -> V
     let len = calls.len();
     let answers = store.link.run(calls).await;
     let mut answers = answers.unwrap_or_else(|error| vec![Err(error); len]).into_iter();
-    let mut answer = |is_added| if is_added { answers.next().ok_or_else(missing)?.map(drop) } else { Ok(()) };
-    added.into_iter().map(|is_added| answer(is_added?)).collect()
+    let mut was_there = |is_added| match is_added {
+        true => Ok(matches!(answers.next().ok_or_else(missing)??, Value::Nil | Value::Int(0))),
+        false => Ok(true),
+    };
+    added.into_iter().map(|is_added| was_there(is_added?)).collect()
 }
 
 /// What stores a request; nothing where it is known to be there.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use redis::{Cmd, Pipeline};
+use redis::{Cmd, Pipeline, Value};
 use serde::{Deserialize, Serialize};
 
 use super::RedisStore;
@@ -126,19 +126,23 @@ fn unlist(partition: Partition, id: &RequestId) -> Cmd {
 /// What is still not understood of a request. What was understood once is not looked for again, whichever version says
 /// otherwise.
 async fn remember(link: &Link, raw: &RawRequest) -> Result<()> {
-    let partition = Partition::of_request(&raw.id);
-    let (mut pipe, mut cmd) = (Pipeline::new(), Cmd::new());
-    match Lacks::of(raw) {
-        Some(lacks) => {
-            cmd.arg("SET").arg(partition.lacks(&raw.id)).arg(lacks.json()?).arg("XX").arg("KEEPTTL");
-            pipe.add_command(cmd);
-        }
-        None => {
-            cmd.arg("DEL").arg(partition.lacks(&raw.id));
-            pipe.add_command(cmd).add_command(unlist(partition, &raw.id));
-        }
+    let Some(lacks) = Lacks::of(raw) else {
+        return understood(link, std::slice::from_ref(&raw.id)).await.into_iter().collect();
+    };
+    let (key, mut cmd) = (Partition::of_request(&raw.id).lacks(&raw.id), Cmd::new());
+    cmd.arg("SET").arg(key).arg(lacks.json()?).arg("XX").arg("KEEPTTL");
+    link.send::<Value>(cmd).await.map(drop)
+}
+
+/// Requests that are understood are no longer listed.
+pub(super) async fn understood(link: &Link, ids: &[RequestId]) -> Vec<Result<()>> {
+    let mut pipe = Pipeline::new();
+    for id in ids {
+        let partition = Partition::of_request(id);
+        pipe.cmd("DEL").arg(partition.lacks(id)).add_command(unlist(partition, id));
     }
-    link.pipe(&pipe).await?.into_iter().try_for_each(|answer| answer.map(drop))
+    let answers = link.pipe_each(&pipe).await;
+    answers.chunks(2).map(|both| both.iter().try_for_each(|answer| answer.clone().map(drop))).collect()
 }
 
 #[async_trait]

@@ -108,7 +108,8 @@ macro_rules! run_contract {
             a_job_is_changed_by_who_knows_it, jobs_are_listed_latest_first,
         ]);
         crate::contract::run_contract!($harness, requests: [
-            what_was_not_understood_is_listed_until_it_is, what_it_says_now_suppresses_and_tells_a_state, what_it_says_is_delivered_once,
+            what_was_not_understood_is_listed_until_it_is, what_comes_again_and_is_understood_now_is_no_longer_listed,
+            what_it_says_now_suppresses_and_tells_a_state, what_it_says_is_delivered_once,
             a_large_one_is_read_again_whole, a_stale_plan_reprocesses_nothing,
             a_reprocessed_event_lives_from_its_receipt_on, what_is_reprocessed_late_is_found_by_its_receipt,
         ]);

@@ -9,6 +9,7 @@ use waypost::domain::delivery::{Class, Status};
 use waypost::domain::id::RequestId;
 use waypost::domain::plan::{Condition, Generation, Ingest, RawRequest, Unit};
 use waypost::domain::reprocess::IncompleteRequest;
+use waypost::domain::retention::Lifetimes;
 use waypost::domain::state::State;
 use waypost::domain::suppression::{Reason, ToSuppress};
 use waypost::store::{First, Ingested, PageQuery, ScanFrom, Store, StoreError};
@@ -115,6 +116,40 @@ pub(crate) async fn what_was_not_understood_is_listed_until_it_is(harness: &mut 
     store.reprocess(read_as("c", received_at, (1, 0), vec![])).await.unwrap();
     keep(&*store, "c", received_at).await;
     assert_eq!(ids(listed(&*store, First::Oldest, 10).await), ["a", "b", "d", "e"].map(id));
+}
+
+pub(crate) async fn what_comes_again_and_is_understood_now_is_no_longer_listed(harness: &mut impl Harness) {
+    harness.reopen_for(Lifetimes { requests: Duration::from_secs(1), ..LIFETIMES }).await;
+    let (store, received_at) = (harness.store(), now());
+    let large = "x".repeat(100_000);
+    for body in ["new", "known", &large] {
+        keep(&*store, body, received_at).await;
+    }
+    store.ingest(read_as("less", received_at, (2, 1), vec![])).await.unwrap();
+    // By another request, before this one is understood.
+    store.ingest(read_as("other", received_at, (0, 0), vec![event("known")])).await.unwrap();
+    let later = received_at + SignedDuration::from_secs(60);
+    for (body, stored) in [("new", (1, 0)), ("known", (0, 1)), (&large, (1, 0))] {
+        let answer = store.ingest(read_as(body, later, (0, 0), vec![event(body)])).await.unwrap();
+        assert_eq!(answer, Ingested::Stored { new: stored.0, repeated: stored.1 });
+    }
+    // What is understood in part is listed as it was, until it is read again.
+    store.ingest(read_as("less", later, (0, 1), vec![event("less")])).await.unwrap();
+    let found = listed(&*store, First::Oldest, 10).await;
+    let [less] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((&less.id, less.unmapped, less.unreadable, less.received_at), (&id("less"), 2, 1, received_at));
+    // What was never listed lives less long.
+    while store.request(&id("other")).await.unwrap().is_some() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    for (body, lacks) in [("new", (0, 0)), ("known", (0, 0)), (&large, (0, 0)), ("less", (2, 1))] {
+        let stored = store.request(&id(body)).await.unwrap().expect("it lives as long as it was to");
+        assert_eq!((stored.unmapped, stored.unreadable), lacks);
+        assert_eq!((stored.request.received_at, &stored.request.body[..]), (received_at, body.as_bytes()));
+    }
+    // A version that understands less gets it.
+    keep(&*store, "new", received_at).await;
+    assert_eq!(ids(listed(&*store, First::Oldest, 10).await), [id("less")]);
 }
 
 pub(crate) async fn what_it_says_is_delivered_once(harness: &mut impl Harness) {
