@@ -8,7 +8,7 @@ use crate::domain::plan::Generation;
 use crate::domain::reprocess::{self, Outcome};
 use crate::endpoints::EndpointCache;
 use crate::sources::Sources;
-use crate::store::{Ingested, Store, StoreError, StoredRequest};
+use crate::store::{Committed, Fate, FirstFates, Store, StoreError, StoredRequest};
 
 /// How often it is planned before it is given up; each time the endpoint set has just changed.
 const PLANS_MAX: usize = 5;
@@ -65,20 +65,26 @@ pub async fn request(
     if endpoints.snapshot().generation() == Generation::default() {
         endpoints.refresh_from(Generation::default(), store).await?;
     }
+    let mut first = FirstFates::default();
     for _ in 0..PLANS_MAX {
         let snapshot = endpoints.snapshot();
         let (generation, all) = (snapshot.generation(), snapshot.all());
         let again = fan_out::plan(provider, &verified, &parsed, generation, all, suppress_on)?;
         let (unmapped, unreadable) = again.raw.as_ref().map_or((0, 0), |raw| (raw.unmapped, raw.unreadable));
         match store.reprocess(again).await? {
-            Some(Ingested::Stored { new, repeated }) => {
-                let (stored, repeats) = (new.into(), repeated.into());
+            Some(Committed::Stored(fates)) => {
+                let (all, fates) = (fates.len(), first.with(fates));
+                let stored = fates.into_iter().filter(|fate| *fate == Fate::New).count();
+                let (stored, repeats) = (stored as u64, (all - stored) as u64);
                 let (unmapped, unreadable) = (unmapped.into(), unreadable.into());
                 return Ok(Some(Outcome { stored, repeats, unmapped, unreadable, ..Outcome::default() }));
             }
-            Some(Ingested::Stale) => endpoints.refresh_from(snapshot.generation(), store).await?,
+            Some(Committed::Stale(fates)) => {
+                first.add(fates);
+                endpoints.refresh_from(snapshot.generation(), store).await?;
+            }
             // It brings no token, so it cannot be forged.
-            Some(Ingested::Forged) | None => return Ok(None),
+            Some(Committed::Forged) | None => return Ok(None),
         }
     }
     Err(StoreError::Unavailable("the endpoint set changed again and again".into()).into())

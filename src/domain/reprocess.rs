@@ -112,7 +112,7 @@ impl Filter {
 pub struct Outcome {
     /// Events that are new.
     pub stored: u64,
-    /// Events that had been stored before.
+    /// Events that had been stored before, or told of no change.
     pub repeats: u64,
     /// Parts that still are none of the eleven events.
     pub unmapped: u64,

@@ -17,7 +17,7 @@ use super::state::Gateway;
 use crate::domain::fan_out;
 use crate::domain::plan::Generation;
 use crate::domain::source::{DEFAULT_SOURCE, Source};
-use crate::store::{Committed, Fate};
+use crate::store::{Committed, Fate, FirstFates};
 
 /// Names that end in this are of inbound mail, which a provider drops for good on any `4xx`.
 const MAIL_SUFFIX: &str = "-inbound";
@@ -146,14 +146,18 @@ async fn store(
     if cache.snapshot().generation() == Generation::default() {
         cache.refresh_from(Generation::default(), gateway.store.as_ref()).await?;
     }
+    let mut first = FirstFates::default();
     for _ in 0..PLANS_MAX {
         let endpoints = cache.snapshot();
         let (generation, all) = (endpoints.generation(), endpoints.all());
         let ingest = fan_out::plan(provider, verified, parsed, generation, all, &gateway.suppress_on)?;
         match gatherer.ingest(ingest).await? {
-            Committed::Stored(fates) => return Ok(fates),
+            Committed::Stored(fates) => return Ok(first.with(fates)),
             Committed::Forged => return Err(Problem::Forged),
-            Committed::Stale => cache.refresh_from(endpoints.generation(), gateway.store.as_ref()).await?,
+            Committed::Stale(fates) => {
+                first.add(fates);
+                cache.refresh_from(endpoints.generation(), gateway.store.as_ref()).await?;
+            }
         }
     }
     Err(Problem::Unsettled)

@@ -63,7 +63,7 @@ struct Reprocessed {
 }
 
 /// `POST /v1/requests/{id}/reprocess`: reads a request again, as the provider that it came from; `200` with how many of
-/// its events are new (`stored`) and how many were stored before (`repeats`), and of how many parts nothing can be said
+/// its events are new (`stored`) and how many are no news (`repeats`), and of how many parts nothing can be said
 /// still (`unmapped`, `unreadable`). `404` where there is none, or it has expired; `409` when its source is no longer in
 /// the config, or its provider not known to this version; `503` when as many requests, or bytes of them, are under way
 /// as may be, with those that come in.

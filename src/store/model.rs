@@ -70,8 +70,8 @@ pub enum Committed {
     Stored(Vec<Fate>),
     /// As [`Ingested::Forged`].
     Forged,
-    /// As [`Ingested::Stale`].
-    Stale,
+    /// As [`Ingested::Stale`]; what became of those events that were committed before it was found out, in order.
+    Stale(Vec<Option<Fate>>),
 }
 
 impl From<Committed> for Ingested {
@@ -83,8 +83,29 @@ impl From<Committed> for Ingested {
                 Self::Stored { new: count(Fate::New), repeated: count(Fate::Repeated) }
             }
             Committed::Forged => Self::Forged,
-            Committed::Stale => Self::Stale,
+            Committed::Stale(_) => Self::Stale,
         }
+    }
+}
+
+/// What became of the events of a request that is planned again while its plans are stale. What was committed by one plan
+/// is a repeat to the next, so of each event what became of it first holds.
+#[derive(Debug, Default)]
+pub struct FirstFates(Vec<Option<Fate>>);
+
+impl FirstFates {
+    /// Of a plan that was stale.
+    pub fn add(&mut self, fates: Vec<Option<Fate>>) {
+        self.0.resize(fates.len().max(self.0.len()), None);
+        for (first, fate) in self.0.iter_mut().zip(fates) {
+            *first = first.or(fate);
+        }
+    }
+
+    /// With those of the plan that was not.
+    pub fn with(self, fates: Vec<Fate>) -> Vec<Fate> {
+        let first = self.0.into_iter().chain(std::iter::repeat(None));
+        fates.into_iter().zip(first).map(|(fate, first)| first.unwrap_or(fate)).collect()
     }
 }
 

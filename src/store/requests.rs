@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 
-use super::{Ingested, Page, PageQuery, Result};
+use super::{Committed, Page, PageQuery, Result};
 use crate::domain::plan::Ingest;
 use crate::domain::reprocess::IncompleteRequest;
 
@@ -27,5 +27,5 @@ pub trait Requests: Send + Sync {
     /// [`Store::ingest`](super::Store::ingest), but live as long as if they had been when it was received. What is still
     /// not understood of it is remembered in the same commit or after it, so a crash leaves it to be read again. None
     /// when it is no longer kept.
-    async fn reprocess(&self, again: Ingest) -> Result<Option<Ingested>>;
+    async fn reprocess(&self, again: Ingest) -> Result<Option<Committed>>;
 }

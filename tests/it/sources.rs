@@ -22,7 +22,7 @@ async fn source(gateway: &Gateway, name: &str) -> Value {
     all["data"].as_array().unwrap().iter().find(|source| source["name"] == name).unwrap().clone()
 }
 
-async fn until_counted(gateway: &Gateway, name: &str, expected: &Value) {
+pub(crate) async fn until_counted(gateway: &Gateway, name: &str, expected: &Value) {
     until(&format!("{name} has {expected}"), async || counts(&source(gateway, name).await) == *expected).await;
 }
 

@@ -1,16 +1,28 @@
 //! What one gateway is told of the endpoints holds for all of them at once.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
+use waypost::clock::{Clock, SystemClock};
 use waypost::domain::delivery::{Delivery, EndReason, Status};
+use waypost::domain::id::RequestId;
+use waypost::domain::plan::{Generation, Ingest, RawRequest};
+use waypost::domain::reprocess::Outcome;
+use waypost::domain::source::Source;
+use waypost::endpoints::EndpointCache;
+use waypost::reprocess;
 use waypost::store::Store;
+use waypost::store::redis::RedisStore;
+use waypost_providers::{Proof, Request, Signed, by_name};
 
 use crate::gateway::{Gateway, Poster};
 use crate::gateways::{accepted, deliveries_of, pair};
 use crate::hooks::{Hooks, until};
 use crate::redis_harness::Server;
-use crate::support::endpoint;
+use crate::sources::until_counted;
+use crate::support::{endpoint, ingest};
 use crate::wire::{self, Wire};
 
 const SOON: Duration = Duration::from_secs(15);
@@ -140,4 +152,51 @@ async fn many_requests_that_find_the_endpoints_changed_read_them_once() {
     println!("200 requests, {read} reads");
     // The dispatcher reads it too when it finds out first.
     assert!((1..=3).contains(&read), "{read} reads");
+}
+
+/// As somebody leaves it who changes the endpoints and has told two of four partitions so far.
+async fn change_by_half(server: &Server, store: &RedisStore) {
+    let next = (store.endpoints().await.unwrap().generation.0 + 1).to_string();
+    for key in ["{wp:0}:generation", "{wp:0}:gen", "{wp:3}:gen"] {
+        server.command(&["SET", key, &next]).await;
+    }
+}
+
+#[tokio::test]
+async fn what_half_a_change_let_in_is_told_as_new() {
+    let (server, poster) = (Server::start().await, Poster::new());
+    let store = server.store().await;
+    store.change_endpoints(Generation(0), &[endpoint("wh_a")]).await.unwrap().unwrap();
+    let (_, Signed { headers, body }) = poster.sendgrid_batch(1, 40);
+    let request = Request { source: "sendgrid".into(), received_at: SystemClock::new().now(), headers, body };
+    let id = RequestId::of("sendgrid", &request.body);
+    let raw = RawRequest { id: id.clone(), provider: "sendgrid", request, unmapped: 40, unreadable: 0 };
+    let generation = store.endpoints().await.unwrap().generation;
+    store.ingest(Ingest { raw: Some(raw), ..ingest(generation, Vec::new()) }).await.unwrap();
+
+    let endpoints = EndpointCache::default();
+    endpoints.refresh_from(Generation::default(), &store).await.unwrap();
+    let proof = Arc::new(Proof::Basic(Vec::new()));
+    let sources = [("sendgrid".to_owned(), Source { provider: by_name("sendgrid").unwrap(), proof })].into();
+    let again = async || {
+        let stored = store.request(&id).await.unwrap().unwrap();
+        reprocess::request(&store, &endpoints, &sources, &[], stored).await.unwrap().unwrap()
+    };
+    change_by_half(&server, &store).await;
+    assert_eq!(again().await, Outcome { stored: 40, ..Outcome::default() });
+    assert_eq!(again().await, Outcome { repeats: 40, ..Outcome::default() });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_half_a_change_let_in_is_counted_as_new() {
+    let (server, hooks, poster) = (Server::start().await, Hooks::start(), Poster::new());
+    let mut gateway = Gateway::serving(&server.url(), &hooks.endpoints(0..1, MORE));
+    gateway.up(None);
+    poster.until_accepted(&gateway, 0).await;
+    gateway.until_idle().await;
+    let store = server.store().await;
+    let (_, batch) = poster.sendgrid_batch(1, 40);
+    change_by_half(&server, &store).await;
+    assert_eq!(poster.post(&gateway.url("sendgrid"), batch).await, Some(200));
+    until_counted(&gateway, "sendgrid", &json!({"stored email.delivered delivered": 40})).await;
 }

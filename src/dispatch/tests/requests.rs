@@ -52,8 +52,8 @@ impl Requests for Fake {
         };
         Ok(Page { items: self.with(|state| first..state.requests.count).map(one).collect(), next: None })
     }
-    async fn reprocess(&self, _: Ingest) -> Result<Option<Ingested>> {
-        Ok(Some(Ingested::Stored { new: 0, repeated: 0 }))
+    async fn reprocess(&self, _: Ingest) -> Result<Option<Committed>> {
+        Ok(Some(Committed::Stored(Vec::new())))
     }
 }
 

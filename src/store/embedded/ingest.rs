@@ -82,7 +82,7 @@ impl Core {
             }
         }
         if ingest.generation != self.generation {
-            return Ok(Committed::Stale);
+            return Ok(Committed::Stale(Vec::new()));
         }
         txn.synced = true;
         let expires = after(now, self.lifetimes.tokens);

@@ -19,7 +19,7 @@ use super::writer::decide_on;
 use crate::domain::id::RequestId;
 use crate::domain::plan::{Ingest, RawRequest};
 use crate::domain::reprocess::IncompleteRequest;
-use crate::store::{Committed, Fate, First, Ingested, Page, PageQuery, Requests, Result};
+use crate::store::{Committed, Fate, First, Page, PageQuery, Requests, Result};
 
 /// What of a request was not understood, and what a list tells of it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -61,14 +61,14 @@ impl Lacks {
 
 impl Core {
     /// What is new expires as if it had been committed when the request was received: all of it at one time.
-    fn reprocess(&mut self, txn: &mut Txn<'_>, arrival: &Arrival, now: u64) -> Result<Option<Ingested>> {
+    fn reprocess(&mut self, txn: &mut Txn<'_>, arrival: &Arrival, now: u64) -> Result<Option<Committed>> {
         let (Some(request), Some(raw)) = (&arrival.request, &arrival.ingest.raw) else { return Ok(None) };
         let received = micros(raw.request.received_at).min(now);
         let expires = after(received, self.lifetimes.events);
         let known = txn.place(Kind::Request, &request.id)?;
         let Some(known) = known.filter(|known| known.is_alive(now) && expires > now) else { return Ok(None) };
         if arrival.ingest.generation != self.generation {
-            return Ok(Some(Ingested::Stale));
+            return Ok(Some(Committed::Stale(Vec::new())));
         }
         txn.synced = true;
         let first = self.last.event + 1;
@@ -86,7 +86,7 @@ impl Core {
                 None => txn.remove(Space::Incomplete, &seq),
             }
         }
-        Ok(Some(Committed::Stored(fates).into()))
+        Ok(Some(Committed::Stored(fates)))
     }
 }
 
@@ -133,7 +133,7 @@ impl Requests for Embedded {
         self.read(move |view| view.incomplete(&page, first)).await
     }
 
-    async fn reprocess(&self, again: Ingest) -> Result<Option<Ingested>> {
+    async fn reprocess(&self, again: Ingest) -> Result<Option<Committed>> {
         let arrival = Arrival::new(again, &self.address_key)?;
         let bytes = arrival.bytes();
         self.ask(|answer| decide_on(bytes, answer, move |core, txn, now| core.reprocess(txn, &arrival, now))).await

@@ -116,18 +116,21 @@ pub(super) fn committed_of(units: impl Iterator<Item = Result<i64>>) -> Result<C
     let (mut fates, mut stale, mut failed) = (Vec::new(), false, None);
     for unit in units {
         match unit {
-            Ok(1) => fates.push(Fate::New),
-            Ok(2) => fates.push(Fate::Repeated),
-            Ok(3) => stale = true,
+            Ok(1) => fates.push(Some(Fate::New)),
+            Ok(2) => fates.push(Some(Fate::Repeated)),
+            Ok(3) => {
+                fates.push(None);
+                stale = true;
+            }
             Ok(OTHER_KEY) => failed = Some(StoreError::Unavailable("the key of addresses changes".into())),
-            Ok(_) => fates.push(Fate::Unmet),
+            Ok(_) => fates.push(Some(Fate::Unmet)),
             Err(error) => failed = Some(error),
         }
     }
     match failed {
         Some(error) => Err(error),
-        None if stale => Ok(Committed::Stale),
-        None => Ok(Committed::Stored(fates)),
+        None if stale => Ok(Committed::Stale(fates)),
+        None => Ok(Committed::Stored(fates.into_iter().flatten().collect())),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::crash;
 use crate::domain::id::RequestId;
 use crate::domain::plan::{Ingest, RawRequest};
 use crate::domain::reprocess::IncompleteRequest;
-use crate::store::{First, Ingested, Page, PageQuery, Requests, Result, StoreError};
+use crate::store::{Committed, First, Page, PageQuery, Requests, Result, StoreError};
 
 /// What of a request was not understood, and what a list tells of it.
 #[derive(Serialize, Deserialize)]
@@ -151,7 +151,7 @@ impl Requests for RedisStore {
         incomplete(&self.link, page, first).await
     }
 
-    async fn reprocess(&self, again: Ingest) -> Result<Option<Ingested>> {
+    async fn reprocess(&self, again: Ingest) -> Result<Option<Committed>> {
         self.link.check().await?;
         let Ingest { raw: Some(raw), generation, units, states, .. } = again else { return Ok(None) };
         let mut exists = Cmd::new();
@@ -169,8 +169,8 @@ impl Requests for RedisStore {
         if committed.iter().any(|unit| matches!(unit, Ok(EXPIRED))) {
             return Ok(None);
         }
-        let answer = committed_of(committed.into_iter())?.into();
-        if answer != Ingested::Stale {
+        let answer = committed_of(committed.into_iter())?;
+        if matches!(answer, Committed::Stored(_)) {
             crash::point("reprocess.committed");
             remember(&self.link, &raw).await?;
         }

@@ -50,7 +50,11 @@ async fn keep(store: &dyn Store, body: &str, received_at: Timestamp) {
 
 /// It says an event now.
 async fn understand(store: &dyn Store, body: &str, received_at: Timestamp) -> Option<Ingested> {
-    store.reprocess(read_as(body, received_at, (0, 0), vec![event(body)])).await.unwrap()
+    reprocess(store, read_as(body, received_at, (0, 0), vec![event(body)])).await
+}
+
+async fn reprocess(store: &dyn Store, again: Ingest) -> Option<Ingested> {
+    store.reprocess(again).await.unwrap().map(Ingested::from)
 }
 
 /// All that are incomplete, in parts of this length.
@@ -99,7 +103,7 @@ pub(crate) async fn what_was_not_understood_is_listed_until_it_is(harness: &mut 
     assert_eq!(understand(&*store, "c", received_at).await, Some(Ingested::Stored { new: 1, repeated: 0 }));
     assert_eq!(understand(&*store, "c", received_at).await, Some(Ingested::Stored { new: 0, repeated: 1 }));
     let less = read_as("d", received_at, (0, 1), vec![event("d")]);
-    assert_eq!(store.reprocess(less).await.unwrap(), Some(Ingested::Stored { new: 1, repeated: 0 }));
+    assert_eq!(reprocess(&*store, less).await, Some(Ingested::Stored { new: 1, repeated: 0 }));
     drop(store);
     harness.reopen().await;
     let store = harness.store();
@@ -113,7 +117,7 @@ pub(crate) async fn what_was_not_understood_is_listed_until_it_is(harness: &mut 
         assert_eq!(stored.request.body, body.as_bytes());
     }
     // A version that understands less reads it again.
-    store.reprocess(read_as("c", received_at, (1, 0), vec![])).await.unwrap();
+    reprocess(&*store, read_as("c", received_at, (1, 0), vec![])).await;
     keep(&*store, "c", received_at).await;
     assert_eq!(ids(listed(&*store, First::Oldest, 10).await), ["a", "b", "d", "e"].map(id));
 }
@@ -262,14 +266,14 @@ pub(crate) async fn what_it_says_now_suppresses_and_tells_a_state(harness: &mut 
     let suppresses = ToSuppress { reason: Reason::Unsubscribe, at: at(5), addresses: vec![nora.clone()] };
     let out = Unit { suppresses: Some(suppresses), ..telling(event("b"), told(5_000, true)) };
     let later = Ingest { states: vec![told(6_000, false)], ..read_as("a", received_at, (1, 0), vec![]) };
-    let states = store.reprocess(later).await.unwrap();
+    let states = reprocess(&*store, later).await;
     assert_eq!(states, Some(Ingested::Stored { new: 0, repeated: 0 }));
     // It did not hold any more: that was told by the other request.
-    let older = store.reprocess(read_as("b", received_at, (0, 0), vec![out.clone()])).await.unwrap();
+    let older = reprocess(&*store, read_as("b", received_at, (0, 0), vec![out.clone()])).await;
     assert_eq!(older, Some(Ingested::Stored { new: 0, repeated: 0 }));
     assert_eq!(store.suppressions(&nora).await.unwrap(), []);
     let news = Unit { condition: Some(told(7_000, true)), ..out };
-    let news = store.reprocess(read_as("b", received_at, (0, 0), vec![news])).await.unwrap();
+    let news = reprocess(&*store, read_as("b", received_at, (0, 0), vec![news])).await;
     assert_eq!(news, Some(Ingested::Stored { new: 1, repeated: 0 }));
     assert_eq!(store.suppressions(&nora).await.unwrap().len(), 1);
 }

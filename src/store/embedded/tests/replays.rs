@@ -72,7 +72,7 @@ async fn what_is_reprocessed_is_removed_when_its_request_is_and_nothing_else_wit
     clock.advance(DAY / 2);
     // Before and after what is live, in one batch or several.
     let live = async |name| store.ingest(again(to(name, "wh_a"), &incomplete("live"))).await.unwrap();
-    let late = async |name| store.reprocess(again(to(name, "wh_b"), &kept)).await.unwrap().unwrap();
+    let late = async |name| Ingested::from(store.reprocess(again(to(name, "wh_b"), &kept)).await.unwrap().unwrap());
     let new = Ingested::Stored { new: 1, repeated: 0 };
     assert_eq!(tokio::join!(late("1"), live("2"), late("3"), live("4")), (new, new, new, new));
     assert_eq!((left()[0], left()[2]), (4, 1));
