@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use waypost::clock::Clock;
 use waypost::domain::fan_out;
 use waypost::domain::id::EventId;
@@ -67,12 +68,20 @@ struct Source {
     secret: String,
     keys: Keys,
     clock: Arc<TestClock>,
-    store: Embedded,
-    _dir: tempfile::TempDir,
+    store: Arc<dyn Store>,
 }
 
+/// What they say is remembered for two months.
+const REMEMBERED: Lifetimes = Lifetimes { events: DAY.saturating_mul(60), ..LIFETIMES };
+
 impl Source {
-    fn open(name: &str) -> Self {
+    fn open(name: &str, dir: &TempDir) -> Self {
+        let clock = TestClock::new();
+        let store = Arc::new(Embedded::open(dir.path(), clock.clone(), REMEMBERED).unwrap());
+        Self::at(name, clock, store)
+    }
+
+    fn at(name: &str, clock: Arc<TestClock>, store: Arc<dyn Store>) -> Self {
         let text = std::fs::read_to_string(root().join(format!("fixtures/{name}/source.toml"))).unwrap();
         let source: toml::Table = toml::from_str(&text).unwrap();
         let provider = by_name(name).unwrap();
@@ -81,10 +90,8 @@ impl Source {
             Some((field.name.to_owned(), keys.collect()))
         });
         let keys = Keys::read(provider, &keys.collect::<BTreeMap<String, Vec<String>>>()).unwrap();
-        let (dir, clock) = (tempfile::tempdir().unwrap(), TestClock::new());
-        let store = Embedded::open(dir.path(), clock.clone(), Lifetimes { events: DAY * 60, ..LIFETIMES }).unwrap();
         let secret = source["secret"].as_str().unwrap().to_owned();
-        Self { provider, secret, keys, clock, store, _dir: dir }
+        Self { provider, secret, keys, clock, store }
     }
 
     /// Signed anew, as each attempt is; `nonce` is in the token or id that the signature has.
@@ -102,9 +109,7 @@ impl Source {
     }
 }
 
-#[tokio::test]
-async fn a_month_of_resends_tells_each_fact_once_and_marks_each_further_opening() {
-    let source = Source::open("sendgrid");
+async fn a_month_of_resends(source: Source) {
     for number in 0..BATCHES {
         let whole = u32::try_from(FACTS + OPENINGS).unwrap();
         assert_eq!(source.receive(&batch(number, 0), 0).await, Ingested::Stored { new: whole, repeated: 0 });
@@ -116,7 +121,7 @@ async fn a_month_of_resends_tells_each_fact_once_and_marks_each_further_opening(
         }
         source.clock.advance(Duration::from_secs(BATCH_EVERY));
     }
-    let all = events(&source.store).await;
+    let all = events(&*source.store).await;
     let (marked, first): (Vec<_>, Vec<_>) = all.iter().partition(|event| event.possible_duplicate_of.is_some());
     assert_eq!(first.len() as u64, BATCHES * (FACTS + OPENINGS));
     let by_id: BTreeMap<&EventId, &StoredEvent> = first.iter().map(|event| (&event.id, *event)).collect();
@@ -129,8 +134,23 @@ async fn a_month_of_resends_tells_each_fact_once_and_marks_each_further_opening(
 }
 
 #[tokio::test]
+async fn a_month_of_resends_tells_each_fact_once_and_marks_each_further_opening_embedded() {
+    let dir = tempfile::tempdir().unwrap();
+    a_month_of_resends(Source::open("sendgrid", &dir)).await;
+}
+
+/// The server's own clock tells of a moment; what is remembered by it for a month is.
+#[tokio::test]
+async fn a_month_of_resends_tells_each_fact_once_and_marks_each_further_opening_on_redis() {
+    let server = Server::start().await;
+    let store = Arc::new(server.connect_for(REMEMBERED, &[]).await.unwrap());
+    a_month_of_resends(Source::at("sendgrid", TestClock::new(), store)).await;
+}
+
+#[tokio::test]
 async fn a_mailgun_event_told_for_its_domain_and_for_the_account_is_one() {
-    let source = Source::open("mailgun");
+    let dir = tempfile::tempdir().unwrap();
+    let source = Source::open("mailgun", &dir);
     let told = |id: &str, event: &str, account: bool| {
         let mut data = json!({
             "event": event, "id": id, "timestamp": 1_799_999_990.25, "recipient": "n@customer.example",
@@ -149,12 +169,13 @@ async fn a_mailgun_event_told_for_its_domain_and_for_the_account_is_one() {
     assert_eq!(source.receive(&told("c", "opened", false), 4).await, stored(1, 0));
     assert_eq!(source.receive(&told("c", "opened", true), 5).await, stored(0, 1), "the same id");
     assert_eq!(source.receive(&told("d", "opened", true), 6).await, stored(1, 0), "kept, and marked");
-    assert_eq!(events(&source.store).await[0].possible_duplicate_of, Some(events(&source.store).await[1].id.clone()));
+    assert_eq!(events(&*source.store).await[0].possible_duplicate_of, Some(events(&*source.store).await[1].id.clone()));
 }
 
 #[tokio::test]
 async fn opt_outs_and_bounces_of_one_second_stay_apart_and_meet_their_copies() {
-    let source = Source::open("sendgrid");
+    let dir = tempfile::tempdir().unwrap();
+    let source = Source::open("sendgrid", &dir);
     // Old opt-outs have no id of their own (sendgrid/docs#2862); an asynchronous bounce names no mail.
     let told = |id: Option<&str>| {
         let one = |number: usize, (name, group, to): (&str, Option<u8>, &str)| {
@@ -181,7 +202,7 @@ async fn opt_outs_and_bounces_of_one_second_stay_apart_and_meet_their_copies() {
     for id in [Some("x"), Some("y"), None] {
         assert_eq!(source.receive(&told(id), 2).await, repeated, "{id:?}");
     }
-    assert_eq!(events(&source.store).await.len(), 5);
+    assert_eq!(events(&*source.store).await.len(), 5);
 }
 
 /// The same event of a mail under its so many-th id.
