@@ -23,6 +23,7 @@ for i = 1, tonumber(arg()) do
   if unit.again ~= '' then
     unit.life = math.min(lifetime_s, math.ceil((tonumber(unit.again) - now) / 1000000) + lifetime_s)
   end
+  unit.before = reprocessed > 0 and call('GET', prefix .. 'o:' .. unit.id)
   unit.fingerprint = arg()
   if unit.fingerprint ~= '' then unit.is_kept = arg() == '1' end
   unit.entity = arg()
@@ -76,21 +77,29 @@ local function is_news(unit)
   return unit.rank % 2 == 1 and not (known and known % 2 == 1)
 end
 
+-- Whether a delivery is in the pages of pending ones that begin in this span.
+local function is_indexed(member, from, to)
+  for _, page in ipairs(call('ZRANGEBYSCORE', KEYS[4], from, to, 'LIMIT', '0', text(PAGE_LEN))) do
+    if call('ZSCORE', prefix .. 'i:' .. page, member) then return true end
+  end
+  return false
+end
+
 -- Whether a delivery is pending since the same identity was new before: it is in its lane or its chain already, and begins
 -- anew there.
 local function is_pending(lane, unit, member)
-  if not outlived then return false end
+  if not (outlived or unit.before) then return false end
   local row = call('HGET', lane.rows, unit.id)
   if row then
     local made, _, _, due = row_read(row)
     if made then call('HSET', lane.rows, unit.id, row_of(made, '0', '', due, '', '')) end
     return true
   end
-  local last = text(expired + 1000000)
-  for _, page in ipairs(call('ZRANGEBYSCORE', KEYS[4], '-inf', last, 'LIMIT', '0', text(PAGE_LEN))) do
-    if call('ZSCORE', prefix .. 'i:' .. page, member) then return true end
-  end
-  return false
+  if outlived and is_indexed(member, '-inf', text(expired + 1000000)) then return true end
+  if not unit.before then return false end
+  local first, last = string.sub(unit.before, 1, 16), string.sub(unit.before, 17)
+  local page = call('ZREVRANGEBYSCORE', KEYS[4], first, '-inf', 'LIMIT', '0', '1')[1]
+  return is_indexed(member, page or first, last)
 end
 
 local function add(unit, row, made)
@@ -150,6 +159,7 @@ local function commit(unit)
   if unit.again ~= '' then
     reprocessed = stamp + #unit.plan
     call('SET', prefix .. 'reprocessed', text(reprocessed), 'EX', lifetime)
+    call('SET', prefix .. 'o:' .. unit.id, made .. text(reprocessed - 1), 'EX', lifetime)
   end
   -- What became of the same identity when it was new before.
   call('DEL', prefix .. 'd:' .. unit.id, prefix .. 'a:' .. unit.id)

@@ -28,6 +28,7 @@
 //! | `announce` | a short stream that says that something falls due earlier than others think |
 //! | `r:<request>`, `t:<token>` | raw requests and Mailgun tokens, each by its own hash |
 //! | `n:<request>`, `incomplete` | what of a request was not understood, and which there are, by when they were kept |
+//! | `o:<event>` | of an event whose request was read again, the stamps of its first delivery and its last: it may expire before they are old |
 //! | `reprocessed` | the stamp of the last event that was committed when its request was read again |
 //!
 //! A delivery that nobody has tried costs its place in `f:` and one in `i:`, and is held back only when its turn comes while

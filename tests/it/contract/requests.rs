@@ -1,5 +1,6 @@
 //! Requests that were not understood: which there are, and what becomes of them when they are read again.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -12,7 +13,7 @@ use waypost::domain::reprocess::IncompleteRequest;
 use waypost::domain::retention::Lifetimes;
 use waypost::domain::state::State;
 use waypost::domain::suppression::{Reason, ToSuppress};
-use waypost::store::{First, Ingested, PageQuery, ScanFrom, Store, StoreError};
+use waypost::store::{First, Ingested, PageQuery, ScanFrom, Store, StoreError, Then};
 
 use super::{Harness, LONG, lease};
 use crate::embedded::LIFETIMES;
@@ -222,6 +223,34 @@ pub(crate) async fn a_reprocessed_event_lives_from_its_receipt_on(harness: &mut 
     keep(&*store, "d", now - life).await;
     assert_eq!(understand(&*store, "d", now - life).await, None, "it would have expired");
     assert!(store.event(&event("d").id).await.unwrap().is_none());
+}
+
+pub(crate) async fn what_expired_before_it_was_delivered_is_delivered_once_when_it_comes_again(
+    harness: &mut impl Harness,
+) {
+    let (store, now) = (harness.store(), now());
+    let old = now - SignedDuration::try_from(LIFETIMES.events).unwrap() + SignedDuration::from_secs(3);
+    let bodies = ["delivered", "tried", "never tried"];
+    for (body, then) in bodies.into_iter().zip([Some(DELIVERED), Some(Then::Retry(Duration::ZERO)), None]) {
+        keep(&*store, body, old).await;
+        assert_eq!(understand(&*store, body, old).await, Some(Ingested::Stored { new: 1, repeated: 0 }));
+        let Some(then) = then else { continue };
+        let leases = lease(&*store, "wh_a", 1, LONG).await;
+        assert_eq!(store.finish(vec![finished(&leases[0], then)]).await.unwrap(), []);
+    }
+    for body in bodies {
+        while store.event(&event(body).id).await.unwrap().is_some() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let again = read_as(&format!("{body} again"), now, (0, 0), vec![event(body)]);
+        assert_eq!(store.ingest(again).await.unwrap(), Ingested::Stored { new: 1, repeated: 0 });
+    }
+    let all = PageQuery { cursor: None, limit: 10 };
+    assert_eq!(store.deliveries(Status::Pending, &all).await.unwrap().items.len(), 3);
+    let leases = lease(&*store, "wh_a", 10, LONG).await;
+    let leased: BTreeSet<_> = leases.iter().map(|lease| (lease.event_id.clone(), lease.number)).collect();
+    assert_eq!((leases.len(), leased), (3, bodies.map(|body| (event(body).id, 1)).into()));
+    assert!(leases.iter().all(|lease| lease.event.is_some()));
 }
 
 pub(crate) async fn what_is_reprocessed_late_is_found_by_its_receipt(harness: &mut impl Harness) {
