@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 mod details;
+mod mail;
 #[cfg(feature = "schema")]
 mod schema;
 pub use details::*;
+pub use mail::*;
 #[cfg(feature = "schema")]
 pub use schema::schema;
 

@@ -26,6 +26,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+mod content;
 pub mod event;
 mod fields;
 mod form;
@@ -44,6 +45,7 @@ mod sendgrid;
 mod verify;
 pub mod words;
 
+pub use content::{Content, Part};
 pub use event::{Event, Kind};
 pub use keys::{KeyError, KeyField, Keys};
 pub use proof::{Client, GrantError, Login, Proof, TOKEN_TTL, Way, grant};
@@ -106,6 +108,12 @@ pub trait Provider: Sync {
 
     /// Reads what the provider says. Total: what is unknown or unreadable is a value, and there is at least one.
     fn parse(&self, verified: &Verified) -> Vec<Parsed>;
+
+    /// A part of the mail that a request tells of, as its URLs name it: there wherever the event has a URL, but where the
+    /// content is fetched from the provider. The stored request is the only copy of it. Total.
+    fn content(&self, _request: &Request, _part: Part) -> Option<Content> {
+        None
+    }
 
     /// Signs `body` as the provider would, for [`Proof::sign`].
     ///

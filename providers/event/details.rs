@@ -258,68 +258,6 @@ pub struct Contact {
     pub id: String,
 }
 
-/// Mail that came in.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(default)]
-pub struct Mail {
-    /// Who it was for and from by SMTP, not by its headers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub envelope: Option<Envelope>,
-    /// `From`, as given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
-    /// `To`, as given.
-    pub to: Vec<String>,
-    /// `Cc`, as given.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub cc: Vec<String>,
-    /// `Bcc`, as given.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub bcc: Vec<String>,
-    /// The subject line.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub subject: Option<String>,
-    /// RFC 5322 Message-ID, with its angle brackets.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message_id: Option<String>,
-    /// What was attached.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub attachments: Vec<Attachment>,
-}
-
-/// The SMTP envelope.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(default)]
-pub struct Envelope {
-    /// MAIL FROM.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
-    /// RCPT TO.
-    pub to: Vec<String>,
-}
-
-/// What was attached to a received mail.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(default)]
-pub struct Attachment {
-    /// Its place in the mail, from 0.
-    pub n: usize,
-    /// Its file name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub filename: Option<String>,
-    /// Its media type.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub content_type: Option<String>,
-    /// Its Content-ID.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub content_id: Option<String>,
-    /// Whether it is part of the text.
-    pub inline: bool,
-}
-
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_false(value: &bool) -> bool {
     !*value

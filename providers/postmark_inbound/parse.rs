@@ -42,7 +42,7 @@ pub(super) fn parse(request: &Request) -> Parsed {
 fn mail(given: &Value) -> Mail {
     let to = texts(&given["OriginalRecipient"]);
     Mail {
-        envelope: (!to.is_empty()).then_some(Envelope { from: None, to }),
+        envelope: (!to.is_empty()).then_some(Envelope { to, ..Envelope::default() }),
         from: full(&given["FromFull"]).or_else(|| text(&given["From"])),
         to: all(given, "ToFull", "To"),
         cc: all(given, "CcFull", "Cc"),
@@ -50,6 +50,7 @@ fn mail(given: &Value) -> Mail {
         subject: text(&given["Subject"]),
         message_id: header(given, "message-id").and_then(message_id),
         attachments: attachments(&given["Attachments"]),
+        ..Mail::default()
     }
 }
 
@@ -81,7 +82,14 @@ fn attachments(given: &Value) -> Vec<Attachment> {
     let attachment = |(n, given): (usize, &Value)| {
         let content_id = text(&given["ContentID"]);
         let inline = content_id.is_some();
-        Attachment { n, filename: text(&given["Name"]), content_type: text(&given["ContentType"]), content_id, inline }
+        Attachment {
+            n,
+            filename: text(&given["Name"]),
+            content_type: text(&given["ContentType"]),
+            content_id,
+            inline,
+            ..Attachment::default()
+        }
     };
     attached.iter().enumerate().map(attachment).collect()
 }

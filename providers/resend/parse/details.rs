@@ -87,7 +87,7 @@ fn suppressed(given: &Value) -> Failure {
 fn mail(data: &Data, given: &Value) -> Mail {
     let received_for = texts(&given["received_for"]);
     Mail {
-        envelope: (!received_for.is_empty()).then_some(Envelope { from: None, to: received_for }),
+        envelope: (!received_for.is_empty()).then_some(Envelope { to: received_for, ..Envelope::default() }),
         from: data.from.clone(),
         to: texts(&given["to"]),
         cc: texts(&given["cc"]),
@@ -95,6 +95,7 @@ fn mail(data: &Data, given: &Value) -> Mail {
         subject: data.subject.clone(),
         message_id: data.message_id.clone(),
         attachments: attachments(&given["attachments"]),
+        ..Mail::default()
     }
 }
 
@@ -106,6 +107,7 @@ fn attachments(given: &Value) -> Vec<Attachment> {
         content_type: text(&given["content_type"]),
         content_id: text(&given["content_id"]),
         inline: given["content_disposition"].as_str().is_some_and(|word| word.eq_ignore_ascii_case("inline")),
+        ..Attachment::default()
     };
     attached.iter().enumerate().map(attachment).collect()
 }
