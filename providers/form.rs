@@ -1,127 +1,169 @@
-//! The fields of a form, url-encoded or multipart, in the order sent. What is no UTF-8 is replaced.
+//! The fields of a form, url-encoded or multipart, in the order sent, and nothing of them decoded but their names.
+
+use std::borrow::Cow;
+
+use memchr::memmem::{self, Finder};
+use sha2::{Digest, Sha256};
 
 use crate::Request;
+use crate::body::{Body, Coding};
+use crate::parameters::Parameters;
 
 /// No form of a provider has so many fields. Whoever is not proven yet could make each cost far more than its bytes.
 pub(crate) const FIELDS_MAX: usize = 1_000;
+/// No head of a part is so long, whatever its file's name.
+const HEAD_LEN_MAX: usize = 16 * 1024;
 
-/// The fields of a body that says it is a form, and does not look like JSON. None if it cannot be taken apart.
-pub(crate) fn fields(request: &Request) -> Option<Vec<(String, String)>> {
-    let content_type = request.headers.get("content-type")?;
-    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let is_json = request.body.trim_ascii_start().starts_with(b"{");
-    let fields: Vec<_> = match media_type.as_str() {
-        _ if is_json => return None,
-        "application/x-www-form-urlencoded" => {
-            form_urlencoded::parse(&request.body).into_owned().take(FIELDS_MAX + 1).collect()
-        }
-        "multipart/form-data" => multipart(&request.body, &parameter(content_type, "boundary")?)?,
-        _ => return None,
-    };
-    (fields.len() <= FIELDS_MAX).then_some(fields)
+/// A form.
+#[derive(Debug)]
+pub(crate) struct Form<'a>(Vec<Field<'a>>);
+
+/// One field. A file is a field like any other, under its field's name.
+#[derive(Debug)]
+pub(crate) struct Field<'a> {
+    pub(crate) name: String,
+    /// Of a file.
+    pub(crate) filename: Option<String>,
+    /// Of a part that says so.
+    pub(crate) content_type: Option<String>,
+    pub(crate) body: Body<'a>,
 }
 
-/// RFC 7578. A file is a field like any other, under its field's name.
-fn multipart(body: &[u8], boundary: &str) -> Option<Vec<(String, String)>> {
-    let delimiter = format!("\r\n--{boundary}");
-    // The first one begins the body, unless something precedes it.
-    let mut rest = match body.strip_prefix(&delimiter.as_bytes()[2..]) {
-        Some(rest) => rest,
-        None => split(body, delimiter.as_bytes())?.1,
+impl<'a> Form<'a> {
+    /// The fields of a body that says it is a form, and does not look like JSON. None if it cannot be taken apart.
+    pub(crate) fn read(request: &'a Request) -> Option<Self> {
+        let content_type = Parameters::read(request.headers.get("content-type")?);
+        let is_json = request.body.trim_ascii_start().starts_with(b"{");
+        let fields = match content_type.value.as_str() {
+            _ if is_json => return None,
+            "application/x-www-form-urlencoded" => url_encoded(&request.body),
+            "multipart/form-data" => multipart(&request.body, content_type.get("boundary")?)?,
+            _ => return None,
+        };
+        (fields.len() <= FIELDS_MAX).then_some(Self(fields))
+    }
+
+    /// Every field, in order.
+    pub(crate) fn fields(&self) -> &[Field<'a>] {
+        &self.0
+    }
+
+    /// The first field of this name.
+    pub(crate) fn first(&self, name: &str) -> Option<&Field<'a>> {
+        self.0.iter().find(|field| field.name == name)
+    }
+
+    /// The last field of this name.
+    pub(crate) fn last(&self, name: &str) -> Option<&Field<'a>> {
+        self.0.iter().rfind(|field| field.name == name)
+    }
+
+    /// SHA-256 of what the fields say, but those named: neither the boundary makes a difference, nor the order of fields
+    /// of different names.
+    pub(crate) fn digest(&self, but: &[&str]) -> [u8; 32] {
+        let mut fields: Vec<_> = self.0.iter().filter(|field| !but.contains(&field.name.as_str())).collect();
+        fields.sort_by_key(|field| &field.name);
+        let mut hash = Sha256::new();
+        for field in fields {
+            for text in [Some(&field.name), field.filename.as_ref(), field.content_type.as_ref()] {
+                hash.update(text.map_or(u64::MAX, |text| text.len() as u64).to_be_bytes());
+                hash.update(text.map_or("", String::as_str));
+            }
+            hash.update(field.digest());
+        }
+        hash.finalize().into()
+    }
+}
+
+impl<'a> Field<'a> {
+    /// The value as text, whatever is no UTF-8 replaced.
+    pub(crate) fn text(&self) -> Cow<'a, str> {
+        self.body.text()
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        let mut block = Vec::with_capacity(4096);
+        self.body.each(|byte| {
+            block.push(byte);
+            if block.len() == block.capacity() {
+                hash.update(&block);
+                block.clear();
+            }
+        });
+        hash.update(&block);
+        hash.finalize().into()
+    }
+}
+
+fn url_encoded(body: &[u8]) -> Vec<Field<'_>> {
+    let pairs = body.split(|byte| *byte == b'&').filter(|pair: &&[u8]| !pair.is_empty());
+    let field = |pair| {
+        let end = memchr::memchr(b'=', pair).unwrap_or(pair.len());
+        let name = Body::new(&pair[..end], Coding::Url).text().into_owned();
+        let value = pair.get(end + 1..).unwrap_or_default();
+        Field { name, filename: None, content_type: None, body: Body::new(value, Coding::Url) }
     };
+    pairs.map(field).take(FIELDS_MAX + 1).collect()
+}
+
+/// RFC 7578.
+fn multipart<'a>(body: &'a [u8], boundary: &str) -> Option<Vec<Field<'a>>> {
+    let delimiter = format!("\r\n--{boundary}");
+    let delimiter = Finder::new(delimiter.as_bytes());
+    // The first one begins the body, unless something precedes it.
+    let mut rest = match body.strip_prefix(&delimiter.needle()[2..]) {
+        Some(rest) => rest,
+        None => split(body, &delimiter)?.1,
+    };
+    let end_of_head = Finder::new(b"\r\n\r\n");
     let mut fields = Vec::new();
     while !rest.starts_with(b"--") && fields.len() <= FIELDS_MAX {
-        let (part, after) = split(rest, delimiter.as_bytes())?;
-        let (head, value) = split(part, b"\r\n\r\n")?;
-        fields.push((name(&String::from_utf8_lossy(head))?, String::from_utf8_lossy(value).into_owned()));
+        let (part, after) = split(rest, &delimiter)?;
+        let (head, value) = split(part, &end_of_head)?;
+        fields.push(field(head, value)?);
         rest = after;
     }
     Some(fields)
 }
 
 /// What is before the first `mark`, and what is behind it.
-fn split<'a>(bytes: &'a [u8], mark: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let at = bytes.windows(mark.len()).position(|window| window == mark)?;
-    Some((&bytes[..at], &bytes[at + mark.len()..]))
+fn split<'a>(bytes: &'a [u8], mark: &Finder<'_>) -> Option<(&'a [u8], &'a [u8])> {
+    let at = mark.find(bytes)?;
+    Some((&bytes[..at], &bytes[at + mark.needle().len()..]))
 }
 
-/// The name of the field that a part with this head is.
-fn name(head: &str) -> Option<String> {
-    let disposition = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.trim().eq_ignore_ascii_case("content-disposition").then_some(value)
-    });
-    parameter(disposition?, "name")
-}
-
-/// A parameter of a header's value, as it is or in quotes.
-fn parameter(value: &str, wanted: &str) -> Option<String> {
-    let (mut parts, mut quoted) = (vec![String::new()], false);
-    for letter in value.chars() {
-        match letter {
-            '"' => quoted = !quoted,
-            ';' if !quoted => parts.push(String::new()),
-            _ => parts.last_mut()?.push(letter),
-        }
-    }
-    parts.iter().skip(1).find_map(|part| {
-        let (name, value) = part.split_once('=')?;
-        name.trim().eq_ignore_ascii_case(wanted).then(|| value.trim().to_owned())
+/// The field that a part with this head is.
+fn field<'a>(head: &[u8], value: &'a [u8]) -> Option<Field<'a>> {
+    let head = String::from_utf8_lossy(&head[..head.len().min(HEAD_LEN_MAX)]);
+    let header = |wanted: &str| {
+        let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+        fields.find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())
+    };
+    let disposition = Parameters::read(header("content-disposition")?);
+    Some(Field {
+        name: disposition.get("name")?.to_owned(),
+        filename: disposition.get("filename").map(str::to_owned),
+        content_type: header("content-type").map(str::to_owned),
+        body: Body::new(value, Coding::Plain),
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use jiff::Timestamp;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn of(content_type: &str, body: &str) -> Option<Vec<(String, String)>> {
-        let headers = [("content-type", content_type)].into_iter().collect();
-        let body = body.to_owned().into();
-        fields(&Request { source: "a".into(), received_at: Timestamp::UNIX_EPOCH, headers, body })
-    }
-
-    fn pairs(pairs: &[(&str, &str)]) -> Option<Vec<(String, String)>> {
-        Some(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
-    }
-
-    #[test]
-    fn reads_both_kinds_of_form_in_order_and_twice() {
-        let url = "application/x-www-form-urlencoded; charset=utf-8";
-        assert_eq!(
-            of(url, "a=1+%26&b=%C3%A9%ff&a=&c"),
-            pairs(&[("a", "1 &"), ("b", "é\u{fffd}"), ("a", ""), ("c", "")])
-        );
-        let body = "preamble\r\n--x y\r\nContent-Disposition: form-data; filename=\"; name=no\"; Name=\"a\"\r\n\
-                    Content-Type: text/plain\r\n\r\n1\r\n--x\r\n2\r\n--x y \r\ncontent-disposition:form-data;name=b\r\n\r\n\r\n--x y--";
-        assert_eq!(of("Multipart/Form-Data; boundary=\"x y\"", body), pairs(&[("a", "1\r\n--x\r\n2"), ("b", "")]));
-        assert_eq!(of("multipart/form-data; boundary=x", "--x--\r\n"), pairs(&[]));
-    }
-
-    #[test]
-    fn what_is_no_form_has_no_fields() {
-        assert_eq!(of("application/json", "a=1"), None);
-        assert_eq!(of("application/x-www-form-urlencoded", " {\"a\":1}"), None);
-        for body in
-            ["", "--x", "--x\r\n", "--x\r\n\r\na\r\n--x--", "--x\r\ncontent-disposition: form-data\r\n\r\na\r\n--x--"]
-        {
-            assert_eq!(of("multipart/form-data; boundary=x", body), None, "{body}");
-        }
-        assert_eq!(of("multipart/form-data", "--x--"), None);
-        assert_eq!(of("application/x-www-form-urlencoded", &"a=&".repeat(FIELDS_MAX + 1)), None);
-        let part = "\r\ncontent-disposition: form-data; name=a\r\n\r\n\r\n--x";
-        assert_eq!(of("multipart/form-data; boundary=x", &format!("--x{}--", part.repeat(FIELDS_MAX + 1))), None);
-        assert!(of("multipart/form-data; boundary=x", &format!("--x{}--", part.repeat(FIELDS_MAX))).is_some());
-    }
-
-    proptest! {
-        #[test]
-        fn any_form_is_taken_apart_or_refused(body in r#"(--x|\r\n|[a=&%: ;"-]|content-disposition: form-data; name=)*"#) {
-            for content_type in ["multipart/form-data; boundary=x", "multipart/form-data; boundary=\"\"", "application/x-www-form-urlencoded"] {
-                of(content_type, &body);
-            }
-        }
-    }
+/// The boundary of a body that looks like a multipart form.
+pub(crate) fn boundary_of(body: &[u8]) -> Option<&str> {
+    let line = &body[..memmem::find(body, b"\r\n")?];
+    let boundary = str::from_utf8(line.strip_prefix(b"--")?).ok()?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=?".contains(&byte);
+    (!boundary.is_empty() && boundary.len() <= 70 && boundary.bytes().all(is_plain)).then_some(boundary)
 }
+
+/// What a sender of this body would call it.
+pub(crate) fn content_type_of(body: &[u8]) -> String {
+    boundary_of(body).map_or_else(
+        || "application/json".to_owned(),
+        |boundary| format!("multipart/form-data; boundary=\"{boundary}\""),
+    )
+}
+
+#[cfg(test)]
+mod tests;

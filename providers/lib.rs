@@ -26,6 +26,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+mod body;
 mod content;
 pub mod event;
 mod fields;
@@ -33,7 +34,10 @@ mod form;
 mod generic;
 mod identity;
 mod keys;
+mod mail;
 mod mailgun;
+mod mailgun_inbound;
+mod parameters;
 mod postmark;
 mod postmark_inbound;
 mod proof;
@@ -42,6 +46,7 @@ mod request;
 mod resend;
 mod samples;
 mod sendgrid;
+mod sendgrid_inbound;
 mod verify;
 pub mod words;
 
@@ -58,7 +63,9 @@ pub use verify::{Key, Refusal, VerifyError, Window};
 pub const PROVIDERS: &[&dyn Provider] = &[
     &resend::Resend,
     &sendgrid::SendGrid,
+    &sendgrid_inbound::Inbound,
     &mailgun::Mailgun,
+    &mailgun_inbound::Inbound,
     &generic::Generic,
     &postmark::Postmark,
     &postmark_inbound::Inbound,

@@ -4,6 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use crate::form::content_type_of;
 use crate::{Draft, Headers, KeyError, Keys, Provider, Request, Signed, Verified, VerifyError};
 
 mod basic;
@@ -87,7 +88,8 @@ impl Proof {
                 format!("Bearer {}", token.map_err(|_| KeyError::Shape("`ID:SECRET` of one of its clients"))?)
             }
         };
-        let headers = [("content-type", "application/json"), (AUTHORIZATION, &authorization)].into_iter().collect();
+        let headers =
+            [("content-type", content_type_of(draft.body)), (AUTHORIZATION, authorization)].into_iter().collect();
         Ok(Signed { headers, body: Bytes::copy_from_slice(draft.body) })
     }
 }

@@ -19,8 +19,8 @@ use crate::{
 
 mod legacy;
 mod parse;
-mod sign;
-mod verify;
+pub(crate) mod sign;
+pub(crate) mod verify;
 
 pub(crate) struct Mailgun;
 

@@ -84,7 +84,7 @@ pub(super) fn parse(verified: &Verified) -> Parsed {
     };
     let headers = &given["message"]["headers"];
     // The send API returned it with brackets; the events have none.
-    let message_id = message_id(&headers["message-id"]);
+    let message_id = text(&headers["message-id"]).as_deref().and_then(message_id);
     let metadata = object(&given["user-variables"]);
     let campaign = metadata.get("campaign_id").and_then(text_or_number);
     let mut data = Data {

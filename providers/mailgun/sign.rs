@@ -12,17 +12,12 @@ use crate::form::FIELDS_MAX;
 use crate::verify::hmac_sha256;
 use crate::{Draft, Headers, KeyError, Signed};
 
-const SHAPE: KeyError = KeyError::Body("a JSON object, or the fields of an url-encoded form");
+pub(crate) const SHAPE: KeyError = KeyError::Body("a JSON object, or the fields of a form");
 
 /// Gives the body a new signature: a JSON object in place of one that it has, a form behind all other fields, where it
 /// counts. All else in it stays as it is written.
-pub(super) fn sign(draft: Draft<'_>) -> Result<Signed, KeyError> {
-    let timestamp = draft.now.as_second().to_string();
-    // 50 characters, as Mailgun's are.
-    let mut token = hex::encode(Sha256::digest(draft.nonce));
-    token.truncate(50);
-    let signature = hex::encode(hmac_sha256(signing_key(draft.secret)?, &[timestamp.as_bytes(), token.as_bytes()]));
-    let proof = [("timestamp", timestamp), ("token", token), ("signature", signature)];
+pub(crate) fn sign(draft: Draft<'_>) -> Result<Signed, KeyError> {
+    let proof = proof(draft)?;
     let (content_type, body) = if is_form(draft.body) {
         let proof = proof.map(|(name, value)| format!("&{name}={value}")).concat();
         ("application/x-www-form-urlencoded", [draft.body, proof.as_bytes()].concat())
@@ -31,6 +26,16 @@ pub(super) fn sign(draft: Draft<'_>) -> Result<Signed, KeyError> {
     };
     let headers = Headers::from_iter([("content-type", content_type), ("user-agent", "mailgun/treq-20.9.0")]);
     Ok(Signed { headers, body: Bytes::from(body) })
+}
+
+/// The fields of a signature.
+pub(crate) fn proof(draft: Draft<'_>) -> Result<[(&'static str, String); 3], KeyError> {
+    let timestamp = draft.now.as_second().to_string();
+    // 50 characters, as Mailgun's are.
+    let mut token = hex::encode(Sha256::digest(draft.nonce));
+    token.truncate(50);
+    let signature = hex::encode(hmac_sha256(signing_key(draft.secret)?, &[timestamp.as_bytes(), token.as_bytes()]));
+    Ok([("timestamp", timestamp), ("token", token), ("signature", signature)])
 }
 
 /// Whether it begins with the name of a field, as no JSON object does, and has room for three more.

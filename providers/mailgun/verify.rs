@@ -10,8 +10,9 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::legacy;
+use crate::form::Form;
 use crate::verify::{check_fresh, unix_seconds};
-use crate::{Key, KeyError, Keys, ReplayGuard, Request, Verified, VerifyError, Window, fields, form, identity};
+use crate::{Key, KeyError, Keys, ReplayGuard, Request, Verified, VerifyError, Window, fields, identity};
 
 pub(super) const SIGNING_KEYS: &str = "signing_keys";
 pub(super) const PARENT_SIGNING_KEYS: &str = "parent_signing_keys";
@@ -23,12 +24,26 @@ const WINDOW: Window = Window { past: SignedDuration::from_hours(24), future: Si
 /// Tokens have 50 characters; longer ones may come.
 const TOKEN_LEN_MAX: usize = 256;
 
-pub(super) fn verify(request: Request, keys: &Keys, now: Timestamp) -> Result<Verified, VerifyError> {
+pub(crate) fn verify(request: Request, keys: &Keys, now: Timestamp) -> Result<Verified, VerifyError> {
     let body = decoded(&request);
     let proof = match &body {
         Some(body) => body["signature"].clone(),
         None => proof_alone(&request.body).ok_or(VerifyError::Malformed("body"))?,
     };
+    let (signed_at, guards) = proven(&proof, keys, now, || match &body {
+        Some(body) => identity::digest(body),
+        None => Sha256::new().chain_update(b"raw").chain_update(&request.body).finalize().into(),
+    })?;
+    Ok(Verified::new(request, signed_at).guarded(guards, body))
+}
+
+/// When this was signed, and what must be remembered of it, once it is proven. `digest` is of all that was said with it.
+pub(crate) fn proven(
+    proof: &Value,
+    keys: &Keys,
+    now: Timestamp,
+    digest: impl FnOnce() -> [u8; 32],
+) -> Result<(Timestamp, Vec<ReplayGuard>), VerifyError> {
     match proof {
         Value::Null => return Err(VerifyError::Missing("signature")),
         Value::Object(_) => {}
@@ -44,21 +59,19 @@ pub(super) fn verify(request: Request, keys: &Keys, now: Timestamp) -> Result<Ve
     if token.len() > TOKEN_LEN_MAX || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(VerifyError::Malformed("signature.token"));
     }
-    let signers = signers(&proof, keys, &[timestamp.as_bytes(), token.as_bytes()])?;
+    let signers = signers(proof, keys, &[timestamp.as_bytes(), token.as_bytes()])?;
     // Last, so that "stale" is said of Mailgun's own requests only.
     check_fresh(signed_at, now, WINDOW)?;
-    let digest = match &body {
-        Some(body) => identity::digest(body),
-        None => Sha256::new().chain_update(b"raw").chain_update(&request.body).finalize().into(),
-    };
+    let digest = digest();
     let token = |key: &Key| Sha256::new().chain_update(key.id()).chain_update(token).finalize().into();
-    let guards = signers.into_iter().map(|key| ReplayGuard { token: token(key), digest }).collect();
-    Ok(Verified::new(request, signed_at).guarded(guards, body))
+    Ok((signed_at, signers.into_iter().map(|key| ReplayGuard { token: token(key), digest }).collect()))
 }
 
 /// What a request says, in the shape of the JSON webhooks.
-pub(super) fn decoded(request: &Request) -> Option<Value> {
-    form::fields(request).map_or_else(|| fields::json(&request.body), |fields| Some(legacy::decoded(&fields)))
+pub(crate) fn decoded(request: &Request) -> Option<Value> {
+    let Some(form) = Form::read(request) else { return fields::json(&request.body) };
+    let fields: Vec<_> = form.fields().iter().map(|field| (field.name.clone(), field.text().into_owned())).collect();
+    Some(legacy::decoded(&fields))
 }
 
 /// `signature` of a body that cannot be decoded as a whole: such a body is kept too, if it is Mailgun's.

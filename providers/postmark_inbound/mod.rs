@@ -11,10 +11,12 @@
 //! Message-ID, which is among `Headers`, and which two recipients' copies share.
 //!
 //! There is no time in it but the sender's `Date`, so an event's is that of receipt. Nor is there a sender of the
-//! envelope: `Return-Path`, among the headers, may be the sender's own word.
+//! envelope: `Return-Path`, among the headers, may be the sender's own word. Postmark writes what it checked above what
+//! the sender wrote: the first header of each name counts. The mail as it was sent comes with it if the server's settings
+//! say "Include raw email content".
 
 use crate::samples::samples;
-use crate::{Parsed, Provider, Refusal, Samples, Verified, VerifyError, Way};
+use crate::{Content, Parsed, Part, Provider, Refusal, Request, Samples, Verified, VerifyError, Way};
 
 mod parse;
 
@@ -35,6 +37,10 @@ impl Provider for Inbound {
 
     fn parse(&self, verified: &Verified) -> Vec<Parsed> {
         vec![parse::parse(verified.request())]
+    }
+
+    fn content(&self, request: &Request, part: Part) -> Option<Content> {
+        parse::content(request, part)
     }
 
     fn samples(&self) -> Samples {

@@ -85,7 +85,7 @@ fn mail(kind: Kind, word: &str, given: &Value) -> Data {
         text(&given["broadcast_id"]).or_else(|| metadata.get("campaign_id").and_then(fields::text_or_number));
     let mut data = Data {
         id: text(&given["email_id"]),
-        message_id: message_id(&given["message_id"]),
+        message_id: text(&given["message_id"]).as_deref().and_then(message_id),
         from: text(&given["from"]),
         subject: text(&given["subject"]),
         metadata,

@@ -17,8 +17,8 @@ use crate::{
 };
 
 mod parse;
-mod sign;
-mod verify;
+pub(crate) mod sign;
+pub(crate) mod verify;
 
 pub(crate) struct SendGrid;
 
@@ -43,7 +43,7 @@ impl Provider for SendGrid {
     }
 
     fn verify(&self, request: Request, keys: &Keys, now: Timestamp) -> Result<Verified, VerifyError> {
-        verify::verify(request, keys, now)
+        verify::verify(request, keys, now, verify::WINDOW)
     }
 
     fn parse(&self, verified: &Verified) -> Vec<Parsed> {

@@ -62,7 +62,7 @@ fn read(request: &Request, element: &RawValue) -> Parsed {
     let metadata = metadata(&word, fields);
     let mut data = Data {
         id: text(&given["sg_message_id"]).and_then(|id| sent_id(&id)),
-        message_id: message_id(&given["smtp-id"]),
+        message_id: text(&given["smtp-id"]).as_deref().and_then(message_id),
         tags: texts(&given["category"]),
         campaign: campaign(&given, &metadata),
         metadata,

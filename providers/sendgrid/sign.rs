@@ -11,7 +11,7 @@ use crate::{Draft, Headers, KeyError, Signed};
 /// The private key never leaves SendGrid: this takes one of ours, as the base64 of PKCS#8 DER.
 ///
 /// An ECDSA signature has a random number in it, so two of one body differ. Both verify.
-pub(super) fn sign(draft: Draft<'_>) -> Result<Signed, KeyError> {
+pub(crate) fn sign(draft: Draft<'_>) -> Result<Signed, KeyError> {
     const SHAPE: KeyError = KeyError::Shape("the base64 of a P-256 private key in PKCS#8");
     let der = STANDARD.decode(draft.secret).map_err(|_| SHAPE)?;
     let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &der).map_err(|_| SHAPE)?;

@@ -7,15 +7,15 @@ use jiff::{SignedDuration, Timestamp};
 use crate::verify::{check_fresh, sha256, unix_seconds};
 use crate::{Headers, Key, KeyError, Keys, Request, Verified, VerifyError, Window};
 
-pub(super) const PUBLIC_KEYS: &str = "public_keys";
-pub(super) const SIGNATURE: &str = "x-twilio-email-event-webhook-signature";
-pub(super) const TIMESTAMP: &str = "x-twilio-email-event-webhook-timestamp";
+pub(crate) const PUBLIC_KEYS: &str = "public_keys";
+pub(crate) const SIGNATURE: &str = "x-twilio-email-event-webhook-signature";
+pub(crate) const TIMESTAMP: &str = "x-twilio-email-event-webhook-timestamp";
 
 /// Twilio does not say whether a retry, up to 24 h after the event, is signed anew. A copy can do no harm: it is the
 /// same events with the same identities.
-const WINDOW: Window = Window { past: SignedDuration::from_hours(25), future: SignedDuration::from_mins(5) };
+pub(super) const WINDOW: Window = Window { past: SignedDuration::from_hours(25), future: SignedDuration::from_mins(5) };
 
-pub(super) fn verify(request: Request, keys: &Keys, now: Timestamp) -> Result<Verified, VerifyError> {
+pub(crate) fn verify(request: Request, keys: &Keys, now: Timestamp, window: Window) -> Result<Verified, VerifyError> {
     let signature = header(&request.headers, SIGNATURE)?;
     let timestamp = header(&request.headers, TIMESTAMP)?;
     let signature = STANDARD.decode(signature).map_err(|_| VerifyError::Malformed(SIGNATURE))?;
@@ -25,7 +25,7 @@ pub(super) fn verify(request: Request, keys: &Keys, now: Timestamp) -> Result<Ve
         return Err(VerifyError::Mismatch);
     }
     // Last, so that "stale" is said of SendGrid's own requests only.
-    check_fresh(signed_at, now, WINDOW)?;
+    check_fresh(signed_at, now, window)?;
     Ok(Verified::new(request, signed_at))
 }
 
@@ -34,7 +34,7 @@ fn header<'a>(headers: &'a Headers, name: &'static str) -> Result<&'a str, Verif
 }
 
 /// The dashboard's one line of base64, or the same as PEM.
-pub(super) fn public_key(text: &str) -> Result<Key, KeyError> {
+pub(crate) fn public_key(text: &str) -> Result<Key, KeyError> {
     let lines = text.lines().filter(|line| !line.trim_start().starts_with("-----"));
     let base64: String = lines.flat_map(str::split_whitespace).collect();
     STANDARD

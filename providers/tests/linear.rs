@@ -8,9 +8,12 @@ use std::process::Command;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use waypost_providers::{Headers, PROVIDERS, Parsed, Request};
+use waypost_providers::{Headers, PROVIDERS, Parsed, Part, Request};
 
 use crate::cases::{Source, source};
+use crate::forms::{is_event, recorded};
+
+mod mails;
 
 /// The length of the shorter of two requests, about. The other is twice as long.
 const LEN: usize = 10_000;
@@ -99,6 +102,11 @@ fn pairs(sources: &[Source]) -> Vec<Pair> {
         add("lists of headers", &|len| {
             with_headers(&recorded, |value| repeated(format!("{value};v1,{value} ").as_bytes(), len))
         });
+        if let Some(form) = mail(source) {
+            for (what, family) in mails::MAILS {
+                add(what, &|len| signed(source, &filled(&form, &family(len))));
+            }
+        }
         for (what, content_type, family) in FORMS {
             let headers: Headers = [("content-type", content_type)].into_iter().collect();
             add(what, &|len| Request { headers: headers.clone(), body: family(len).into(), ..recorded.clone() });
@@ -129,6 +137,27 @@ const FORMS: [(&str, &str, Make); 7] = [
     ("parts without an end", MULTIPART, |len| between(b"----a--a", b"\r\n----a--", b"", len)),
 ];
 
+/// A recorded form that has a mail as it was sent, with a mark in its place.
+fn mail(source: &Source) -> Option<Vec<u8>> {
+    let forms = recorded(source).into_iter();
+    let mut form = forms.map(|mut form| {
+        let mail =
+            form.parts.iter_mut().find(|(head, _)| head.ends_with(b"\"email\"") || head.ends_with(b"-mime\""))?;
+        mail.1 = MARK.into();
+        Some(form.body())
+    });
+    form.find_map(|form| form)
+}
+
+/// The recorded form with the most fields, with marks in all of them, and how many they are.
+fn marked_form(source: &Source) -> (usize, Vec<u8>) {
+    let mut form = recorded(source).into_iter().max_by_key(|form| form.parts.len()).unwrap();
+    form.parts.iter_mut().for_each(|(_, value)| *value = MARK.into());
+    let (count, body) = (form.parts.len(), form.body());
+    assert!(count > 3 && is_event(&source.read_body(&body).unwrap()), "{}", source.provider.name());
+    (count, body)
+}
+
 /// The longest recorded body that is an event, with marks in all places but those that decide it, and how many they are.
 fn marked(source: &Source) -> (usize, Vec<u8>) {
     let events = |body: &Value| {
@@ -136,7 +165,8 @@ fn marked(source: &Source) -> (usize, Vec<u8>) {
         parsed.iter().filter(|parsed| matches!(parsed, Parsed::Event(_))).count()
     };
     let bodies = source.good().filter_map(|(case, _)| serde_json::from_slice::<Value>(&case.body).ok());
-    let mut body = bodies.filter(|body| events(body) == 1).max_by_key(|body| body.to_string().len()).unwrap();
+    let body = bodies.filter(|body| events(body) == 1).max_by_key(|body| body.to_string().len());
+    let Some(mut body) = body else { return marked_form(source) };
     let mut count = 0;
     for place in crate::change::places(&body) {
         let mut changed = body.clone();
@@ -182,6 +212,9 @@ fn with_headers(recorded: &Request, value: impl Fn(&str) -> Vec<u8>) -> Request 
 fn measured(source: &Source, request: Request, now: Timestamp) {
     if let Ok(verified) = source.proof.verify(source.provider, request, now) {
         black_box(source.provider.parse(&verified));
+        for part in [Part::Text, Part::Attachment(0)] {
+            black_box(source.provider.content(verified.request(), part));
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod change;
 mod corpus;
 mod credentials;
 mod fixtures;
+mod forms;
 mod interop;
 mod linear;
 mod mapping;

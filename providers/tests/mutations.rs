@@ -7,6 +7,7 @@ use waypost_providers::{PROVIDERS, Parsed};
 
 use crate::cases::{Source, source};
 use crate::change::{CHANGES, changed, places};
+use crate::property;
 
 /// A body that was read as events only, and how many.
 #[derive(Clone, Debug)]
@@ -115,7 +116,7 @@ fn many_fields_changed_are_still_read_as_something() {
 
 #[test]
 fn any_bytes_are_read_as_something() {
-    let sources = [source("resend"), source("sendgrid"), source("generic")];
+    let sources = [source("resend"), source("sendgrid"), source("sendgrid-inbound"), source("generic")];
     let mut runner = proptest::test_runner::TestRunner::new(config());
     let outcome = runner.run(&(proptest::collection::vec(any::<u8>(), 0..200), any::<Index>()), |(bytes, at)| {
         for source in &sources {
@@ -126,6 +127,41 @@ fn any_bytes_are_read_as_something() {
             body.extend(&bytes);
             read(source, &body);
         }
+        Ok(())
+    });
+    outcome.unwrap();
+}
+
+/// Pieces of a recorded request taken out, doubled and swapped for bytes that mean something in a mail.
+#[test]
+fn a_mail_in_pieces_is_still_read_as_something() {
+    const BYTES: [&[u8]; 12] = [
+        b"\r\n",
+        b"\n\n",
+        b"--",
+        b"--xYzZY",
+        b"--outer\n",
+        b"=?utf-8?q?",
+        b"?=",
+        b"\"",
+        b"\\",
+        b"%",
+        b"\xff",
+        b"=\r\n",
+    ];
+    let inbound = PROVIDERS.iter().filter(|provider| provider.name().ends_with("-inbound"));
+    let sources: Vec<_> = inbound.map(|provider| source(provider.name())).collect();
+    let cases: Vec<_> = sources.iter().flat_map(|source| source.cases.iter().map(|case| case.path.clone())).collect();
+    let mut runner = proptest::test_runner::TestRunner::new(config());
+    let edits = proptest::collection::vec((any::<Index>(), 0..40_usize, select(&BYTES[..])), 1..8);
+    let outcome = runner.run(&(select(cases), edits), |(path, edits)| {
+        let mut request = std::fs::read(path).unwrap();
+        for (at, len, bytes) in edits {
+            let at = at.index(request.len());
+            let end = (at + len).min(request.len());
+            request.splice(at..end, bytes.iter().copied());
+        }
+        property::parse(&sources, &request);
         Ok(())
     });
     outcome.unwrap();

@@ -73,7 +73,13 @@ fn one_byte_of_a_signed_body_changed_is_a_mismatch() {
 
 #[test]
 fn each_window_is_bounded_on_both_sides() {
-    let windows = [("resend", 300), ("sendgrid", 25 * 3600), ("mailgun", 24 * 3600)];
+    let windows = [
+        ("resend", 300),
+        ("sendgrid", 25 * 3600),
+        ("sendgrid-inbound", 80 * 3600),
+        ("mailgun", 24 * 3600),
+        ("mailgun-inbound", 24 * 3600),
+    ];
     for (name, past_s) in windows {
         let source = source(name);
         let case = source.good().next().unwrap().0;

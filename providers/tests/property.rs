@@ -1,6 +1,7 @@
 //! What holds for whatever anybody sends, with any provider's name on it.
 
-use waypost_providers::{Draft, Headers, Request, Verified, VerifyError};
+use waypost_providers::event::Mail;
+use waypost_providers::{Draft, Headers, Parsed, Part, Request, Verified, VerifyError};
 
 use crate::cases::Source;
 
@@ -56,4 +57,38 @@ fn read(source: &Source, verified: &Verified) {
     let told = serde_json::to_vec(&parsed).expect("what is read can be written").len();
     let sent = verified.request().body.len();
     assert!(told <= 4_096 + sent * GROWTH_MAX, "{} says {told} bytes of {sent}", source.provider.name());
+    let mails = parsed.iter().filter_map(|parsed| match parsed {
+        Parsed::Event(found) => found.event.data.mail.as_ref(),
+        _ => None,
+    });
+    let mails: Vec<_> = mails.collect();
+    let none = Mail::default();
+    // Of what is not read as a mail there is no content, whatever is asked for.
+    contents(source, verified.request(), mails.first().copied().unwrap_or(&none), mails.is_empty());
+}
+
+/// Each URL of an event leads to what the event says, and nothing else is served.
+fn contents(source: &Source, request: &Request, mail: &Mail, is_none: bool) {
+    let content = |part: Part| source.provider.content(request, part);
+    // What is fetched from Resend and Mailgun has a URL too.
+    let is_fetched = matches!(source.provider.name(), "resend" | "mailgun-inbound");
+    let bodies = [(Part::Text, &mail.text, &mail.text_url), (Part::Html, &mail.html, &mail.html_url)];
+    for (part, told, url) in bodies.into_iter().chain([(Part::Raw, &None, &mail.raw_url)]) {
+        let served = content(part);
+        assert!(is_none || served.is_some() == url.is_some() || is_fetched && served.is_none(), "{part:?}");
+        if let Some((told, served)) = told.as_ref().zip(served) {
+            assert_eq!(told.as_bytes(), served.bytes, "{part:?}");
+        }
+    }
+    for attachment in &mail.attachments {
+        match content(Part::Attachment(attachment.n)) {
+            Some(served) => {
+                assert_eq!(attachment.size, Some(served.bytes.len() as u64));
+                assert_eq!(attachment.filename, served.filename);
+                assert!(served.content_type.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' '));
+            }
+            None => assert!(is_fetched || attachment.url.is_none()),
+        }
+    }
+    assert!(is_none || content(Part::Attachment(mail.attachments.len())).is_none());
 }

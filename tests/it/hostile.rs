@@ -113,8 +113,9 @@ async fn nothing_that_is_sent_is_answered_500() {
     for source in &sources {
         let bodies = inputs.iter().map(|input| input.body.to_vec()).chain(mutated(source));
         // A body that cannot carry a signature is left out.
-        let signed =
-            bodies.enumerate().filter_map(|(n, body)| source.try_sign(&format!("number {n}"), &body, now).ok());
+        // Sources of one key share what is known of its tokens.
+        let name = |n: usize| format!("{n} {}", source.provider.name());
+        let signed = bodies.enumerate().filter_map(|(n, body)| source.try_sign(&name(n), &body, now).ok());
         proven.extend(signed.map(|signed| (named(source), signed)));
     }
     assert!(proven.len() > 300 * sources.len(), "only {} proven requests", proven.len());

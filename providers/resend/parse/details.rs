@@ -2,11 +2,13 @@
 
 use serde_json::Value;
 
+use crate::Part;
 use crate::event::{
     Attachment, Bounce, BounceClass, Click, Data, Delay, Delivery, Envelope, Failure, FailureStage, Kind, Mail, Open,
     SuppressedBy,
 };
-use crate::fields::{smtp, text, texts};
+use crate::fields::{count, smtp, text, texts};
+use crate::mail::{cut, file_name, listed, listed_attachments};
 
 pub(super) fn add(data: &mut Data, kind: Kind, word: &str, given: &Value) {
     match kind {
@@ -83,31 +85,44 @@ fn suppressed(given: &Value) -> Failure {
     }
 }
 
-/// The webhook has no text, headers or attached bytes: it stays small, and the rest is fetched.
+/// The webhook has no text, headers or attached bytes: it stays small, and the rest is fetched from Resend's API, by the URLs
+/// that stand here. It does not tell which of text and HTML there is.
 fn mail(data: &Data, given: &Value) -> Mail {
-    let received_for = texts(&given["received_for"]);
+    let mut truncated = Vec::new();
+    let mut list =
+        |name: &str, key: &str| listed(texts(&given[name]).iter().map(|text| cut(text)), key, &mut truncated);
+    let received_for = list("received_for", "envelope");
+    let (to, cc, bcc, reply_to) =
+        (list("to", "to"), list("cc", "cc"), list("bcc", "bcc"), list("reply_to", "reply_to"));
+    let attachments = attachments(&given["attachments"], &mut truncated);
     Mail {
         envelope: (!received_for.is_empty()).then_some(Envelope { to: received_for, ..Envelope::default() }),
         from: data.from.clone(),
-        to: texts(&given["to"]),
-        cc: texts(&given["cc"]),
-        bcc: texts(&given["bcc"]),
+        to,
+        cc,
+        bcc,
+        reply_to,
         subject: data.subject.clone(),
         message_id: data.message_id.clone(),
-        attachments: attachments(&given["attachments"]),
+        text_url: Some(Part::Text.url()),
+        html_url: Some(Part::Html.url()),
+        raw_url: Some(Part::Raw.url()),
+        attachments,
+        truncated,
         ..Mail::default()
     }
 }
 
-fn attachments(given: &Value) -> Vec<Attachment> {
+fn attachments(given: &Value, truncated: &mut Vec<String>) -> Vec<Attachment> {
     let attached = given.as_array().map(Vec::as_slice).unwrap_or_default();
     let attachment = |(n, given): (usize, &Value)| Attachment {
         n,
-        filename: text(&given["filename"]),
-        content_type: text(&given["content_type"]),
-        content_id: text(&given["content_id"]),
+        filename: given["filename"].as_str().and_then(file_name),
+        content_type: text(&given["content_type"]).as_deref().map(cut),
+        content_id: text(&given["content_id"]).as_deref().map(cut),
         inline: given["content_disposition"].as_str().is_some_and(|word| word.eq_ignore_ascii_case("inline")),
-        ..Attachment::default()
+        size: count(&given["size"]),
+        url: Some(Part::Attachment(n).url()),
     };
-    attached.iter().enumerate().map(attachment).collect()
+    listed_attachments(attached.iter().enumerate().map(attachment), truncated)
 }

@@ -23,7 +23,7 @@ fn a_source_is_proven_in_a_way_of_its_providers_only() {
 #[test]
 fn a_source_is_told_what_is_wrong_with_it() {
     are_told(&[
-        ("[sources.a]", "sources.a.provider: is missing; use one of `resend`, `sendgrid`, `mailgun`, `generic`"),
+        ("[sources.a]", "sources.a.provider: is missing; use one of `resend`, `sendgrid`, `sendgrid-inbound`"),
         ("[sources.a]\nprovider = 'ses'", "sources.a.provider: there is no provider `ses`; use one of `resend`"),
         ("[sources.a]\nprovider = 'resend'\nverify = 'none'", "sources.a.verify: there is no way \"none\"; use `sign"),
         (

@@ -1,0 +1,30 @@
+//! Mailgun's signature, in fields of the form. The guard against replay holds it to what the fields say, decoded: a retry has
+//! another boundary.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::form::Form;
+use crate::mail::JSON_LEN_MAX;
+use crate::mailgun::verify;
+use crate::{Keys, Request, Verified, VerifyError};
+
+/// The last of each counts.
+pub(super) const PROOF: [&str; 4] = ["timestamp", "token", "signature", "parent-signature"];
+/// None of them is so long.
+const PROOF_LEN_MAX: usize = 1024;
+
+pub(super) fn verify(request: Request, keys: &Keys, now: Timestamp) -> Result<Verified, VerifyError> {
+    let Some(form) = Form::read(&request) else {
+        // A webhook that has this URL by mistake.
+        let is_json = request.body.len() <= JSON_LEN_MAX && request.body.trim_ascii_start().starts_with(b"{");
+        return if is_json { verify::verify(request, keys, now) } else { Err(VerifyError::Malformed("body")) };
+    };
+    let field = |name: &&str| {
+        let text = form.last(name)?.body.short_text(PROOF_LEN_MAX)?;
+        Some(((*name).to_owned(), Value::from(text.into_owned())))
+    };
+    let proof: Map<String, Value> = PROOF.iter().filter_map(field).collect();
+    let (signed_at, guards) = verify::proven(&proof.into(), keys, now, || form.digest(&[]))?;
+    Ok(Verified::new(request, signed_at).guarded(guards, None))
+}
