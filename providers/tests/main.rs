@@ -3,6 +3,7 @@
 
 mod cases;
 mod change;
+mod composed;
 mod corpus;
 mod credentials;
 mod fixtures;
@@ -10,6 +11,7 @@ mod forms;
 mod interop;
 mod linear;
 mod mapping;
+mod memory;
 mod mutations;
 mod proofs;
 mod property;
