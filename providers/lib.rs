@@ -113,6 +113,12 @@ pub trait Provider: Sync {
         Refusal::Retryable
     }
 
+    /// Whether it brings mail that came in. It drops a mail for good when it is told of a mistake of its own (any `4xx`), so
+    /// whatever is wrong, it is told to come again.
+    fn receives_mail(&self) -> bool {
+        false
+    }
+
     /// Reads what the provider says. Total: what is unknown or unreadable is a value, and there is at least one.
     fn parse(&self, verified: &Verified) -> Vec<Parsed>;
 

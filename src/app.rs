@@ -79,8 +79,10 @@ impl App {
         let dispatcher = Dispatcher::new(Arc::clone(&store), Arc::clone(&cache), Arc::clone(&clock), id, sending)?;
         let limits = Limits {
             body_bytes_max: settings.server.body_bytes_max,
+            mail_bytes_max: settings.server.mail_bytes_max,
             body_budget_bytes: settings.server.body_budget_bytes,
             body_timeout: settings.server.body_timeout(),
+            mail_timeout: settings.server.mail_timeout(),
             requests_in_flight_max: settings.server.requests_in_flight_max,
         };
         let gateway = Gateway::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&cache), limits)

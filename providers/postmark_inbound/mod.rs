@@ -2,10 +2,10 @@
 //!
 //! For users: Postmark signs nothing, so put a login into the webhook's URL. One mail a request, with its attachments in it,
 //! which may be 35 MB together (postmarkapp.com, "Attachment and Email Size Limits") and a third more as base64: raise
-//! `server.body_bytes_max` for that. Tell a `postmark` source of mail sent, not this one.
+//! `server.mail_bytes_max` for that. Tell a `postmark` source of mail sent, not this one.
 //!
 //! Retries (the same, "Understanding Inbound Webhook Retries"): ten in ten and a half hours, on all but `200`, and none
-//! after `403`; what is not taken then can be sent again by hand. A wrong login is answered `503`, as of all inbound mail.
+//! after `403`; what is not taken then can be sent again by hand. Every failure is answered `503`, as of all inbound mail.
 //!
 //! Identity: `MessageID`, which is Postmark's own of a mail taken in, the same in each retry. It is not the mail's
 //! Message-ID, which is among `Headers`, and which two recipients' copies share.
@@ -29,6 +29,10 @@ impl Provider for Inbound {
 
     fn ways(&self) -> &'static [Way] {
         &[Way::Basic]
+    }
+
+    fn receives_mail(&self) -> bool {
+        true
     }
 
     fn refusal(&self, _error: &VerifyError) -> Refusal {

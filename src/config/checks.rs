@@ -32,10 +32,20 @@ type Env = BTreeMap<String, String>;
 
 pub(super) fn server(server: &Server) -> Result<(), ConfigError> {
     within("server.body_bytes_max", server.body_bytes_max as u64, 1, BODY_BYTES_MAX)?;
-    // Less would refuse a body of the largest size for good.
-    let least = server.body_bytes_max as u64;
-    within("server.body_budget_bytes", server.body_budget_bytes as u64, least, BODY_BUDGET_BYTES_MAX)?;
+    within("server.mail_bytes_max", server.mail_bytes_max as u64, 1, BODY_BYTES_MAX)?;
+    within("server.body_budget_bytes", server.body_budget_bytes as u64, 1, BODY_BUDGET_BYTES_MAX)?;
+    for (name, bytes) in [("body_bytes_max", server.body_bytes_max), ("mail_bytes_max", server.mail_bytes_max)] {
+        if server.body_budget_bytes < bytes {
+            let problem = format!(
+                "{} is less than server.{name} ({bytes}), so a body of the largest size would never be taken",
+                server.body_budget_bytes
+            );
+            let remedy = format!("use {bytes} or more, or lower server.{name}");
+            return Err(ConfigError::new("server.body_budget_bytes", problem, remedy));
+        }
+    }
     within("server.body_timeout_s", server.body_timeout_s, 1, SECONDS_MAX)?;
+    within("server.mail_timeout_s", server.mail_timeout_s, 1, SECONDS_MAX)?;
     within("server.requests_in_flight_max", server.requests_in_flight_max as u64, 1, COUNT_MAX)?;
     within("server.drain_s", server.drain_s, 0, SECONDS_MAX)
 }

@@ -36,10 +36,14 @@ pub struct Server {
     pub listen: SocketAddr,
     /// The largest request body taken.
     pub body_bytes_max: usize,
+    /// The largest request body taken at a source of inbound mail.
+    pub mail_bytes_max: usize,
     /// Bytes of all request bodies held in memory at once.
     pub body_budget_bytes: usize,
     /// Seconds for a whole request body to arrive.
     pub body_timeout_s: u64,
+    /// The same at a source of inbound mail.
+    pub mail_timeout_s: u64,
     /// Provider requests worked on at once, and those that the API reads again.
     pub requests_in_flight_max: usize,
     /// Seconds that work under way gets when the process is told to stop.

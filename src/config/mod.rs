@@ -166,6 +166,11 @@ impl Server {
         Duration::from_secs(self.body_timeout_s)
     }
 
+    /// The same at a source of inbound mail.
+    pub fn mail_timeout(&self) -> Duration {
+        Duration::from_secs(self.mail_timeout_s)
+    }
+
     /// How long work under way gets when the process is told to stop.
     pub fn drain(&self) -> Duration {
         Duration::from_secs(self.drain_s)

@@ -101,7 +101,15 @@ fn what_is_wrong_is_named_with_its_remedy() {
         ("[server]\nbody_timeout_s = 'ten'", "server.body_timeout_s: invalid type: string, expected u64"),
         ("[server]\nbody_bytes_max = 0", "server.body_bytes_max: 0 is out of range; use 1 to 67108864"),
         ("[server\n", "waypost.toml: TOML parse error at line 1"),
-        ("[server]\nbody_budget_bytes = 4194303", "server.body_budget_bytes: 4194303 is out of range; use 4194304 to"),
+        (
+            "[server]\nbody_budget_bytes = 4194303",
+            "server.body_budget_bytes: 4194303 is less than server.body_bytes_max (4194304), so a body of the largest \
+             size would never be taken; use 4194304 or more, or lower server.body_bytes_max",
+        ),
+        (
+            "[server]\nbody_budget_bytes = 41943039",
+            "server.body_budget_bytes: 41943039 is less than server.mail_bytes_max (41943040)",
+        ),
         ("[store]\nurl = 'mysql://x'", "store.url: names no store; write `embedded:DIRECTORY` or `redis://"),
         ("[store]\naccept_risk = ['all']", "store.accept_risk[0]: unknown variant, expected one of `eviction`"),
         ("[retention]\nrequests_days = 31", "retention.events_days: 30 is less than retention.requests_days"),

@@ -2,39 +2,64 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_LENGTH, HeaderMap};
 use actix_web::web::Payload;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::Stream;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::problem::Problem;
-use super::state::{Gateway, Limits};
+use super::share::Share;
+use super::state::Gateway;
 
-/// Reads the whole body, and takes its bytes out of `budget` until the permit is dropped. A body that came in one piece
-/// is not copied.
+/// What one body may cost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size {
+    /// The most bytes.
+    pub(super) bytes_max: usize,
+    /// How long it may take.
+    pub(super) within: Duration,
+}
+
+/// The bytes that a body holds, until it is dropped.
+pub(super) struct Held<'a> {
+    budget: &'a Semaphore,
+    all: SemaphorePermit<'a>,
+    share: Option<Share>,
+}
+
+impl<'a> Held<'a> {
+    /// Nothing yet, out of the budget of all and out of the share of a source.
+    pub(super) fn nothing(budget: &'a Semaphore, share: Option<Share>) -> Result<Self, Problem> {
+        Ok(Self { budget, all: take(budget, 0)?, share })
+    }
+
+    fn take(&mut self, len: usize) -> Result<(), Problem> {
+        self.share.as_mut().map_or(Ok(()), |share| share.take(len))?;
+        self.all.merge(take(self.budget, len)?);
+        Ok(())
+    }
+}
+
+/// Reads the whole body, whose bytes `held` then holds. A body that came in one piece is not copied.
 ///
 /// # Errors
 /// [`Problem::BodyTooLarge`] (also at once, when the length told is), [`Problem::BodyTooSlow`],
 /// [`Problem::BodiesOverBudget`] or [`Problem::BodyBroken`].
-pub(super) async fn read<S>(
-    mut body: S,
-    told: Option<u64>,
-    limits: Limits,
-    budget: &Semaphore,
-) -> Result<(Bytes, SemaphorePermit<'_>), Problem>
+pub(super) async fn read<S>(mut body: S, told: Option<u64>, size: Size, held: &mut Held<'_>) -> Result<Bytes, Problem>
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
-    let bytes_max = limits.body_bytes_max;
-    if told.is_some_and(|told| told > bytes_max as u64) {
-        return Err(Problem::BodyTooLarge(bytes_max));
+    if told.is_some_and(|told| told > size.bytes_max as u64) {
+        return Err(Problem::BodyTooLarge(size.bytes_max));
     }
-    let whole = whole(&mut body, bytes_max, budget);
-    tokio::time::timeout(limits.body_timeout, whole).await.map_err(|_| Problem::BodyTooSlow)?
+    let told = told.and_then(|told| usize::try_from(told).ok());
+    let whole = whole(&mut body, told, size.bytes_max, held);
+    tokio::time::timeout(size.within, whole).await.map_err(|_| Problem::BodyTooSlow)?
 }
 
 /// The most bytes that the body of a call of the API may have.
@@ -45,9 +70,9 @@ pub(super) const API_BYTES_MAX: usize = 64 * 1024;
 /// # Errors
 /// As of [`read`].
 pub(super) async fn of_api(request: &HttpRequest, payload: Payload, gateway: &Gateway) -> Result<Bytes, Problem> {
-    let limits = Limits { body_bytes_max: API_BYTES_MAX, ..gateway.limits };
-    let (body, _held) = read(payload, length(request.headers()), limits, &gateway.body_budget).await?;
-    Ok(body)
+    let size = Size { bytes_max: API_BYTES_MAX, within: gateway.limits.body_timeout };
+    let mut held = Held::nothing(&gateway.body_budget, None)?;
+    read(payload, length(request.headers()), size, &mut held).await
 }
 
 /// Room for a request that is read from the store: as much as any may have, until it is known how much this one has.
@@ -55,7 +80,7 @@ pub(super) async fn of_api(request: &HttpRequest, payload: Payload, gateway: &Ga
 /// # Errors
 /// [`Problem::BodiesOverBudget`].
 pub(super) fn room(gateway: &Gateway) -> Result<SemaphorePermit<'_>, Problem> {
-    take(&gateway.body_budget, gateway.limits.body_bytes_max)
+    take(&gateway.body_budget, gateway.limits.body_bytes_max.max(gateway.limits.mail_bytes_max))
 }
 
 /// The same room for so many bytes; a request may have come in while more was allowed.
@@ -79,32 +104,42 @@ pub(super) fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-async fn whole<'a, S>(
-    body: &mut S,
-    bytes_max: usize,
-    budget: &'a Semaphore,
-) -> Result<(Bytes, SemaphorePermit<'a>), Problem>
+async fn whole<S>(body: &mut S, told: Option<usize>, bytes_max: usize, held: &mut Held<'_>) -> Result<Bytes, Problem>
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
-    let mut held = take(budget, 0)?;
     let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
+    let mut all = Vec::new();
     while let Some(piece) = poll_fn(|context| Pin::new(&mut *body).poll_next(context)).await {
         let piece = piece.map_err(|_| Problem::BodyBroken)?;
-        if first.len() + rest.len() + piece.len() > bytes_max {
+        let len = first.len() + all.len() + piece.len();
+        if len > bytes_max {
             return Err(Problem::BodyTooLarge(bytes_max));
         }
         // What came counts, not the length told: to tell one costs nothing.
-        held.merge(take(budget, piece.len())?);
-        if first.is_empty() && rest.is_empty() {
+        held.take(piece.len())?;
+        if first.is_empty() && all.is_empty() {
             first = piece;
         } else {
-            rest.extend_from_slice(&std::mem::take(&mut first));
-            rest.extend_from_slice(&piece);
+            make_room(&mut all, len, told, bytes_max)?;
+            all.extend_from_slice(&std::mem::take(&mut first));
+            all.extend_from_slice(&piece);
         }
     }
-    Ok((if rest.is_empty() { first } else { rest.freeze() }, held))
+    Ok(if all.is_empty() { first } else { all.into() })
+}
+
+/// A body that has grown to this, and whose length nobody told, gets the room of the largest.
+const GROWN_LEN: usize = 1 << 20;
+
+/// Room for `len` bytes, at once for all that is to come: what nothing is written to is no memory yet, and a large body
+/// is not copied as it grows.
+fn make_room(all: &mut Vec<u8>, len: usize, told: Option<usize>, bytes_max: usize) -> Result<(), Problem> {
+    if len <= all.capacity() {
+        return Ok(());
+    }
+    let room = told.unwrap_or(if len < GROWN_LEN { len * 2 } else { bytes_max });
+    all.try_reserve_exact(room.clamp(len, bytes_max) - all.len()).map_err(|_| Problem::BodiesOverBudget)
 }
 
 fn take(budget: &Semaphore, len: usize) -> Result<SemaphorePermit<'_>, Problem> {
@@ -114,17 +149,16 @@ fn take(budget: &Semaphore, len: usize) -> Result<SemaphorePermit<'_>, Problem> 
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use actix_web::FromRequest;
     use actix_web::test::TestRequest;
     use actix_web::web::Payload;
     use futures_util::stream;
 
+    use super::super::share::Shares;
     use super::*;
 
-    fn limits(body_bytes_max: usize, body_timeout: Duration) -> Limits {
-        Limits { body_bytes_max, body_budget_bytes: 0, body_timeout, requests_in_flight_max: 0 }
+    fn size(bytes_max: usize, within: Duration) -> Size {
+        Size { bytes_max, within }
     }
 
     /// At most this many bytes, with a budget of 10.
@@ -134,9 +168,14 @@ mod tests {
         told: Option<u64>,
     ) -> Result<Bytes, Problem> {
         let budget = Semaphore::new(10);
-        let read = read(body, told, limits(bytes_max, Duration::from_secs(10)), &budget).await;
-        assert_eq!(budget.available_permits(), 10 - read.as_ref().map_or(0, |(body, _)| body.len()));
-        read.map(|(body, _)| body)
+        let mut held = Held::nothing(&budget, None)?;
+        let read = read(body, told, size(bytes_max, Duration::from_secs(10)), &mut held).await;
+        if let Ok(body) = &read {
+            assert_eq!(budget.available_permits(), 10 - body.len());
+        }
+        drop(held);
+        assert_eq!(budget.available_permits(), 10);
+        read
     }
 
     fn pieces(pieces: &[&'static str]) -> impl Stream<Item = Result<Bytes, PayloadError>> + Unpin {
@@ -163,22 +202,43 @@ mod tests {
     #[actix_web::test]
     async fn a_body_that_does_not_come_or_breaks_off_is_told_apart() {
         let budget = Semaphore::new(5);
-        let slow = read(stream::pending(), None, limits(5, Duration::ZERO), &budget).await;
+        let mut held = Held::nothing(&budget, None).unwrap();
+        let slow = read(stream::pending(), None, size(5, Duration::ZERO), &mut held).await;
         assert!(matches!(slow, Err(Problem::BodyTooSlow)));
         let broken = read_up_to(5, stream::iter([Err(PayloadError::Incomplete(None))]), None).await;
         assert!(matches!(broken, Err(Problem::BodyBroken)));
     }
 
     #[actix_web::test]
-    async fn what_has_come_is_taken_out_of_the_budget_and_given_back() {
-        let (budget, limits) = (Semaphore::new(10), limits(8, Duration::from_secs(10)));
-        let first = read(pieces(&["abcd", "ef"]), Some(8), limits, &budget).await.unwrap();
+    async fn what_has_come_is_taken_out_of_the_budget_and_of_the_share_and_given_back() {
+        let (budget, shares) = (Semaphore::new(10), Shares::default());
+        let body = async |source, body, told| {
+            let mut held = Held::nothing(&budget, Some(shares.of(source, 8))).unwrap();
+            let read = read(pieces(body), told, size(8, Duration::from_secs(10)), &mut held).await;
+            read.map(|body| (body, held))
+        };
+        let first = body("a", &["abcd", "ef"], Some(8)).await.unwrap();
         assert_eq!(budget.available_permits(), 4);
-        let second = read(pieces(&["abc", "de"]), None, limits, &budget).await;
-        assert!(matches!(second, Err(Problem::BodiesOverBudget)));
+        assert!(matches!(body("a", &["abc"], None).await, Err(Problem::BodiesOverBudget)), "its share");
+        assert!(matches!(body("b", &["abc", "de"], None).await, Err(Problem::BodiesOverBudget)), "the budget");
+        assert_eq!(body("b", &["abcd"], None).await.unwrap().0, "abcd");
         assert_eq!(budget.available_permits(), 4);
         drop(first);
-        assert_eq!(read(pieces(&["abcdefgh"]), None, limits, &budget).await.unwrap().0, "abcdefgh");
+        assert_eq!(body("a", &["abcdefgh"], None).await.unwrap().0, "abcdefgh");
         assert_eq!(budget.available_permits(), 10);
+    }
+
+    #[test]
+    fn room_is_made_once_and_never_for_more_than_there_may_be() {
+        const MIB: usize = 1 << 20;
+        let capacity = |len, told, bytes_max| {
+            let mut all = Vec::new();
+            make_room(&mut all, len, told, bytes_max).unwrap();
+            all.capacity()
+        };
+        assert_eq!(capacity(2, Some(30 * MIB), 40 * MIB), 30 * MIB);
+        assert_eq!(capacity(MIB, None, 40 * MIB), 40 * MIB);
+        assert_eq!(capacity(1_000, None, 40 * MIB), 2_000);
+        assert_eq!(capacity(1_000, None, 1_500), 1_500);
     }
 }

@@ -124,7 +124,7 @@ mod tests {
         let clock = Arc::new(Held(AtomicBool::new(false), SystemClock::new()));
         let lifetimes = Lifetimes { events: DAY, requests: DAY, tokens: DAY };
         let store = Embedded::open(dir, Arc::clone(&clock) as Arc<dyn Clock>, lifetimes).unwrap();
-        let limits = Limits { body_bytes_max: 0, body_budget_bytes: 0, body_timeout: DAY, requests_in_flight_max: 0 };
+        let limits = Limits::NONE;
         (Gateway::new(Arc::new(store), Arc::new(SystemClock::new()), Arc::default(), limits), clock)
     }
 

@@ -1,15 +1,18 @@
 //! The callback of the providers: verify, read, plan, commit, answer.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
 use actix_web::web::{Data, Payload, ThinData};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use tokio::sync::SemaphorePermit;
 use waypost_providers::{Headers, Parsed, Provider, Request, Verified};
 
-use super::body;
+use super::body::{self, Held};
 use super::gather::Gatherer;
 use super::problem::Problem;
 use super::rejecting;
@@ -21,8 +24,12 @@ use crate::store::{Committed, Fate, FirstFates};
 
 /// Names that end in this are of inbound mail, which a provider drops for good on any `4xx`.
 const MAIL_SUFFIX: &str = "-inbound";
-/// A provider is answered within a second, whatever the store does.
+/// A provider is answered within a second, whatever the store does; but see [`store_within`].
 pub(super) const STORE_WITHIN: Duration = Duration::from_millis(900);
+/// For each so many bytes of a body the store gets a second more.
+const STORE_BYTES_PER_S: usize = 4 << 20;
+/// Larger bodies are read on a thread of their own, for the others of this one would wait.
+const READ_HERE_MAX: usize = 1 << 20;
 /// The most characters of a provider's own word that are logged.
 const KIND_LEN_MAX: usize = 64;
 /// How often an ingest is planned before it is given up; each time the endpoint set has just changed.
@@ -34,13 +41,17 @@ const PLANS_MAX: usize = 5;
 /// | --- | --- |
 /// | `200` `{"received":true}` | stored, or stored before; also what is unknown or unreadable, kept raw and logged |
 /// | `400` | the body broke off or is malformed HTTP |
-/// | `401` | the signature, login or token is wrong, missing or stale; worth another try (`503` to providers that never try again after a `4xx`) |
+/// | `401` | the signature, login or token is wrong, missing or stale; worth another try |
 /// | `404` | there is no such source (`503` where its name ends in `-inbound`) |
 /// | `406` | Mailgun: signature fields missing or of the wrong shape, or a token used again for other content |
 /// | `408` | the body took longer than `server.body_timeout_s` |
 /// | `413` | the body is over `server.body_bytes_max` |
-/// | `500` | an event could not be written; nothing was stored |
+/// | `500` | an event could not be read or written; nothing was stored |
 /// | `503` with `Retry-After` | the store is down or slow, too much is under way, or the gateway is shutting down |
+///
+/// A source of inbound mail answers `503` in the place of all the others but `200` and `406`, for a mail is dropped for good
+/// on any `4xx`; its limits are `server.mail_bytes_max` and `server.mail_timeout_s`. `postmark` answers `503` in the place of
+/// `401`. The store is given 900 ms, and a second more for each whole 4 MiB of the body.
 ///
 /// A head that cannot be read names no source: the framework answers it `400`, `408` (after 10 s) or `431`.
 pub(super) async fn receive(
@@ -68,17 +79,18 @@ async fn take(
     payload: Payload,
     gateway: &Gateway,
     gatherer: &Gatherer,
-    source: &str,
+    name: &str,
 ) -> HttpResponse {
-    let result = accept(request, payload, gateway, gatherer, source).await;
+    let source = gateway.source(name);
+    let result = accept(request, payload, gateway, gatherer, name, source.as_ref()).await;
     // A name that is no source's was chosen by the caller, and would take room.
     if let Err(problem) = &result
-        && gateway.source(source).is_some()
+        && source.is_some()
     {
-        gateway.counting.refused(source, problem);
+        gateway.counting.refused(name, problem);
     }
-    rejecting::note(gateway, source, &result).await;
-    answer(gateway, source, result)
+    rejecting::note(gateway, name, &result).await;
+    answer(gateway, name, source.as_ref(), result)
 }
 
 async fn accept(
@@ -87,29 +99,85 @@ async fn accept(
     gateway: &Gateway,
     gatherer: &Gatherer,
     name: &str,
+    source: Option<&Source>,
 ) -> Result<(), Problem> {
     if gateway.is_draining() {
         return Err(Problem::ShuttingDown);
     }
-    let source = gateway.source(name).ok_or_else(|| unknown(name))?;
-    let (body, _held) =
-        body::read(payload, body::length(request.headers()), gateway.limits, &gateway.body_budget).await?;
+    let source = source.ok_or(Problem::UnknownSource)?;
+    let (size, share) = gateway.limits.of(source.provider);
+    let mut held = Held::nothing(&gateway.body_budget, Some(gateway.shares.of(name, share)))?;
+    let body = body::read(payload, body::length(request.headers()), size, &mut held).await?;
     // Not before: whoever sends slowly, proven or not, takes no place from those who do not.
     let _permit = gateway.admit()?;
+    let store_within = store_within(body.len());
+    let _room = mail_room(gateway, source, body.len(), store_within).await?;
     let received_at = gateway.clock.now();
     let headers = headers(request.headers());
     let request = Request { source: name.into(), received_at, headers, body };
-    let Source { provider, proof } = source;
-    let verified = proof.verify(provider, request, received_at).map_err(|error| {
-        let refusal = provider.refusal(&error);
-        Problem::NotProven { error, refusal }
-    })?;
-    let parsed = provider.parse(&verified);
-    let stored = tokio::time::timeout(STORE_WITHIN, store(gateway, gatherer, provider, &verified, &parsed)).await;
+    let read = Arc::new(read(source, request).await?);
+    let stored = tokio::time::timeout(store_within, store(gateway, gatherer, source.provider, &read)).await;
     let fates = stored.map_err(|_| Problem::StoreSlow)??;
-    gateway.counting.taken(&verified, &parsed, &fates);
-    tell_kept(name, &parsed);
+    let Read { verified, parsed } = &*read;
+    gateway.counting.taken(verified, parsed, &fates);
+    tell_kept(name, parsed);
     Ok(())
+}
+
+/// How long the store gets for a request whose body has so many bytes. What is too large for it to write in less would be
+/// refused each time it comes.
+pub(super) fn store_within(len: usize) -> Duration {
+    STORE_WITHIN + Duration::from_secs((len / STORE_BYTES_PER_S) as u64)
+}
+
+/// A large mail is worked on with as much memory again as it has itself: not all of them at once.
+async fn mail_room<'a>(
+    gateway: &'a Gateway,
+    source: &Source,
+    len: usize,
+    within: Duration,
+) -> Result<Option<SemaphorePermit<'a>>, Problem> {
+    if len <= READ_HERE_MAX || !source.provider.receives_mail() {
+        return Ok(None);
+    }
+    let room = gateway.mail_room.acquire_many(u32::try_from(len).map_err(|_| Problem::Overloaded)?);
+    match tokio::time::timeout(within, room).await {
+        Ok(Ok(room)) => Ok(Some(room)),
+        _ => Err(Problem::Overloaded),
+    }
+}
+
+/// A request that is proven, and what it says.
+#[derive(Debug)]
+struct Read {
+    verified: Verified,
+    parsed: Vec<Parsed>,
+}
+
+/// Does it here, or on a thread of its own if a body of this length takes a while.
+async fn work<T: Send + 'static>(
+    len: usize,
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    if len <= READ_HERE_MAX {
+        return work();
+    }
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(Problem::ReadFailed))
+}
+
+/// Proves a request and reads it.
+async fn read(source: &Source, request: Request) -> Result<Read, Problem> {
+    let (Source { provider, proof }, len) = (source.clone(), request.body.len());
+    let read = move || {
+        let received_at = request.received_at;
+        let verified = proof.verify(provider, request, received_at)?;
+        let parsed = provider.parse(&verified);
+        Ok(Read { verified, parsed })
+    };
+    // A panic fails this request, and is answered.
+    let read = || catch_unwind(AssertUnwindSafe(read)).map_err(|_| Problem::ReadFailed);
+    let read = work(len, read).await?;
+    read.map_err(|error| Problem::NotProven { refusal: provider.refusal(&error), error })
 }
 
 /// Logs what is kept raw and is no event: one line for each word or reason, however large the batch.
@@ -137,9 +205,8 @@ fn tell_kept(source: &str, parsed: &[Parsed]) {
 async fn store(
     gateway: &Gateway,
     gatherer: &Gatherer,
-    provider: &dyn Provider,
-    verified: &Verified,
-    parsed: &[Parsed],
+    provider: &'static dyn Provider,
+    read: &Arc<Read>,
 ) -> Result<Vec<Fate>, Problem> {
     let cache = &gateway.endpoints;
     // Before the first refresh nothing can be planned: it might miss an endpoint.
@@ -149,32 +216,40 @@ async fn store(
     let mut first = FirstFates::default();
     for _ in 0..PLANS_MAX {
         let endpoints = cache.snapshot();
-        let (generation, all) = (endpoints.generation(), endpoints.all());
-        let ingest = fan_out::plan(provider, verified, parsed, generation, all, &gateway.suppress_on)?;
-        match gatherer.ingest(ingest).await? {
+        let generation = endpoints.generation();
+        let (read, suppress_on) = (Arc::clone(read), gateway.suppress_on.clone());
+        let len = read.verified.request().body.len();
+        // It hashes the whole body.
+        let plan = move || {
+            let Read { verified, parsed } = &*read;
+            Ok(fan_out::plan(provider, verified, parsed, generation, endpoints.all(), &suppress_on)?)
+        };
+        match gatherer.ingest(work(len, plan).await?).await? {
             Committed::Stored(fates) => return Ok(first.with(fates)),
             Committed::Forged => return Err(Problem::Forged),
             Committed::Stale(fates) => {
                 first.add(fates);
-                cache.refresh_from(endpoints.generation(), gateway.store.as_ref()).await?;
+                cache.refresh_from(generation, gateway.store.as_ref()).await?;
             }
         }
     }
     Err(Problem::Unsettled)
 }
 
-fn unknown(name: &str) -> Problem {
-    if name.ends_with(MAIL_SUFFIX) { Problem::UnknownMailSource } else { Problem::UnknownSource }
-}
-
-fn answer(gateway: &Gateway, source: &str, result: Result<(), Problem>) -> HttpResponse {
+fn answer(gateway: &Gateway, name: &str, source: Option<&Source>, result: Result<(), Problem>) -> HttpResponse {
     match result {
         Ok(()) => received(),
         Err(problem) => {
-            tell_refused(gateway, source, &problem);
+            let problem = if is_of_mail(name, source) { problem.again() } else { problem };
+            // A name that is no source's was chosen by the caller, so it is not repeated.
+            tell_refused(gateway, if source.is_some() { name } else { "" }, &problem);
             problem.plain()
         }
     }
+}
+
+fn is_of_mail(name: &str, source: Option<&Source>) -> bool {
+    source.map_or(name.ends_with(MAIL_SUFFIX), |source| source.provider.receives_mail())
 }
 
 fn received() -> HttpResponse {
@@ -189,11 +264,6 @@ fn tell_refused(gateway: &Gateway, source: &str, problem: &Problem) {
         _ => Some(0),
     };
     let Some(more) = more else { return };
-    // A name that is no source's was chosen by the caller, so it is not repeated.
-    let source = match problem {
-        Problem::UnknownSource | Problem::UnknownMailSource => "",
-        _ => source,
-    };
     tracing::warn!(source.name = source, http.status = status.as_u16(), error = %problem, more, "webhook refused");
 }
 
@@ -209,6 +279,9 @@ pub(super) fn headers(fields: &HeaderMap) -> Headers {
 mod tests {
     use actix_web::body::to_bytes;
     use actix_web::test::TestRequest;
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use jiff::Timestamp;
+    use waypost_providers::{Login, Proof, Samples};
 
     use super::*;
 
@@ -219,10 +292,41 @@ mod tests {
         assert_eq!(to_bytes(answer.into_body()).await.unwrap(), r#"{"received":true}"#);
     }
 
+    /// Bodies that nothing comes of.
+    struct Panics;
+
+    impl Provider for Panics {
+        fn name(&self) -> &'static str {
+            "panics"
+        }
+
+        fn parse(&self, _verified: &Verified) -> Vec<Parsed> {
+            panic!("as asked")
+        }
+
+        fn samples(&self) -> Samples {
+            unreachable!("nobody asks")
+        }
+    }
+
+    #[actix_web::test]
+    async fn what_panics_fails_one_request_and_is_told() {
+        let login = "user:a password for this test";
+        let (user, password) = login.split_once(':').unwrap();
+        let proof = Arc::new(Proof::Basic(vec![Login::new(user, password).unwrap()]));
+        let source = Source { provider: &Panics, proof };
+        for len in [1, READ_HERE_MAX + 1] {
+            let headers = [("authorization", format!("Basic {}", STANDARD.encode(login)))].into_iter().collect();
+            let (received_at, body) = (Timestamp::UNIX_EPOCH, vec![b' '; len].into());
+            let request = Request { source: "a".into(), received_at, headers, body };
+            assert!(matches!(read(&source, request).await, Err(Problem::ReadFailed)), "{len}");
+        }
+    }
+
     #[test]
-    fn an_unknown_name_of_inbound_mail_does_not_lose_the_mail() {
-        assert_eq!(unknown("x").status_code(), 404);
-        assert_eq!(unknown("sendgrid-inbound").status_code(), 503);
+    fn the_store_gets_longer_for_what_is_larger() {
+        let within = [0, (4 << 20) - 1, 4 << 20, 30 << 20].map(store_within);
+        assert_eq!(within.map(|within| within.as_millis()), [900, 900, 1_900, 7_900]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod rejecting;
 mod replays;
 mod requests;
 pub mod routes;
+mod share;
 pub mod sources;
 pub mod state;
 mod suppressions;

@@ -24,9 +24,9 @@ pub enum Problem {
     /// No source has this name.
     #[error("unknown source")]
     UnknownSource,
-    /// No source has this name, which is one of inbound mail: a final answer would lose the mail.
-    #[error("unknown source of inbound mail")]
-    UnknownMailSource,
+    /// Another problem, told to a provider of inbound mail: a final answer would lose the mail.
+    #[error("{0}")]
+    Again(Box<Problem>),
     /// The body is over the limit.
     #[error("the body is larger than {0} bytes")]
     BodyTooLarge(usize),
@@ -44,6 +44,9 @@ pub enum Problem {
         /// Whether to try again.
         refusal: Refusal,
     },
+    /// What verifies and reads requests panicked.
+    #[error("the request could not be read")]
+    ReadFailed,
     /// A signature that had been used for other content.
     #[error("a token was used again with other content")]
     Forged,
@@ -150,10 +153,21 @@ struct Facts {
 }
 
 impl Problem {
+    /// The same to a provider that drops a mail for good on any `4xx`: it is to come again, but for what can never succeed.
+    pub(super) fn again(self) -> Self {
+        match self.facts().status {
+            StatusCode::NOT_ACCEPTABLE | StatusCode::SERVICE_UNAVAILABLE => self,
+            _ => Self::Again(Box::new(self)),
+        }
+    }
+
     fn facts(&self) -> Facts {
         let (status, id, title) = match self {
             Self::UnknownSource => (404, "unknown_source", "There is no such source"),
-            Self::UnknownMailSource => (503, "unknown_source", "There is no such source"),
+            Self::Again(problem) => {
+                let Facts { id, title, .. } = problem.facts();
+                (503, id, title)
+            }
             Self::BodyTooLarge(_) => (413, "body_too_large", "The body is too large"),
             Self::BodyTooSlow => (408, "body_too_slow", "The body took too long"),
             Self::BodyBroken => (400, "body_broken", "The body could not be read"),
@@ -178,7 +192,7 @@ impl Problem {
             Self::TooManyJobs => (409, "too_many_replays", "Too many replays are under way"),
             Self::SourceGone(_) => (409, "source_gone", "The source is no longer in the config"),
             Self::ProviderUnknown(_) => (409, "provider_unknown", "This version does not know the provider"),
-            Self::Plan(_) => (500, "internal", "Something is wrong with the gateway"),
+            Self::Plan(_) | Self::ReadFailed => (500, "internal", "Something is wrong with the gateway"),
             Self::Unauthorized => (401, "unauthorized", "A known API key is needed"),
             Self::Forbidden(_) => (403, "forbidden", "The API key has not the scope"),
             Self::NotFound(_) => (404, "not_found", "There is no such thing"),
@@ -289,7 +303,13 @@ mod tests {
     fn what_can_be_tried_again_is_told_apart_from_what_cannot() {
         let statuses = [
             (Problem::UnknownSource, 404),
-            (Problem::UnknownMailSource, 503),
+            (Problem::UnknownSource.again(), 503),
+            (Problem::BodyTooLarge(1).again(), 503),
+            (Problem::ReadFailed, 500),
+            (Problem::ReadFailed.again(), 503),
+            (not_proven(Refusal::Retryable).again(), 503),
+            (not_proven(Refusal::Final).again(), 406),
+            (Problem::Forged.again(), 406),
             (not_proven(Refusal::Retryable), 401),
             (not_proven(Refusal::Unavailable), 503),
             (not_proven(Refusal::Final), 406),

@@ -176,7 +176,7 @@ mod tests {
             (&large, 1, 150, 409),
             (&large, 1, 149, 503),
         ] {
-            let limits = Limits { body_bytes_max: 100, body_budget_bytes, body_timeout: DAY, requests_in_flight_max };
+            let limits = Limits { body_bytes_max: 100, body_budget_bytes, requests_in_flight_max, ..Limits::NONE };
             let clock = Arc::new(SystemClock::new());
             let key = AccessKey::new("ops".into(), KEY, vec![Scope::Write]).unwrap();
             let gateway = Gateway::new(Arc::clone(&store) as _, clock, Arc::default(), limits).with_api_keys(vec![key]);

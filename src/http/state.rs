@@ -6,10 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
+use waypost_providers::Provider;
 use waypost_providers::event::BounceClass;
 
+use super::body::Size;
 use super::problem::Problem;
 use super::rejecting::Rejecting;
+use super::share::Shares;
 use super::sources::Counting;
 use super::throttle::Throttle;
 use crate::clock::Clock;
@@ -25,12 +28,41 @@ use crate::store::Store;
 pub struct Limits {
     /// The largest body, in bytes.
     pub body_bytes_max: usize,
+    /// The same at a source of inbound mail.
+    pub mail_bytes_max: usize,
     /// All bodies held in memory at once, in bytes.
     pub body_budget_bytes: usize,
     /// How long a whole body may take.
     pub body_timeout: Duration,
+    /// The same at a source of inbound mail.
+    pub mail_timeout: Duration,
     /// Provider requests worked on at once, and those that the API reads again.
     pub requests_in_flight_max: usize,
+}
+
+impl Limits {
+    /// Of a body at a source, and of all bodies there together. One source leaves room for the others, but has it for the
+    /// largest of its own.
+    pub(super) fn of(&self, provider: &dyn Provider) -> (Size, usize) {
+        let size = match provider.receives_mail() {
+            true => Size { bytes_max: self.mail_bytes_max, within: self.mail_timeout },
+            false => Size { bytes_max: self.body_bytes_max, within: self.body_timeout },
+        };
+        (size, (self.body_budget_bytes / 2).max(size.bytes_max))
+    }
+}
+
+#[cfg(test)]
+impl Limits {
+    /// Nothing at all.
+    pub(super) const NONE: Self = Self {
+        body_bytes_max: 0,
+        mail_bytes_max: 0,
+        body_budget_bytes: 0,
+        body_timeout: Duration::ZERO,
+        mail_timeout: Duration::ZERO,
+        requests_in_flight_max: 0,
+    };
 }
 
 /// What every handler shares.
@@ -47,6 +79,10 @@ pub struct Gateway {
     pub(super) networks: Networks,
     /// Bytes of bodies that may yet be held.
     pub(super) body_budget: Semaphore,
+    /// What each source holds of them.
+    pub(super) shares: Shares,
+    /// Bytes of mails that may yet be worked on.
+    pub(super) mail_room: Semaphore,
     /// Of lines about requests that are to come again.
     pub(super) refusals: Throttle,
     /// Of requests that prove nothing, by source.
@@ -70,6 +106,8 @@ impl Gateway {
             suppress_on: Vec::new(),
             networks: Networks::default(),
             body_budget: Semaphore::new(limits.body_budget_bytes.min(Semaphore::MAX_PERMITS)),
+            shares: Shares::default(),
+            mail_room: Semaphore::new(limits.mail_bytes_max.min(Semaphore::MAX_PERMITS)),
             refusals: Throttle::default(),
             rejecting: Rejecting::default(),
             counting: Counting::default(),

@@ -16,8 +16,7 @@ use crate::redis_harness::Server;
 use crate::wire::{self, Reply, Wire};
 
 const BODY_BYTES_MAX: usize = 20_000;
-const LIMITS: &str =
-    "body_bytes_max = 20000\nbody_budget_bytes = 40000\nbody_timeout_s = 5\nrequests_in_flight_max = 4";
+const LIMITS: &str = "body_bytes_max = 20000\nmail_bytes_max = 20000\nbody_budget_bytes = 40000\nbody_timeout_s = 5\nrequests_in_flight_max = 4";
 const RECEIVED: &str = r#"{"received":true}"#;
 
 /// A gateway with small limits, and what its store is on.

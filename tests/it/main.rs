@@ -24,6 +24,7 @@ mod inbound;
 mod interop;
 mod lanes;
 mod ledger;
+mod mails;
 mod operational;
 mod order;
 mod outage;

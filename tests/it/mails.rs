@@ -1,0 +1,133 @@
+//! Sources of inbound mail on a running gateway: whatever goes wrong, the mail is to come again.
+
+use std::time::Duration;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use waypost::clock::{Clock, SystemClock};
+use waypost_providers::Signed;
+
+use crate::gateway::{Gateway, receiver};
+use crate::wire::{self, Reply, Wire};
+
+pub(crate) const SOURCE: &str = "[sources.mail]\nprovider = \"postmark-inbound\"\nverify = \"basic\"\n\
+    logins = [{ user = \"postmark\", password = \"test login, not a secret\" }]\n";
+const LOGIN: &str = "postmark:test login, not a secret";
+const MAIL_BYTES_MAX: usize = 30_000;
+const LIMITS: &str = "body_bytes_max = 20000\nmail_bytes_max = 30000\nbody_budget_bytes = 40000\nmail_timeout_s = 2";
+/// A head that tells no length.
+const CHUNKED: &str = "POST /in/mail HTTP/1.1\r\nhost: waypost\r\ntransfer-encoding: chunked\r\n\r\n";
+
+/// A mail as Postmark posts it, with this id and text.
+pub(crate) fn mail(id: &str, text: &str, login: &str) -> Signed {
+    let body = format!(
+        r#"{{"MessageID":"{id}","From":"nora@customer.example","OriginalRecipient":"in@lanyard.example","TextBody":"{text}"}}"#
+    );
+    let login = format!("Basic {}", STANDARD.encode(login));
+    let headers = [("content-type", "application/json"), ("authorization", &login)].into_iter().collect();
+    Signed { headers, body: body.into() }
+}
+
+/// A mail that proves itself.
+pub(crate) fn proven(id: &str, text: &str) -> Signed {
+    mail(id, text, LOGIN)
+}
+
+async fn gateway() -> Gateway {
+    let mut gateway = Gateway::with("embedded", receiver().0, LIMITS, SOURCE);
+    gateway.up(None);
+    gateway.until_alive().await;
+    gateway
+}
+
+fn chunked(chunks: &[String]) -> Vec<u8> {
+    [CHUNKED, &chunks.concat()].concat().into_bytes()
+}
+
+fn chunk(len: usize) -> String {
+    format!("{len:x}\r\n{}\r\n", "x".repeat(len))
+}
+
+/// What is answered when these bytes were sent, and nothing more is said to come.
+async fn answer(gateway: &Gateway, request: &[u8]) -> Reply {
+    let mut wire = Wire::connect(gateway.port()).await.unwrap();
+    // One that is refused may be closed before all is sent.
+    let _ = wire.say(request).await;
+    let _ = wire.hush().await;
+    wire.reply().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_failure_is_told_to_come_again() {
+    let gateway = gateway().await;
+    let good = proven("one", "Hello");
+    let len = good.body.len();
+    let head = |len| wire::head("/in/mail", &good, len);
+    let large = "x".repeat(MAIL_BYTES_MAX);
+    let cases = [
+        ("no length of a chunk", chunked(&["no length\r\n".into()]), "body_broken"),
+        ("a wrong length after a chunk", chunked(&[chunk(1_000), "zz\r\n".into()]), "body_broken"),
+        ("a chunk without its end", chunked(&["5\r\nabcdefgh\r\n0\r\n\r\n".into()]), "body_broken"),
+        ("cut off in a chunk", chunked(&["3e8\r\nabc".into()]), "body_broken"),
+        ("cut off after a chunk", chunked(&[chunk(1_000)]), "body_broken"),
+        ("shorter than told", [head(len + 1), good.body.to_vec()].concat(), "body_broken"),
+        ("larger than allowed, as told", head(MAIL_BYTES_MAX + 1), "body_too_large"),
+        ("larger than allowed, untold", chunked(&vec![chunk(1_000); 100]), "body_too_large"),
+        ("too large a mail", wire::post("/in/mail", &proven("two", &large)), "body_too_large"),
+        ("a wrong login", wire::post("/in/mail", &mail("one", "", "postmark:another login, as long")), "not_proven"),
+        ("no login", wire::post("/in/mail", &Signed { headers: Default::default(), ..good.clone() }), "not_proven"),
+        ("no such source", wire::post("/in/x-inbound", &good), "unknown_source"),
+    ];
+    for (what, request, why) in cases {
+        let reply = answer(&gateway, &request).await;
+        assert_eq!((reply.status, reply.body), (503, format!(r#"{{"error":"{why}"}}"#)), "{what}");
+        assert_eq!(answer(&gateway, &request).await.header("retry-after"), Some("5"), "{what}");
+    }
+    let clock = SystemClock::new();
+    let mut slow = Wire::connect(gateway.port()).await.unwrap();
+    slow.say(&[head(len), good.body[..1].to_vec()].concat()).await.unwrap();
+    let reply = slow.reply().await.unwrap();
+    assert_eq!((reply.status, reply.body.as_str()), (503, r#"{"error":"body_too_slow"}"#));
+    let took = clock.elapsed();
+    assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(4), "{took:?}");
+    assert!(gateway.read("/v1/events").await["data"].as_array().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_may_be_larger_than_an_event_and_take_longer() {
+    let gateway = gateway().await;
+    // In one piece of a told length, in chunks, and slowly.
+    let told = proven("told", &"x".repeat(25_000));
+    assert_eq!(answer(&gateway, &wire::post("/in/mail", &told)).await.status, 200);
+    let untold = proven("untold", &"y".repeat(25_000));
+    let mut request = String::from_utf8(wire::head("/in/mail", &untold, 0)).unwrap();
+    request = request.replace("content-length: 0", "transfer-encoding: chunked");
+    for part in untold.body.chunks(1_000) {
+        request.push_str(&format!("{:x}\r\n{}\r\n", part.len(), std::str::from_utf8(part).unwrap()));
+    }
+    assert_eq!(answer(&gateway, format!("{request}0\r\n\r\n").as_bytes()).await.status, 200);
+    assert_eq!(gateway.read("/v1/events").await["data"].as_array().unwrap().len(), 2);
+    for signed in [told, untold] {
+        let id = waypost::domain::id::RequestId::of("mail", &signed.body);
+        let raw = gateway.read(&format!("/v1/requests/{id}")).await;
+        assert_eq!(raw["body_base64"], STANDARD.encode(&signed.body));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mails_under_way_leave_room_for_events() {
+    let gateway = gateway().await;
+    let good = proven("one", &"x".repeat(MAIL_BYTES_MAX - 1_000));
+    let half = [wire::head("/in/mail", &good, good.body.len()), good.body[..25_000].to_vec()].concat();
+    let mut first = Wire::connect(gateway.port()).await.unwrap();
+    first.say(&half).await.unwrap();
+    // More than the share of one source, not more than the budget of all.
+    crate::gateway::until("the other mail is refused", async || {
+        answer(&gateway, &wire::post("/in/mail", &proven("two", &"y".repeat(10_000)))).await.status == 503
+    })
+    .await;
+    let event = crate::gateway::Poster::new().sendgrid_batch(1, 60).1;
+    assert!(event.body.len() > 8_000 && event.body.len() < 15_000, "{}", event.body.len());
+    assert_eq!(answer(&gateway, &wire::post("/in/sendgrid", &event)).await.status, 200);
+    first.say(&good.body[25_000..]).await.unwrap();
+    assert_eq!(first.reply().await.unwrap().status, 200);
+}
