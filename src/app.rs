@@ -22,6 +22,7 @@ use crate::http::{routes, sources};
 use crate::keyring::{Keyring, random};
 use crate::sources::CurrentSources;
 use crate::store::Store;
+use crate::store::blobs::Blobs;
 use crate::store::embedded::{Embedded, KeyFile};
 use crate::store::redis::RedisStore;
 
@@ -167,11 +168,18 @@ impl Reloader {
 /// # Errors
 /// When it refuses, or the directory of an embedded one is in use.
 pub(crate) async fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Store>, BuildError> {
-    let lifetimes = settings.lifetimes;
-    Ok(match &settings.store.url {
-        StoreUrl::Embedded(directory) => Arc::new(Embedded::open(directory, Arc::clone(clock), lifetimes)?),
-        StoreUrl::Redis(url) => {
-            Arc::new(RedisStore::connect(url.expose(), lifetimes, &settings.store.accept_risk).await?)
+    let (lifetimes, clock, blobs) = (settings.lifetimes, Arc::clone(clock), settings.store.blobs.as_deref());
+    Ok(match (&settings.store.url, blobs) {
+        (StoreUrl::Embedded(directory), None) => Arc::new(Embedded::open(directory, clock, lifetimes)?),
+        (StoreUrl::Embedded(directory), Some(blobs)) => {
+            Arc::new(Embedded::open_with(directory, blobs, clock, lifetimes)?)
+        }
+        (StoreUrl::Redis(url), blobs) => {
+            let store = RedisStore::connect(url.expose(), lifetimes, &settings.store.accept_risk).await?;
+            Arc::new(match blobs {
+                Some(blobs) => store.with_blobs(Blobs::open(blobs, clock)?),
+                None => store,
+            })
         }
     })
 }

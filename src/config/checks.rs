@@ -83,7 +83,15 @@ pub(super) fn store(store: Store, env: &Env) -> Result<StoreSettings, ConfigErro
             return Err(ConfigError::new("store.url", "names no store", remedy));
         }
     };
-    Ok(StoreSettings { url, accept_risk: store.accept_risk, master_keys: master_keys(&store.master_keys, env)? })
+    if store.blobs.as_ref().is_some_and(|dir| dir.as_os_str().is_empty()) {
+        return Err(ConfigError::new("store.blobs", "names no directory", "write its path, or leave it out"));
+    }
+    Ok(StoreSettings {
+        url,
+        blobs: store.blobs,
+        accept_risk: store.accept_risk,
+        master_keys: master_keys(&store.master_keys, env)?,
+    })
 }
 
 fn master_keys(keys: &[file::MasterKey], env: &Env) -> Result<MasterKeys, ConfigError> {

@@ -68,6 +68,7 @@ pub(super) struct ApiKey {
 #[serde(deny_unknown_fields)]
 pub(super) struct Store {
     pub(super) url: SecretSource,
+    pub(super) blobs: Option<PathBuf>,
     pub(super) accept_risk: Vec<Risk>,
     pub(super) master_keys: Vec<MasterKey>,
 }

@@ -72,6 +72,8 @@ pub struct DeliverySettings {
 pub struct StoreSettings {
     /// The engine and its place.
     pub url: StoreUrl,
+    /// The directory for large bodies. When absent, an embedded store has its own, and Redis holds them itself.
+    pub blobs: Option<PathBuf>,
     /// Settings of a Redis that lose data, and are accepted all the same.
     pub accept_risk: Vec<Risk>,
     /// What seals and opens the secrets that the store holds; the first seals. A Redis that is given none takes none.

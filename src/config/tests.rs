@@ -111,6 +111,7 @@ fn what_is_wrong_is_named_with_its_remedy() {
             "server.body_budget_bytes: 41943039 is less than server.mail_bytes_max (41943040)",
         ),
         ("[store]\nurl = 'mysql://x'", "store.url: names no store; write `embedded:DIRECTORY` or `redis://"),
+        ("[store]\nblobs = ''", "store.blobs: names no directory; write its path, or leave it out"),
         ("[store]\naccept_risk = ['all']", "store.accept_risk[0]: unknown variant, expected one of `eviction`"),
         ("[retention]\nrequests_days = 31", "retention.events_days: 30 is less than retention.requests_days"),
         ("[retention]\ntokens_hours = 24", "retention.tokens_hours: 24 is out of range; use 25 to"),

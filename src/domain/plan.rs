@@ -1,16 +1,18 @@
 //! What an ingest is to change, decided before anything is changed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use waypost_providers::{ReplayGuard, Request};
+use waypost_providers::{Kind, ReplayGuard, Request};
 
 use super::delivery::Class;
 use super::event_type::EventType;
 use super::id::{EndpointId, EventId, MailKey, RequestId};
+use super::retention::Lifetimes;
 use super::state::State;
 use super::suppression::ToSuppress;
 
@@ -35,6 +37,16 @@ pub struct Ingest {
     pub states: Vec<Condition>,
 }
 
+impl Ingest {
+    /// How long its request is kept. A later version may find more in what was not understood, and the content of a mail is
+    /// served out of it: both live as long as events.
+    pub fn request_life(&self, lifetimes: &Lifetimes) -> Duration {
+        let brings_mail = || self.units.iter().any(|unit| unit.kind.provider() == Some(Kind::Received));
+        let is_incomplete = self.raw.as_ref().is_some_and(RawRequest::is_incomplete);
+        if is_incomplete || brings_mail() { lifetimes.events } else { lifetimes.requests }
+    }
+}
+
 /// A request as received, to be kept.
 #[derive(Clone, Debug)]
 pub struct RawRequest {
@@ -51,7 +63,7 @@ pub struct RawRequest {
 }
 
 impl RawRequest {
-    /// Whether a later version may find more in it; then it is kept as long as events are.
+    /// Whether a later version may find more in it.
     pub fn is_incomplete(&self) -> bool {
         self.unmapped + self.unreadable > 0
     }

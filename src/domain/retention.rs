@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Lifetimes {
     /// Events, their identities, deliveries, attempts and feed entries.
     pub events: Duration,
-    /// Raw requests; those with an unmapped or unreadable part live as long as events.
+    /// Raw requests; those with an unmapped or unreadable part, or a mail, live as long as events.
     pub requests: Duration,
     /// Mailgun tokens.
     pub tokens: Duration,

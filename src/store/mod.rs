@@ -21,7 +21,8 @@
 //!
 //! **Everything is remembered for its lifetime** ([`Lifetimes`](crate::domain::retention::Lifetimes)), counted by the
 //! store's clock from the commit. That is later than the receipt by what a commit takes: less than a second while anybody
-//! waits for it; a call whose caller gave up may still commit when its turn comes. A repeat does not begin it anew.
+//! waits for it; a call whose caller gave up may still commit when its turn comes. A repeat does not begin it anew. A
+//! request lives as long as its events where a later version may find more in it, or it brought a mail.
 //! What comes of a request that is reprocessed lives from its receipt on, by the clock of the gateway that received it.
 //! A delivery that is pending when its event expires stays pending, and listed; it is leased without its event, to be
 //! ended as failed, and is then listed for another lifetime.
@@ -57,6 +58,9 @@
 //! **A pass costs what is due.** [`Store::due`] reads one index of lanes by earliest due time, kept by the same
 //! commits, and a poll that finds nothing costs next to nothing.
 //!
+//! **A large body is in a file** ([`blobs`]), always with the embedded engine and if told so with Redis. It is there
+//! before what refers to it.
+//!
 //! **Nothing is set up only at start.** A missing key, script or whole dataset is made again on use.
 
 use std::time::Duration;
@@ -72,6 +76,7 @@ use crate::domain::plan::{Generation, Ingest, StoredEvent};
 use crate::domain::suppression::Suppression;
 use crate::domain::tally::{Tallies, Tally};
 
+pub mod blobs;
 pub mod embedded;
 mod model;
 pub mod redis;

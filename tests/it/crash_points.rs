@@ -31,7 +31,9 @@ const EMBEDDED: [&str; 11] = [
 const REDIS: [&str; 7] =
     ["raw.stored", "units.committed", "lease.committed", "leased", "posted", "finish.committed", "finished"];
 /// What has a test of its own.
-const REDIS_ALONE: [&str; 9] = [
+const REDIS_ALONE: [&str; 11] = [
+    "blob.written",
+    "blob.named",
     "token.remembered",
     "states.told",
     "address_key.settled",
@@ -44,7 +46,9 @@ const REDIS_ALONE: [&str; 9] = [
 ];
 
 /// What has a test of its own.
-const EMBEDDED_ALONE: [&str; 10] = [
+const EMBEDDED_ALONE: [&str; 12] = [
+    "blob.written",
+    "blob.named",
     "ids.written",
     "replay.made",
     "replay.kept",
@@ -57,7 +61,7 @@ const EMBEDDED_ALONE: [&str; 10] = [
     "endpoint.disabled",
 ];
 
-const ABORTED: i32 = 6;
+pub(crate) const ABORTED: i32 = 6;
 
 /// Posts once; then it dies, in the middle of that or of what follows.
 async fn until_dead(gateway: &mut Gateway, request: &[u8]) {

@@ -33,3 +33,50 @@ impl Harness for OnRedis {
 }
 
 run_contract!(OnRedis);
+
+/// Where it keeps large bodies in files.
+mod in_files {
+    use tempfile::TempDir;
+    use waypost::clock::SystemClock;
+    use waypost::store::blobs::Blobs;
+
+    use super::*;
+    use crate::embedded::LIFETIMES;
+
+    struct OnRedisAndFiles {
+        server: Server,
+        dir: TempDir,
+        store: Option<Arc<dyn Store>>,
+    }
+
+    impl OnRedisAndFiles {
+        async fn open(&mut self, lifetimes: Lifetimes) {
+            let blobs = Blobs::open(self.dir.path(), Arc::new(SystemClock::new())).unwrap();
+            let store = self.server.connect_for(lifetimes, &[]).await.unwrap();
+            self.store = Some(Arc::new(store.with_blobs(blobs)));
+        }
+    }
+
+    impl Harness for OnRedisAndFiles {
+        async fn start() -> Self {
+            let mut harness = Self { server: Server::start().await, dir: tempfile::tempdir().unwrap(), store: None };
+            harness.open(LIFETIMES).await;
+            harness
+        }
+
+        fn store(&self) -> Arc<dyn Store> {
+            Arc::clone(self.store.as_ref().unwrap())
+        }
+
+        async fn reopen_for(&mut self, lifetimes: Lifetimes) {
+            self.server.down();
+            self.server.up().await;
+            self.open(lifetimes).await;
+        }
+    }
+
+    run_contract!(OnRedisAndFiles, ingest: [a_raw_request_comes_back]);
+    run_contract!(OnRedisAndFiles, requests: [
+        a_large_one_is_read_again_whole, what_brought_a_mail_lives_as_long_as_its_event,
+    ]);
+}

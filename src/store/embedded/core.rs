@@ -50,7 +50,7 @@ pub(super) struct Core {
     /// The place of the last replay among those that were pending with it.
     pub(super) last_replay: u64,
     /// Whether the batch has a request that is kept as long as events.
-    pub(super) has_incomplete: bool,
+    pub(super) has_long_lived: bool,
     /// Whether work was added or moved since this was last put down.
     pub(super) moved: bool,
 }
@@ -99,8 +99,8 @@ impl Core {
             pending.add(&mut index, key);
         }
         let recent = Recent::default();
-        let (written, has_incomplete, moved) = (last, false, true);
-        Ok(Self { index, recent, generation, lifetimes, last, written, outlived, last_replay, has_incomplete, moved })
+        let (written, has_long_lived, moved) = (last, false, true);
+        Ok(Self { index, recent, generation, lifetimes, last, written, outlived, last_replay, has_long_lived, moved })
     }
 
     /// The same, read again.
@@ -125,7 +125,7 @@ impl Core {
         if last.request > written.request {
             let first = Expiring::Requests(written.request + 1);
             expire(after(now, self.lifetimes.requests), first, last.request);
-            if std::mem::take(&mut self.has_incomplete) {
+            if std::mem::take(&mut self.has_long_lived) {
                 expire(of_events, first, last.request);
             }
         }

@@ -1,6 +1,7 @@
 //! What an ingest changes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use fjall::Slice;
@@ -20,6 +21,7 @@ use crate::domain::address::AddressKey;
 use crate::domain::delivery::{EndReason, Status};
 use crate::domain::id::EventId;
 use crate::domain::plan::{Condition, Copies, Fingerprint, Ingest, PlannedDelivery, RawRequest, StoredEvent, Unit};
+use crate::store::blobs::Blob;
 use crate::store::{Committed, Fate, Result};
 
 /// An ingest with all that its caller can do for the writer.
@@ -30,20 +32,32 @@ pub(super) struct Arrival {
     events: Vec<(Id, Vec<suppression::Key>)>,
 }
 
+/// Where the body of a request is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// In its row.
+    Here,
+    /// In a file.
+    File(Blob),
+    /// Where it is: the request was there a moment ago.
+    There,
+}
+
 /// A request to be kept.
 pub(super) struct Received {
     pub(super) id: Id,
     /// What is said of it, packed.
     head: Vec<u8>,
     body: Bytes,
+    kept: Kept,
     pub(super) lacks: Option<Lacks>,
 }
 
 impl Arrival {
     /// # Errors
     /// When an id is none that was derived, or the request cannot be packed.
-    pub(super) fn new(ingest: Ingest, address_key: &AddressKey) -> Result<Self> {
-        let request = ingest.raw.as_ref().map(Received::new).transpose()?;
+    pub(super) fn new(ingest: Ingest, kept: Kept, address_key: &AddressKey) -> Result<Self> {
+        let request = ingest.raw.as_ref().map(|raw| Received::new(raw, kept)).transpose()?;
         let event = |unit: &Unit| {
             let id = unit.id.bits().ok_or_else(|| corrupt("an event's id"))?;
             Ok((id, suppression::keys(unit.suppresses.as_ref(), address_key)))
@@ -60,10 +74,15 @@ impl Arrival {
 }
 
 impl Received {
-    fn new(raw: &RawRequest) -> Result<Self> {
+    fn new(raw: &RawRequest, kept: Kept) -> Result<Self> {
         let id = raw.id.bits().ok_or_else(|| corrupt("a request's id"))?;
-        let head = pack(&RequestHead::of(raw))?;
-        Ok(Self { id, head, body: raw.request.body.clone(), lacks: Lacks::of(id, raw) })
+        let (blob, body) = match kept {
+            Kept::Here => (None, raw.request.body.clone()),
+            Kept::File(blob) => (Some(blob), Bytes::new()),
+            Kept::There => (None, Bytes::new()),
+        };
+        let head = pack(&RequestHead::of(raw, blob))?;
+        Ok(Self { id, head, body, kept, lacks: Lacks::of(id, raw) })
     }
 }
 
@@ -84,6 +103,12 @@ impl Core {
         if ingest.generation != self.generation {
             return Ok(Committed::Stale(Vec::new()));
         }
+        // It has expired since: its body is to be kept anew.
+        if let Some(request) = arrival.request.as_ref().filter(|request| request.kept == Kept::There)
+            && !txn.place(Kind::Request, &request.id)?.is_some_and(|known| known.is_alive(now))
+        {
+            return Ok(Committed::Stale(Vec::new()));
+        }
         txn.synced = true;
         let expires = after(now, self.lifetimes.tokens);
         for guard in new_guards {
@@ -92,7 +117,8 @@ impl Core {
         }
         let fates = self.add_events(txn, arrival, after(now, self.lifetimes.events), now)?;
         if let Some(request) = &arrival.request {
-            self.keep_request(txn, request, now)?;
+            let life = ingest.request_life(&self.lifetimes);
+            self.keep_request(txn, request, life, now)?;
         }
         Ok(Committed::Stored(fates))
     }
@@ -135,8 +161,8 @@ impl Core {
     }
 
     /// One that is there stays as it is, and is no longer listed once it is understood.
-    fn keep_request(&mut self, txn: &mut Txn<'_>, request: &Received, now: u64) -> Result<()> {
-        let Received { id, head, body, lacks } = request;
+    fn keep_request(&mut self, txn: &mut Txn<'_>, request: &Received, life: Duration, now: u64) -> Result<()> {
+        let Received { id, head, body, lacks, .. } = request;
         if let Some(known) = txn.place(Kind::Request, id)?.filter(|known| known.is_alive(now)) {
             let seq = known.seq.to_be_bytes();
             if lacks.is_none() && txn.get(Space::Incomplete, &seq)?.is_some() {
@@ -144,8 +170,7 @@ impl Core {
             }
             return Ok(());
         }
-        self.has_incomplete |= lacks.is_some();
-        let life = if lacks.is_some() { self.lifetimes.events } else { self.lifetimes.requests };
+        self.has_long_lived |= life > self.lifetimes.requests;
         self.last.request += 1;
         let seq = self.last.request;
         if let Some(lacks) = lacks {

@@ -11,7 +11,7 @@
 //!
 //! Rows are few and in the order they come in, since what is written at random places costs the most. An event and a
 //! request are kept under their number, and their ids lead there, written in bulk; what expires together is one entry;
-//! and a delivery has no row of its own until it is begun.
+//! and a delivery has no row of its own until it is begun. Large bodies are [files](super::blobs).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,11 +23,13 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
 use self::core::Change;
-use self::ingest::Arrival;
+use self::ids::Kind;
+use self::ingest::{Arrival, Kept};
 use self::lease::{Event, Taken};
 use self::read::View;
 use self::rows::{encode, micros};
 use self::writer::{Call, Shared, Writer, decide};
+use super::blobs::{BLOB_LEN_MIN, Blobs};
 use super::{
     Committed, Due, Endpoints, Finished, LaneState, LeaseLost, Leased, Page, PageQuery, Result, Store, StoreError,
     StoredRequest, Want,
@@ -77,6 +79,8 @@ mod writer;
 
 pub use self::key_file::KeyFile;
 
+/// Where in its directory large bodies are.
+const BLOBS_NAME: &str = "blobs";
 /// How many calls may wait for the writer before callers wait to ask.
 const CALLS_MAX: usize = 4_096;
 
@@ -86,7 +90,9 @@ pub struct Embedded {
     writer: Option<JoinHandle<()>>,
     shared: Arc<Shared>,
     clock: Arc<dyn Clock>,
+    lifetimes: Lifetimes,
     address_key: AddressKey,
+    blobs: Arc<Blobs>,
     /// Which gateways live, until when.
     gateways: Mutex<BTreeMap<GatewayId, Duration>>,
 }
@@ -97,13 +103,41 @@ impl Embedded {
     /// # Errors
     /// When another process has it open, or it cannot be read and written.
     pub fn open(dir: &Path, clock: Arc<dyn Clock>, lifetimes: Lifetimes) -> Result<Self> {
+        Self::open_with(dir, &dir.join(BLOBS_NAME), clock, lifetimes)
+    }
+
+    /// The same with another place for large bodies than its own.
+    ///
+    /// # Errors
+    /// Also when that cannot be made.
+    pub fn open_with(dir: &Path, blobs: &Path, clock: Arc<dyn Clock>, lifetimes: Lifetimes) -> Result<Self> {
         let shared = Arc::new(Shared::new());
         let writer = Writer::open(dir.to_owned(), Arc::clone(&clock), lifetimes, Arc::clone(&shared))?;
         let address_key = address_key::open(dir, &*shared.spaces()?)?;
+        let blobs = Arc::new(Blobs::open(blobs, Arc::clone(&clock))?);
         let (calls, receiver) = mpsc::channel(CALLS_MAX);
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run(receiver));
         let thread = thread.map_err(|error| StoreError::Unavailable(format!("no thread to write with: {error}")))?;
-        Ok(Self { calls: Some(calls), writer: Some(thread), shared, clock, address_key, gateways: Mutex::default() })
+        let (calls, writer, gateways) = (Some(calls), Some(thread), Mutex::default());
+        Ok(Self { calls, writer, shared, clock, lifetimes, address_key, blobs, gateways })
+    }
+
+    /// Keeps a large body, before anything refers to it.
+    async fn keep_body(&self, ingest: &Ingest) -> Result<Kept> {
+        let Some(raw) = ingest.raw.as_ref().filter(|raw| raw.request.body.len() > BLOB_LEN_MIN) else {
+            return Ok(Kept::Here);
+        };
+        let id = raw.id.bits();
+        if self.read(move |view| view.place(Kind::Request, id)).await?.is_some() {
+            return Ok(Kept::There);
+        }
+        let life = ingest.request_life(&self.lifetimes);
+        Ok(Kept::File(self.blobs.keep(raw.id.clone(), raw.request.body.clone(), life).await?))
+    }
+
+    async fn arrive(&self, ingest: Ingest) -> Result<Arrival> {
+        let kept = self.keep_body(&ingest).await?;
+        Arrival::new(ingest, kept, &self.address_key)
     }
 
     /// Asks the writer, and waits for its commit.
@@ -162,7 +196,10 @@ fn fill(leased: &mut Leased, events: Vec<Event>, read: impl Fn(u64) -> Result<Op
 #[async_trait]
 impl Store for Embedded {
     async fn ingest_all(&self, ingests: Vec<Ingest>) -> Vec<Result<Committed>> {
-        let arrivals: Vec<_> = ingests.into_iter().map(|ingest| Arrival::new(ingest, &self.address_key)).collect();
+        let mut arrivals = Vec::with_capacity(ingests.len());
+        for ingest in ingests {
+            arrivals.push(self.arrive(ingest).await);
+        }
         let len = arrivals.len();
         let answers = self.ask(|answer| Call::Ingest(arrivals, answer)).await;
         answers.unwrap_or_else(|error| vec![Err(error); len])
@@ -246,8 +283,8 @@ impl Store for Embedded {
     }
 
     async fn request(&self, id: &RequestId) -> Result<Option<StoredRequest>> {
-        let id = id.clone();
-        self.read(move |view| view.request(&id)).await
+        let (id, blobs) = (id.clone(), Arc::clone(&self.blobs));
+        self.read(move |view| view.request(&id, &blobs)).await
     }
 
     async fn deliveries_of(&self, event: &EventId) -> Result<Vec<Delivery>> {

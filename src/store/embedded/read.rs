@@ -14,6 +14,7 @@ use crate::domain::breaker::Breaker;
 use crate::domain::delivery::{Delivery, Status};
 use crate::domain::id::{EndpointId, EventId, RequestId};
 use crate::domain::plan::StoredEvent;
+use crate::store::blobs::Blobs;
 use crate::store::{Endpoints, LaneState, Page, PageQuery, Result, StoreError, StoredRequest};
 
 /// So many rows that are not shown are passed over for one page.
@@ -73,12 +74,16 @@ impl<'a> View<'a> {
         collect(events, page, |(_, row)| Ok(self.alive(&row)?.filter(is_listed)))
     }
 
-    pub(super) fn request(&self, id: &RequestId) -> Result<Option<StoredRequest>> {
+    pub(super) fn request(&self, id: &RequestId, blobs: &Blobs) -> Result<Option<StoredRequest>> {
         let Some(seq) = self.place(Kind::Request, id.bits())? else { return Ok(None) };
         let Some(row) = self.get(Space::Requests, &seq.to_be_bytes())? else { return Ok(None) };
         let row = RequestRow::read(&row)?;
         let head: RequestHead = unpack(row.head)?;
-        Ok(Some(head.with(id.clone(), row.body.to_vec().into(), self.lacks_at(seq)?)))
+        let body = match head.blob {
+            Some(blob) => blobs.read(id, blob)?,
+            None => row.body.to_vec().into(),
+        };
+        Ok(Some(head.with(id.clone(), body, self.lacks_at(seq)?)))
     }
 
     pub(super) fn endpoints(&self) -> Result<Endpoints> {

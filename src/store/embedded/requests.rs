@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Embedded;
 use super::core::{Core, REPROCESSED};
 use super::ids::Kind;
-use super::ingest::Arrival;
+use super::ingest::{Arrival, Kept};
 use super::range::Span;
 use super::read::{View, collect, cursor};
 use super::rows::{Expiring, Id, after, micros, number, unpack};
@@ -134,7 +134,7 @@ impl Requests for Embedded {
     }
 
     async fn reprocess(&self, again: Ingest) -> Result<Option<Committed>> {
-        let arrival = Arrival::new(again, &self.address_key)?;
+        let arrival = Arrival::new(again, Kept::Here, &self.address_key)?;
         let bytes = arrival.bytes();
         self.ask(|answer| decide_on(bytes, answer, move |core, txn, now| core.reprocess(txn, &arrival, now))).await
     }

@@ -13,6 +13,7 @@ use waypost_providers::{Headers, Request};
 
 use crate::domain::id::RequestId;
 use crate::domain::plan::RawRequest;
+use crate::store::blobs::Blob;
 use crate::store::{Result, StoreError, StoredRequest};
 
 /// An id in keys and rows: its 128 bits.
@@ -124,17 +125,19 @@ pub(super) struct RequestHead {
     /// In nanoseconds: it comes from the caller, and goes back as it came.
     received_at: i128,
     headers: Headers,
+    /// The body, if it is not in the row.
+    pub(super) blob: Option<Blob>,
 }
 
 impl RequestHead {
-    pub(super) fn of(raw: &RawRequest) -> Self {
+    pub(super) fn of(raw: &RawRequest, blob: Option<Blob>) -> Self {
         let Request { source, received_at, headers, .. } = &raw.request;
         let (source, provider) = (Arc::clone(source), raw.provider.into());
-        Self { source, provider, received_at: received_at.as_nanosecond(), headers: headers.clone() }
+        Self { source, provider, received_at: received_at.as_nanosecond(), headers: headers.clone(), blob }
     }
 
     pub(super) fn with(self, id: RequestId, body: Bytes, (unmapped, unreadable): (u32, u32)) -> StoredRequest {
-        let Self { source, provider, received_at, headers } = self;
+        let Self { source, provider, received_at, headers, .. } = self;
         let received_at = Timestamp::from_nanosecond(received_at).unwrap_or_default();
         let request = Request { source, received_at, headers, body };
         StoredRequest { id, provider, request, unmapped, unreadable }

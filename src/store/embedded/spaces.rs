@@ -104,7 +104,7 @@ impl Space {
 const MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The key of the format's number, and the number, so that each version knows what it reads.
-const FORMAT: (&[u8], &[u8]) = (b"format", b"14");
+const FORMAT: (&[u8], &[u8]) = (b"format", b"15");
 
 /// The open engine, and what is committed before it has it.
 pub(super) struct Spaces {

@@ -44,13 +44,13 @@ pub(super) async fn ingest_all(store: &RedisStore, ingests: Vec<Ingest>) -> Vec<
     let remembered = remember(store, &ingests).await;
     let (mut open, mut raws) = (Vec::with_capacity(ingests.len()), Vec::with_capacity(ingests.len()));
     let whole = |raw: &RawRequest| (!raw.is_incomplete()).then(|| raw.id.clone());
-    for ((Ingest { raw, generation, units, states, .. }, answer), is_same) in
-        ingests.into_iter().zip(&mut answers).zip(remembered)
-    {
+    for ((ingest, answer), is_same) in ingests.into_iter().zip(&mut answers).zip(remembered) {
+        let life = ingest.request_life(&store.lifetimes);
+        let Ingest { raw, generation, units, states, .. } = ingest;
         match is_same {
             Ok(true) => {
                 open.push((answer, raw.as_ref().and_then(whole), generation, units, states));
-                raws.push(raw);
+                raws.push(raw.map(|raw| (raw, life)));
             }
             Ok(false) => *answer = Ok(Committed::Forged),
             Err(error) => *answer = Err(error),

@@ -47,6 +47,7 @@ use redis::Cmd;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::blobs::Blobs;
 use super::{
     Committed, Due, Endpoints, Finished, LaneState, LeaseLost, Leased, Page, PageQuery, Result, Store, StoreError,
     StoredRequest, Want,
@@ -90,6 +91,7 @@ pub struct RedisStore {
     link: Arc<Link>,
     lifetimes: Lifetimes,
     address_keys: Arc<AddressKeys>,
+    blobs: Option<Arc<Blobs>>,
     units: Gather<ingest::Planned, i64>,
     finishes: Gather<queue::Finishing, i64>,
     credits: Mutex<lease::Credits>,
@@ -130,6 +132,7 @@ impl RedisStore {
             link,
             lifetimes,
             address_keys,
+            blobs: None,
             units,
             finishes,
             credits: Mutex::default(),
@@ -141,6 +144,13 @@ impl RedisStore {
 }
 
 impl RedisStore {
+    /// The same that keeps large bodies in files. Whoever else works on it is to have the same directory.
+    #[must_use]
+    pub fn with_blobs(mut self, blobs: Blobs) -> Self {
+        self.blobs = Some(Arc::new(blobs));
+        self
+    }
+
     fn recent(&self) -> MutexGuard<'_, look::Recent> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -220,7 +230,7 @@ impl Store for RedisStore {
     }
 
     async fn request(&self, id: &RequestId) -> Result<Option<StoredRequest>> {
-        raw::request(&self.link, id).await
+        raw::request(self, id).await
     }
 
     async fn deliveries_of(&self, event: &EventId) -> Result<Vec<Delivery>> {

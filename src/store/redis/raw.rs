@@ -1,11 +1,13 @@
-//! Requests as they were received: small ones in one key, large ones in chunks that are written before it.
+//! Requests as they were received: small ones in one key, large ones in chunks, or a file, that are written before it.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use redis::{Cmd, Pipeline, Value};
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::keys::Partition;
 use super::link::{Call, Link, corrupt, missing, read};
@@ -13,8 +15,9 @@ use super::read::get;
 use super::requests::Lacks;
 use super::rows::seconds;
 use super::{RedisStore, scripts};
-use crate::domain::id::{RequestId, hash64};
+use crate::domain::id::RequestId;
 use crate::domain::plan::RawRequest;
+use crate::store::blobs::{BLOB_LEN_MIN, Blob};
 use crate::store::{Result, StoreError, StoredRequest};
 
 /// Larger bodies are compressed.
@@ -23,7 +26,7 @@ const PLAIN_LEN_MAX: usize = 4 * 1024;
 const INLINE_LEN_MAX: usize = 64 * 1024;
 const CHUNK_LEN: usize = 256 * 1024;
 /// How many chunks one pipeline carries.
-const CHUNKS_AT_ONCE: usize = 4;
+const CHUNKS_AT_ONCE: usize = 2;
 /// How much longer chunks live than what refers to them.
 const CHUNK_GRACE: Duration = Duration::from_secs(3600);
 
@@ -35,13 +38,16 @@ struct Head {
     /// How many chunks hold the body; none when it follows here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     chunks: Option<Chunks>,
+    /// The file that holds the body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    blob: Option<Blob>,
     request: StoredRequest,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct Chunks {
     count: usize,
-    /// Of what they hold, for two versions of zstd may differ.
+    /// Of what they hold.
     hash: u64,
 }
 
@@ -54,8 +60,8 @@ fn chunk_key(partition: Partition, id: &RequestId, chunks: Chunks, number: usize
     format!("{}:{:016x}:{number}", partition.request(id), chunks.hash)
 }
 
-/// Stores requests, unless they are there, or there is none. Answers whether each was there.
-pub(super) async fn keep(store: &RedisStore, raws: Vec<Option<RawRequest>>) -> Vec<Result<bool>> {
+/// Stores requests, each for its lifetime, unless they are there, or there is none. Answers whether each was there.
+pub(super) async fn keep(store: &RedisStore, raws: Vec<Option<(RawRequest, Duration)>>) -> Vec<Result<bool>> {
     let mut calls = Vec::new();
     let mut add = |set: Option<Call>| set.map(|set| calls.push(set)).is_some();
     let sets = join_all(raws.into_iter().map(|raw| set(store, raw))).await;
@@ -71,11 +77,10 @@ pub(super) async fn keep(store: &RedisStore, raws: Vec<Option<RawRequest>>) -> V
 }
 
 /// What stores a request; nothing where it is known to be there.
-async fn set(store: &RedisStore, raw: Option<RawRequest>) -> Result<Option<Call>> {
-    let Some(raw) = raw else { return Ok(None) };
+async fn set(store: &RedisStore, raw: Option<(RawRequest, Duration)>) -> Result<Option<Call>> {
+    let Some((raw, lifetime)) = raw else { return Ok(None) };
     let partition = Partition::of_request(&raw.id);
     let lacks = Lacks::of(&raw).map(|lacks| lacks.json()).transpose()?;
-    let lifetime = if lacks.is_some() { store.lifetimes.events } else { store.lifetimes.requests };
     let RawRequest { id, provider, request, .. } = raw;
     let key = partition.request(&id);
     if request.body.len() > INLINE_LEN_MAX {
@@ -85,19 +90,19 @@ async fn set(store: &RedisStore, raw: Option<RawRequest>) -> Result<Option<Call>
             return Ok(None);
         }
     }
-    let Packed { zstd, body, hash } = pack(request.body.clone()).await?;
+    let blob = match &store.blobs {
+        Some(blobs) if request.body.len() > BLOB_LEN_MIN => {
+            Some(blobs.keep(id.clone(), request.body.clone(), lifetime).await?)
+        }
+        _ => None,
+    };
+    let body = if blob.is_some() { Bytes::new() } else { request.body.clone() };
+    let Packed { zstd, here, chunks } = pack(&store.link, &id, body, lifetime + CHUNK_GRACE).await?;
     let request = StoredRequest { id, provider: provider.into(), request, unmapped: 0, unreadable: 0 };
-    let mut head = Head { zstd, chunks: None, request };
-    if body.len() > INLINE_LEN_MAX {
-        let chunks = Chunks { count: body.chunks(CHUNK_LEN).len(), hash };
-        write_chunks(&store.link, partition, &head.request.id, chunks, &body, lifetime + CHUNK_GRACE).await?;
-        head.chunks = Some(chunks);
-    }
+    let head = Head { zstd, chunks, blob, request };
     let mut value = serde_json::to_vec(&head).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     value.push(b'\n');
-    if head.chunks.is_none() {
-        value.extend_from_slice(&body);
-    }
+    value.extend_from_slice(&here);
     let Some(lacks) = lacks else {
         let mut set = Call::plain(&["SET", &key]);
         set.arg(value).arg("NX").arg("EX").num(seconds(lifetime));
@@ -112,56 +117,78 @@ async fn set(store: &RedisStore, raw: Option<RawRequest>) -> Result<Option<Call>
 /// What is stored of a body.
 struct Packed {
     zstd: bool,
-    body: Bytes,
-    hash: u64,
+    /// What is not in chunks.
+    here: Bytes,
+    chunks: Option<Chunks>,
 }
 
-/// Off the runtime's threads, for a large body takes a while.
-async fn pack(body: Bytes) -> Result<Packed> {
+/// Compresses a body, and writes what is large meanwhile: none of it is in memory twice.
+async fn pack(link: &Link, id: &RequestId, body: Bytes, lifetime: Duration) -> Result<Packed> {
     if body.len() <= PLAIN_LEN_MAX {
-        return Ok(Packed { zstd: false, body, hash: 0 });
+        return Ok(Packed { zstd: false, here: body, chunks: None });
     }
-    let compress = move || {
-        let packed = zstd::stream::encode_all(body.as_ref(), 1)?;
-        let zstd = packed.len() < body.len();
-        let body = if zstd { packed.into() } else { body };
-        Ok(Packed { zstd, hash: hash64(&[&body]), body })
-    };
-    tokio::task::spawn_blocking(compress)
-        .await
-        .map_err(|_| StoreError::Unavailable("shutting down".into()))?
-        .map_err(|error: std::io::Error| StoreError::Unavailable(format!("cannot compress: {error}")))
+    let failed = |error: io::Error| StoreError::Unavailable(format!("cannot compress: {error}"));
+    // Of what they hold, though they are not known yet: two versions of zstd may differ.
+    let hash = xxh3_64_with_seed(&body, zstd::zstd_safe::version_number().into());
+    let mut chunks = Chunks { count: 0, hash };
+    let mut packing = Packing { encoder: zstd::Encoder::new(Vec::new(), 1).map_err(failed)?, body, at: 0 };
+    loop {
+        // Off the runtime's threads, for a large body takes a while.
+        let step = tokio::task::spawn_blocking(|| packing.step()).await;
+        let (part, left) = step.map_err(|_| StoreError::Unavailable("shutting down".into()))?.map_err(failed)?;
+        if left.is_none() && chunks.count == 0 && part.len() <= INLINE_LEN_MAX {
+            return Ok(Packed { zstd: true, here: part.into(), chunks: None });
+        }
+        write_chunks(link, id, &mut chunks, &part, lifetime).await?;
+        match left {
+            Some(left) => packing = left,
+            None => return Ok(Packed { zstd: true, here: Bytes::new(), chunks: Some(chunks) }),
+        }
+    }
 }
 
-async fn write_chunks(
-    link: &Link,
-    partition: Partition,
-    id: &RequestId,
-    chunks: Chunks,
-    body: &[u8],
-    lifetime: Duration,
-) -> Result<()> {
-    let parts: Vec<(usize, &[u8])> = body.chunks(CHUNK_LEN).enumerate().collect();
-    for group in parts.chunks(CHUNKS_AT_ONCE) {
-        let mut pipe = Pipeline::new();
-        for (number, part) in group {
-            let mut set = Cmd::new();
-            set.arg("SET").arg(chunk_key(partition, id, chunks, *number)).arg(*part);
-            set.arg("EX").arg(seconds(lifetime));
-            pipe.add_command(set);
+/// A body that is being compressed.
+struct Packing {
+    encoder: zstd::Encoder<'static, Vec<u8>>,
+    body: Bytes,
+    /// So much of it is.
+    at: usize,
+}
+
+impl Packing {
+    /// As much as one pipeline carries, and what is left to do.
+    fn step(mut self) -> io::Result<(Vec<u8>, Option<Self>)> {
+        while self.at < self.body.len() {
+            let end = self.body.len().min(self.at + CHUNK_LEN);
+            self.encoder.write_all(&self.body[self.at..end])?;
+            self.at = end;
+            if self.encoder.get_ref().len() >= CHUNK_LEN * CHUNKS_AT_ONCE {
+                return Ok((std::mem::take(self.encoder.get_mut()), Some(self)));
+            }
         }
-        for answer in link.pipe(&pipe).await? {
-            answer?;
-        }
+        Ok((self.encoder.finish()?, None))
     }
-    Ok(())
+}
+
+async fn write_chunks(link: &Link, id: &RequestId, chunks: &mut Chunks, part: &[u8], lifetime: Duration) -> Result<()> {
+    let (partition, mut pipe) = (Partition::of_request(id), Pipeline::new());
+    for chunk in part.chunks(CHUNK_LEN) {
+        pipe.cmd("SET")
+            .arg(chunk_key(partition, id, *chunks, chunks.count))
+            .arg(chunk)
+            .arg("EX")
+            .arg(seconds(lifetime));
+        chunks.count += 1;
+    }
+    link.pipe(&pipe).await?.into_iter().try_for_each(|answer| answer.map(drop))
 }
 
 /// Reads a request back.
-pub(super) async fn request(link: &Link, id: &RequestId) -> Result<Option<StoredRequest>> {
+pub(super) async fn request(store: &RedisStore, id: &RequestId) -> Result<Option<StoredRequest>> {
     if id.bits().is_none() {
         return Ok(None);
     }
+    let link = &store.link;
     let partition = Partition::of_request(id);
     let mut pipe = Pipeline::new();
     pipe.add_command(get(partition.request(id)));
@@ -174,6 +201,8 @@ pub(super) async fn request(link: &Link, id: &RequestId) -> Result<Option<Stored
     let (line, rest) = value.split_at(end);
     let mut head: Head = serde_json::from_slice(line).map_err(|_| unreadable())?;
     let body = match head.chunks {
+        // Read below.
+        None if head.blob.is_some() => Vec::new(),
         None => rest.get(1..).unwrap_or_default().to_vec(),
         Some(chunks) => match read_chunks(link, partition, id, chunks).await? {
             Some(body) => body,
@@ -185,11 +214,24 @@ pub(super) async fn request(link: &Link, id: &RequestId) -> Result<Option<Stored
         .await
         .map_err(|_| StoreError::Unavailable("shutting down".into()))?
         .map_err(|_| unreadable())?;
-    head.request.request.body = body.into();
+    head.request.request.body = match head.blob {
+        Some(blob) => read_blob(store, id.clone(), blob).await?,
+        None => body.into(),
+    };
     if let Some(lacks) = lacks.map(|json| Lacks::read(&json)).transpose()? {
         (head.request.unmapped, head.request.unreadable) = (lacks.unmapped, lacks.unreadable);
     }
     Ok(Some(head.request))
+}
+
+async fn read_blob(store: &RedisStore, id: RequestId, blob: Blob) -> Result<Bytes> {
+    let Some(blobs) = store.blobs.clone() else {
+        return Err(StoreError::Refused(
+            "a body is in a file, and `store.blobs` names no directory; set it again".into(),
+        ));
+    };
+    let read = tokio::task::spawn_blocking(move || blobs.read(&id, blob)).await;
+    read.map_err(|_| StoreError::Unavailable("shutting down".into()))?
 }
 
 async fn read_chunks(link: &Link, partition: Partition, id: &RequestId, chunks: Chunks) -> Result<Option<Vec<u8>>> {

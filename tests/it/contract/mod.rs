@@ -111,7 +111,8 @@ macro_rules! run_contract {
             what_was_not_understood_is_listed_until_it_is, what_comes_again_and_is_understood_now_is_no_longer_listed,
             what_it_says_now_suppresses_and_tells_a_state, what_it_says_is_delivered_once,
             a_large_one_is_read_again_whole, a_stale_plan_reprocesses_nothing,
-            a_reprocessed_event_lives_from_its_receipt_on, what_expired_before_it_was_delivered_is_delivered_once_when_it_comes_again,
+            what_brought_a_mail_lives_as_long_as_its_event, a_reprocessed_event_lives_from_its_receipt_on,
+            what_expired_before_it_was_delivered_is_delivered_once_when_it_comes_again,
             what_is_reprocessed_late_is_found_by_its_receipt,
         ]);
         crate::contract::run_contract!($harness, lists: [

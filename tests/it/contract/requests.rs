@@ -14,6 +14,7 @@ use waypost::domain::retention::Lifetimes;
 use waypost::domain::state::State;
 use waypost::domain::suppression::{Reason, ToSuppress};
 use waypost::store::{First, Ingested, PageQuery, ScanFrom, Store, StoreError, Then};
+use waypost_providers::Kind;
 
 use super::{Harness, LONG, lease};
 use crate::embedded::LIFETIMES;
@@ -194,6 +195,36 @@ pub(crate) async fn a_stale_plan_reprocesses_nothing(harness: &mut impl Harness)
     assert_eq!(understand(&*store, "a", received_at).await, Some(Ingested::Stale));
     assert!(store.event(&event("a").id).await.unwrap().is_none());
     assert_eq!(ids(listed(&*store, First::Oldest, 10).await), [id("a")]);
+}
+
+pub(crate) async fn what_brought_a_mail_lives_as_long_as_its_event(harness: &mut impl Harness) {
+    harness.reopen_for(Lifetimes { requests: Duration::from_secs(1), ..LIFETIMES }).await;
+    let store = harness.store();
+    let mail = Unit { kind: Kind::Received.into(), ..event("mail") };
+    let large = "x".repeat(300_000);
+    let large_mail = Unit { kind: Kind::Received.into(), ..event("large") };
+    // One batch, and whatever it lacks.
+    let plans = vec![
+        read_as("event", now(), (0, 0), vec![event("event")]),
+        read_as("mail", now(), (0, 0), vec![mail]),
+        read_as(&large, now(), (0, 0), vec![large_mail]),
+        read_as("lacks", now(), (0, 1), vec![event("lacks")]),
+    ];
+    assert!(store.ingest_all(plans).await.iter().all(Result::is_ok));
+    while store.request(&id("event")).await.unwrap().is_some() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // What has expired is removed a moment later.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    drop(store);
+    harness.reopen().await;
+    let store = harness.store();
+    for body in ["mail", &large, "lacks"] {
+        assert_eq!(store.request(&id(body)).await.unwrap().unwrap().request.body, body.as_bytes());
+    }
+    assert!(store.request(&id("event")).await.unwrap().is_none());
+    assert!(store.event(&event("event").id).await.unwrap().is_some());
+    assert_eq!(ids(listed(&*store, First::Oldest, 10).await), [id("lacks")]);
 }
 
 pub(crate) async fn a_reprocessed_event_lives_from_its_receipt_on(harness: &mut impl Harness) {
