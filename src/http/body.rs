@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::buffer::Buffer;
 use super::problem::Problem;
 use super::share::Share;
 use super::state::Gateway;
@@ -108,38 +109,17 @@ async fn whole<S>(body: &mut S, told: Option<usize>, bytes_max: usize, held: &mu
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
-    let mut first = Bytes::new();
-    let mut all = Vec::new();
+    let mut all = Buffer::new(bytes_max, told);
     while let Some(piece) = poll_fn(|context| Pin::new(&mut *body).poll_next(context)).await {
         let piece = piece.map_err(|_| Problem::BodyBroken)?;
-        let len = first.len() + all.len() + piece.len();
-        if len > bytes_max {
+        if all.len() + piece.len() > bytes_max {
             return Err(Problem::BodyTooLarge(bytes_max));
         }
         // What came counts, not the length told: to tell one costs nothing.
         held.take(piece.len())?;
-        if first.is_empty() && all.is_empty() {
-            first = piece;
-        } else {
-            make_room(&mut all, len, told, bytes_max)?;
-            all.extend_from_slice(&std::mem::take(&mut first));
-            all.extend_from_slice(&piece);
-        }
+        all.push(piece)?;
     }
-    Ok(if all.is_empty() { first } else { all.into() })
-}
-
-/// A body that has grown to this, and whose length nobody told, gets the room of the largest.
-const GROWN_LEN: usize = 1 << 20;
-
-/// Room for `len` bytes, at once for all that is to come: what nothing is written to is no memory yet, and a large body
-/// is not copied as it grows.
-fn make_room(all: &mut Vec<u8>, len: usize, told: Option<usize>, bytes_max: usize) -> Result<(), Problem> {
-    if len <= all.capacity() {
-        return Ok(());
-    }
-    let room = told.unwrap_or(if len < GROWN_LEN { len * 2 } else { bytes_max });
-    all.try_reserve_exact(room.clamp(len, bytes_max) - all.len()).map_err(|_| Problem::BodiesOverBudget)
+    Ok(all.freeze())
 }
 
 fn take(budget: &Semaphore, len: usize) -> Result<SemaphorePermit<'_>, Problem> {
@@ -226,19 +206,5 @@ mod tests {
         drop(first);
         assert_eq!(body("a", &["abcdefgh"], None).await.unwrap().0, "abcdefgh");
         assert_eq!(budget.available_permits(), 10);
-    }
-
-    #[test]
-    fn room_is_made_once_and_never_for_more_than_there_may_be() {
-        const MIB: usize = 1 << 20;
-        let capacity = |len, told, bytes_max| {
-            let mut all = Vec::new();
-            make_room(&mut all, len, told, bytes_max).unwrap();
-            all.capacity()
-        };
-        assert_eq!(capacity(2, Some(30 * MIB), 40 * MIB), 30 * MIB);
-        assert_eq!(capacity(MIB, None, 40 * MIB), 40 * MIB);
-        assert_eq!(capacity(1_000, None, 40 * MIB), 2_000);
-        assert_eq!(capacity(1_000, None, 1_500), 1_500);
     }
 }

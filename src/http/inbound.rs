@@ -9,7 +9,6 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
 use actix_web::web::{Data, Payload, ThinData};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
-use tokio::sync::SemaphorePermit;
 use waypost_providers::{Headers, Parsed, Provider, Request, Verified};
 
 use super::body::{self, Held};
@@ -111,11 +110,11 @@ async fn accept(
     // Not before: whoever sends slowly, proven or not, takes no place from those who do not.
     let _permit = gateway.admit()?;
     let store_within = store_within(body.len());
-    let _room = mail_room(gateway, source, body.len(), store_within).await?;
     let received_at = gateway.clock.now();
     let headers = headers(request.headers());
     let request = Request { source: name.into(), received_at, headers, body };
-    let read = Arc::new(read(source, request).await?);
+    let read = tokio::time::timeout(size.within, read(gateway, source, request)).await;
+    let read = Arc::new(read.map_err(|_| Problem::Overloaded)??);
     let stored = tokio::time::timeout(store_within, store(gateway, gatherer, source.provider, &read)).await;
     let fates = stored.map_err(|_| Problem::StoreSlow)??;
     let Read { verified, parsed } = &*read;
@@ -130,23 +129,6 @@ pub(super) fn store_within(len: usize) -> Duration {
     STORE_WITHIN + Duration::from_secs((len / STORE_BYTES_PER_S) as u64)
 }
 
-/// A large mail is worked on with as much memory again as it has itself: not all of them at once.
-async fn mail_room<'a>(
-    gateway: &'a Gateway,
-    source: &Source,
-    len: usize,
-    within: Duration,
-) -> Result<Option<SemaphorePermit<'a>>, Problem> {
-    if len <= READ_HERE_MAX || !source.provider.receives_mail() {
-        return Ok(None);
-    }
-    let room = gateway.mail_room.acquire_many(u32::try_from(len).map_err(|_| Problem::Overloaded)?);
-    match tokio::time::timeout(within, room).await {
-        Ok(Ok(room)) => Ok(Some(room)),
-        _ => Err(Problem::Overloaded),
-    }
-}
-
 /// A request that is proven, and what it says.
 #[derive(Debug)]
 struct Read {
@@ -154,19 +136,24 @@ struct Read {
     parsed: Vec<Parsed>,
 }
 
-/// Does it here, or on a thread of its own if a body of this length takes a while.
+/// Does it here, or elsewhere if a body of this length takes a while.
 async fn work<T: Send + 'static>(
+    gateway: &Gateway,
+    provider: &dyn Provider,
     len: usize,
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     if len <= READ_HERE_MAX {
         return work();
     }
+    if provider.receives_mail() {
+        return gateway.large_mails.run(work).await;
+    }
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(Problem::ReadFailed))
 }
 
 /// Proves a request and reads it.
-async fn read(source: &Source, request: Request) -> Result<Read, Problem> {
+async fn read(gateway: &Gateway, source: &Source, request: Request) -> Result<Read, Problem> {
     let (Source { provider, proof }, len) = (source.clone(), request.body.len());
     let read = move || {
         let received_at = request.received_at;
@@ -176,7 +163,7 @@ async fn read(source: &Source, request: Request) -> Result<Read, Problem> {
     };
     // A panic fails this request, and is answered.
     let read = || catch_unwind(AssertUnwindSafe(read)).map_err(|_| Problem::ReadFailed);
-    let read = work(len, read).await?;
+    let read = work(gateway, provider, len, read).await?;
     read.map_err(|error| Problem::NotProven { refusal: provider.refusal(&error), error })
 }
 
@@ -224,7 +211,7 @@ async fn store(
             let Read { verified, parsed } = &*read;
             Ok(fan_out::plan(provider, verified, parsed, generation, endpoints.all(), &suppress_on)?)
         };
-        match gatherer.ingest(work(len, plan).await?).await? {
+        match gatherer.ingest(work(gateway, provider, len, plan).await?).await? {
             Committed::Stored(fates) => return Ok(first.with(fates)),
             Committed::Forged => return Err(Problem::Forged),
             Committed::Stale(fates) => {
@@ -283,7 +270,11 @@ mod tests {
     use jiff::Timestamp;
     use waypost_providers::{Login, Proof, Samples};
 
+    use super::super::state::Limits;
     use super::*;
+    use crate::clock::SystemClock;
+    use crate::domain::retention::Lifetimes;
+    use crate::store::embedded::Embedded;
 
     #[actix_web::test]
     async fn success_is_answered_to_the_letter() {
@@ -311,6 +302,11 @@ mod tests {
 
     #[actix_web::test]
     async fn what_panics_fails_one_request_and_is_told() {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(SystemClock::new()));
+        let life = Duration::from_secs(60);
+        let lifetimes = Lifetimes { events: life, requests: life, tokens: life };
+        let store = Arc::new(Embedded::open(dir.path(), Arc::clone(&clock) as _, lifetimes).unwrap());
+        let gateway = Gateway::new(store, clock, Arc::default(), Limits::NONE);
         let login = "user:a password for this test";
         let (user, password) = login.split_once(':').unwrap();
         let proof = Arc::new(Proof::Basic(vec![Login::new(user, password).unwrap()]));
@@ -319,7 +315,7 @@ mod tests {
             let headers = [("authorization", format!("Basic {}", STANDARD.encode(login)))].into_iter().collect();
             let (received_at, body) = (Timestamp::UNIX_EPOCH, vec![b' '; len].into());
             let request = Request { source: "a".into(), received_at, headers, body };
-            assert!(matches!(read(&source, request).await, Err(Problem::ReadFailed)), "{len}");
+            assert!(matches!(read(&gateway, &source, request).await, Err(Problem::ReadFailed)), "{len}");
         }
     }
 

@@ -5,10 +5,12 @@
 mod api;
 mod auth;
 mod body;
+mod buffer;
 pub mod gather;
 mod health;
 mod inbound;
 mod jobs;
+mod large;
 mod lists;
 pub mod problem;
 mod rejecting;

@@ -10,6 +10,7 @@ use waypost_providers::Provider;
 use waypost_providers::event::BounceClass;
 
 use super::body::Size;
+use super::large::LargeMails;
 use super::problem::Problem;
 use super::rejecting::Rejecting;
 use super::share::Shares;
@@ -81,8 +82,8 @@ pub struct Gateway {
     pub(super) body_budget: Semaphore,
     /// What each source holds of them.
     pub(super) shares: Shares,
-    /// Bytes of mails that may yet be worked on.
-    pub(super) mail_room: Semaphore,
+    /// What reads large mails.
+    pub(super) large_mails: LargeMails,
     /// Of lines about requests that are to come again.
     pub(super) refusals: Throttle,
     /// Of requests that prove nothing, by source.
@@ -107,7 +108,7 @@ impl Gateway {
             networks: Networks::default(),
             body_budget: Semaphore::new(limits.body_budget_bytes.min(Semaphore::MAX_PERMITS)),
             shares: Shares::default(),
-            mail_room: Semaphore::new(limits.mail_bytes_max.min(Semaphore::MAX_PERMITS)),
+            large_mails: LargeMails::start(),
             refusals: Throttle::default(),
             rejecting: Rejecting::default(),
             counting: Counting::default(),

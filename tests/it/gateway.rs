@@ -73,7 +73,7 @@ pub(crate) struct Gateway {
     store: String,
     /// Further lines of the config, about the server.
     server: String,
-    process: Option<Child>,
+    pub(crate) process: Option<Child>,
 }
 
 impl Gateway {
@@ -139,7 +139,7 @@ impl Gateway {
         prlimit(Some(id), Resource::Fsize, Rlimit { current: is_full.then_some(0), maximum: None }).unwrap();
     }
 
-    fn start(&mut self, variable: Option<(&str, &str)>) {
+    pub(crate) fn start(&mut self, variable: Option<(&str, &str)>) {
         self.run(Command::new(env!("CARGO_BIN_EXE_waypost")), variable);
     }
 

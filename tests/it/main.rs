@@ -53,5 +53,6 @@ mod suppressions;
 mod tidy;
 mod tidy_text;
 mod tls;
+mod uploads;
 mod webhooks;
 mod wire;

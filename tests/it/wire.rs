@@ -65,6 +65,30 @@ pub(crate) async fn exchange(port: u16, request: &[u8]) -> io::Result<Reply> {
     wire.reply().await
 }
 
+/// The status of the answer to a request in parts, which may come before all of it is sent.
+pub(crate) async fn upload(port: u16, parts: &[&[u8]]) -> io::Result<u16> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    let (mut reader, mut writer) = stream.split();
+    let send = async {
+        for part in parts {
+            // What is refused may be closed before it has come.
+            if writer.write_all(part).await.is_err() {
+                break;
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    let answer = async {
+        let mut head = [0; 12];
+        reader.read_exact(&mut head).await?;
+        Ok(std::str::from_utf8(&head[9..]).unwrap().parse().unwrap())
+    };
+    tokio::select! {
+        answer = answer => answer,
+        () = send => unreachable!("it never ends"),
+    }
+}
+
 /// The same, and how long it took.
 pub(crate) async fn timed(port: u16, request: &[u8]) -> io::Result<(Reply, Duration)> {
     let clock = SystemClock::new();
