@@ -48,6 +48,10 @@ impl Provider for Inbound {
         verify::verify(request, keys, now)
     }
 
+    fn receives_mail(&self) -> bool {
+        true
+    }
+
     fn refusal(&self, error: &VerifyError) -> Refusal {
         match Mailgun.refusal(error) {
             Refusal::Final => Refusal::Final,

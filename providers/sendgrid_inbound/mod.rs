@@ -53,6 +53,10 @@ impl Provider for Inbound {
         verify::verify(request, keys, now)
     }
 
+    fn receives_mail(&self) -> bool {
+        true
+    }
+
     fn refusal(&self, _error: &VerifyError) -> Refusal {
         Refusal::Unavailable
     }
