@@ -71,6 +71,7 @@ impl App {
             drain,
             sources: sources.clone(),
             suppress_on: settings.suppress_on.clone(),
+            links: settings.server.links(),
             egress: Egress {
                 networks: settings.delivery.networks.clone(),
                 authorities: settings.delivery.authorities.clone(),
@@ -90,7 +91,8 @@ impl App {
             .with_sources(sources.clone())
             .with_api_keys(settings.api_keys.clone())
             .with_suppress_on(settings.suppress_on.clone())
-            .with_networks(settings.delivery.networks.clone());
+            .with_networks(settings.delivery.networks.clone())
+            .with_links(settings.server.links());
         let gateway = Data::new(gateway);
         let (server, address) = bind(settings.server.listen, gateway.clone(), drain)?;
         let reloader = Reloader { sources, cache, store: Arc::clone(&store), clock };

@@ -47,7 +47,22 @@ pub(super) fn server(server: &Server) -> Result<(), ConfigError> {
     within("server.body_timeout_s", server.body_timeout_s, 1, SECONDS_MAX)?;
     within("server.mail_timeout_s", server.mail_timeout_s, 1, SECONDS_MAX)?;
     within("server.requests_in_flight_max", server.requests_in_flight_max as u64, 1, COUNT_MAX)?;
-    within("server.drain_s", server.drain_s, 0, SECONDS_MAX)
+    within("server.drain_s", server.drain_s, 0, SECONDS_MAX)?;
+    within("server.link_ttl_hours", server.link_ttl_hours, 1, DAYS_MAX * 24)?;
+    server.public_url.as_deref().map_or(Ok(()), public_url)
+}
+
+/// Only what is put in front of a path without changing where it leads.
+fn public_url(text: &str) -> Result<(), ConfigError> {
+    let uri = text.parse::<http::Uri>().ok();
+    let is_base = |uri: http::Uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some() && uri.query().is_none()
+    };
+    if uri.is_some_and(is_base) && !text.contains(['@', '#']) {
+        return Ok(());
+    }
+    let remedy = "write it as \"https://hooks.acme.example\", without login, query and fragment";
+    Err(ConfigError::new("server.public_url", format!("`{text}` is no address of a gateway"), remedy))
 }
 
 pub(super) fn api_keys(keys: Vec<ApiKey>, env: &Env) -> Result<Vec<AccessKey>, ConfigError> {

@@ -48,6 +48,11 @@ pub struct Server {
     pub requests_in_flight_max: usize,
     /// Seconds that work under way gets when the process is told to stop.
     pub drain_s: u64,
+    /// What this gateway is called by from outside; links to the content of received mail begin with it.
+    #[serde(default)]
+    pub public_url: Option<String>,
+    /// Hours that such a link is good for.
+    pub link_ttl_hours: u64,
 }
 
 #[derive(Deserialize)]

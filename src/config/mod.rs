@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use rustls::pki_types::CertificateDer;
 use waypost_providers::event::BounceClass;
 
 use crate::domain::access::AccessKey;
 use crate::domain::endpoint::{EndpointSettings, Scheme};
 use crate::domain::id::EndpointId;
+use crate::domain::link::LinkSettings;
 use crate::domain::proxy::Proxy;
 use crate::domain::retention::Lifetimes;
 use crate::domain::risk::Risk;
@@ -171,6 +173,12 @@ impl Server {
     /// The same at a source of inbound mail.
     pub fn mail_timeout(&self) -> Duration {
         Duration::from_secs(self.mail_timeout_s)
+    }
+
+    /// How links to the content of received mail are made.
+    pub fn links(&self) -> LinkSettings {
+        let public_url = self.public_url.as_deref().unwrap_or_default().trim_end_matches('/').to_owned();
+        LinkSettings { public_url, ttl: SignedDuration::from_hours(i64::try_from(self.link_ttl_hours).unwrap_or(1)) }
     }
 
     /// How long work under way gets when the process is told to stop.

@@ -1,9 +1,11 @@
 //! One attempt, from its lease to what is recorded of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
+use jiff::Timestamp;
 
 use super::Shared;
 use super::client::{Answer, Posted};
@@ -14,7 +16,9 @@ use crate::crash;
 use crate::domain::delivery::{Attempt, EndReason, ErrorClass, Split, Status, millis};
 use crate::domain::endpoint::{DisabledReason, Endpoint};
 use crate::domain::id::DeliveryId;
+use crate::domain::link::Links;
 use crate::domain::operational::{DeadLetter, Occasion};
+use crate::domain::plan::StoredEvent;
 use crate::domain::retry::{self, Next};
 use crate::outbound::request::{self, RequestError};
 use crate::store::{Finished, LaneState, Lease, Then};
@@ -56,6 +60,7 @@ async fn settle(shared: &Shared, mut lease: Lease, taken: Duration) -> Option<(F
         return Some(ended(lease, Status::Failed, EndReason::Expired, (None, told)));
     };
     let at = shared.clock.now();
+    let event = linked(shared, event, at).await?;
     let secrets = snapshot.secrets(&endpoint.id, at);
     let request = match request::build(&endpoint.settings, secrets, &event, lease.replay.as_ref(), lease.number, at) {
         Err(RequestError::Unsigned) => return None,
@@ -89,6 +94,19 @@ async fn settle(shared: &Shared, mut lease: Lease, taken: Duration) -> Option<(F
         },
     };
     Some((Finished { lease, attempt: Some(made.attempt), then, lane }, occasions))
+}
+
+/// The event with links that are good from now on; none when the store does not tell what they are signed with.
+async fn linked(shared: &Shared, event: Arc<StoredEvent>, now: Timestamp) -> Option<Arc<StoredEvent>> {
+    if !Links::are_in(&event) {
+        return Some(event);
+    }
+    let key = shared.store.link_key().await;
+    let key =
+        key.inspect_err(|error| tracing::warn!(event.id = %event.id, %error, "no key to sign links with")).ok()?;
+    let links = Links { settings: &shared.links, key, now };
+    // One that does not read is told as it is.
+    Some(links.made_in(&event).map_or(event, Arc::new))
 }
 
 fn ended(

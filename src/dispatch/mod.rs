@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::domain::id::GatewayId;
+use crate::domain::link::LinkSettings;
 use crate::store::Store;
 
 mod attempt;
@@ -48,6 +49,8 @@ pub struct Settings {
     pub sources: CurrentSources,
     /// What of it suppresses: bounces of these classes.
     pub suppress_on: Vec<BounceClass>,
+    /// How links to the content of received mail are made.
+    pub links: LinkSettings,
 }
 
 /// Serves the lanes that this gateway owns. See [`Dispatcher::run`].
@@ -65,6 +68,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     sources: CurrentSources,
     suppress_on: Vec<BounceClass>,
+    links: LinkSettings,
     client: Client,
     lanes: Arc<Lanes>,
     gatherer: Gatherer,
@@ -91,6 +95,7 @@ impl Dispatcher {
             clock,
             sources: settings.sources,
             suppress_on: settings.suppress_on,
+            links: settings.links,
         });
         Ok(Self { passes: Passes::new(Arc::clone(&shared)), shared, gateway, drain: settings.drain })
     }

@@ -16,6 +16,7 @@ use crate::domain::address::Address;
 use crate::domain::delivery::{Class, Delivery, EndReason, ErrorClass, Status};
 use crate::domain::endpoint::{DisabledReason, Endpoint, Origin};
 use crate::domain::id::{EndpointId, EventId, MailKey, RequestId};
+use crate::domain::link::{LinkKey, LinkSettings};
 use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest, StoredEvent};
 use crate::domain::suppression::Suppression;
@@ -153,6 +154,9 @@ impl Store for Fake {
     async fn suppressions(&self, _: &Address) -> Result<Vec<Suppression>> {
         unreachable!()
     }
+    async fn link_key(&self) -> Result<LinkKey> {
+        unreachable!()
+    }
     async fn request(&self, id: &RequestId) -> Result<Option<StoredRequest>> {
         self.with(|state| state.requests.give(id))
     }
@@ -245,7 +249,14 @@ fn start_by(
     let networks = crate::domain::target::Networks::parse(&["127.0.0.0/8"]).unwrap();
     let egress = Egress { networks, ..Egress::default() };
     let (sources, drain) = (CurrentSources::default(), Duration::from_millis(200));
-    let settings = Settings { egress, drain, max_in_flight: 256, sources, suppress_on: Vec::new() };
+    let settings = Settings {
+        egress,
+        drain,
+        max_in_flight: 256,
+        sources,
+        suppress_on: Vec::new(),
+        links: LinkSettings::default(),
+    };
     let (gateway, cache) = (GatewayId::random([1; 16]), Arc::new(EndpointCache::new(secrets)));
     let dispatcher = Dispatcher::new(Arc::clone(&store) as _, cache, clock, gateway, settings).unwrap();
     let (stop, stopped) = watch::channel(false);

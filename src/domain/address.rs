@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::id::hash;
+use super::link::LinkKey;
 
 /// The most bytes of an address: of its two parts (RFC 5321, section 4.5.3.1), and the `@`.
 const LEN_MAX: usize = 64 + 1 + 255;
@@ -133,6 +134,11 @@ impl AddressKey {
         let mut hash = AddressHash::default();
         hash.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
         hash
+    }
+
+    /// The key of the store's links, which is made of this one: no address has such a letter in it.
+    pub fn link_key(&self) -> LinkKey {
+        LinkKey::new(hmac::sign(&self.hmac, b"\0links").as_ref())
     }
 }
 

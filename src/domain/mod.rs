@@ -15,6 +15,7 @@ pub mod header;
 pub mod id;
 pub mod job;
 pub mod kept;
+pub mod link;
 pub mod operational;
 pub mod ownership;
 pub mod plan;

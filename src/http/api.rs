@@ -22,6 +22,7 @@ use crate::domain::access::Scope;
 use crate::domain::delivery::{Delivery, Split};
 use crate::domain::event_type::EventType;
 use crate::domain::id::{EventId, RequestId};
+use crate::domain::link::Links;
 use crate::domain::plan::StoredEvent;
 use crate::store::{self, Page, PageQuery, StoredRequest};
 
@@ -38,7 +39,11 @@ pub(super) async fn events(request: HttpRequest, gateway: Data<Gateway>) -> Answ
     let page = query.page()?;
     let filter = query.filter()?;
     let found = filtered(page, async |page| gateway.store.events(page).await, |event| filter.wants(event)).await?;
-    Ok(Json(Page { items: found.items.into_iter().map(EventView::from).collect(), next: found.next }.into()))
+    let mut items = Vec::with_capacity(found.items.len());
+    for event in found.items {
+        items.push(linked(&gateway, event).await?.into());
+    }
+    Ok(Json(Page { items, next: found.next }.into()))
 }
 
 /// Reads on until enough is found. Never asks for more rows than are still wanted, so no row is read and left out.
@@ -64,7 +69,18 @@ pub(super) async fn filtered<T>(
 /// `GET /v1/events/{id}`: one event.
 pub(super) async fn event(request: HttpRequest, gateway: Data<Gateway>, id: Path<String>) -> Answer<EventView> {
     authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
-    Ok(Json(find(&gateway, &id).await?.into()))
+    let event = find(&gateway, &id).await?;
+    Ok(Json(linked(&gateway, event).await?.into()))
+}
+
+/// The event with links that are good from now on.
+async fn linked(gateway: &Gateway, event: StoredEvent) -> Result<StoredEvent, Problem> {
+    if !Links::are_in(&event) {
+        return Ok(event);
+    }
+    let links = Links { settings: &gateway.links, key: gateway.store.link_key().await?, now: gateway.clock.now() };
+    // One that does not read is shown as it is.
+    Ok(links.made_in(&event).unwrap_or(event))
 }
 
 /// `GET /v1/events/{id}/raw`: the request that the event was read from.

@@ -74,6 +74,9 @@ pub enum Problem {
     /// No API key, or none that is known.
     #[error("no known API key")]
     Unauthorized,
+    /// A link that is not ours, or has expired.
+    #[error("the link is not one of this gateway's, or has expired")]
+    BadLink,
     /// The key has not the scope.
     #[error("the key lacks the scope `{}`", .0.as_str())]
     Forbidden(Scope),
@@ -194,6 +197,7 @@ impl Problem {
             Self::ProviderUnknown(_) => (409, "provider_unknown", "This version does not know the provider"),
             Self::Plan(_) | Self::ReadFailed => (500, "internal", "Something is wrong with the gateway"),
             Self::Unauthorized => (401, "unauthorized", "A known API key is needed"),
+            Self::BadLink => (403, "bad_link", "The link is wrong or has expired"),
             Self::Forbidden(_) => (403, "forbidden", "The API key has not the scope"),
             Self::NotFound(_) => (404, "not_found", "There is no such thing"),
             Self::ManagedByFile => (409, "managed_by_file", "The webhook is the config file's"),
@@ -231,6 +235,7 @@ impl Problem {
                     .into(),
             ),
             Self::NotOpened(error) => Some(format!("{error}; give each gateway that key in `store.master_keys`")),
+            Self::BadLink => Some("GET its event for a new one, or use an API key of scope `read`".into()),
             Self::Forbidden(_)
             | Self::NotFound(_)
             | Self::BodyTooLarge(_)

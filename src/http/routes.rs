@@ -4,7 +4,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, Scope, guard};
 
 use super::problem::Problem;
-use super::{api, health, inbound, jobs, replays, requests, sources, suppressions, token, webhooks};
+use super::{api, content, health, inbound, jobs, replays, requests, sources, suppressions, token, webhooks};
 
 /// Adds every route. The app has to hold a [`Gateway`](super::state::Gateway) and, on each worker, a
 /// [`Gatherer`](super::gather::Gatherer) as its data.
@@ -16,6 +16,8 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(get("/v1/events", api::events))
         .service(get("/v1/events/{id}", api::event))
         .service(get("/v1/events/{id}/raw", api::raw))
+        .service(get("/v1/events/{id}/content/{part}", content::content))
+        .service(get("/v1/events/{id}/attachments/{n}", content::attachment))
         .service(get("/v1/events/{id}/deliveries", api::deliveries_of))
         .service(get("/v1/deliveries", api::deliveries))
         .service(get("/v1/deliveries/{id}", replays::delivery))

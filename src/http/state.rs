@@ -18,11 +18,16 @@ use super::sources::Counting;
 use super::throttle::Throttle;
 use crate::clock::Clock;
 use crate::domain::access::AccessKey;
+use crate::domain::link::LinkSettings;
 use crate::domain::source::Source;
 use crate::domain::target::Networks;
 use crate::endpoints::EndpointCache;
 use crate::sources::CurrentSources;
 use crate::store::Store;
+
+/// The most bytes of mails' content, and of the requests that it is read from, that are held in memory at once: one mail of
+/// the largest size. Of their own, so that who reads slowly is in the way of readers only.
+pub(super) const CONTENT_BUDGET_BYTES: usize = 128 << 20;
 
 /// What a request may cost.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +83,10 @@ pub struct Gateway {
     pub(super) suppress_on: Vec<BounceClass>,
     /// That may be called though they are private.
     pub(super) networks: Networks,
+    /// How links to the content of received mail are made.
+    pub(super) links: LinkSettings,
+    /// Bytes of content that may yet be held.
+    pub(super) content_budget: Semaphore,
     /// Bytes of bodies that may yet be held.
     pub(super) body_budget: Semaphore,
     /// What each source holds of them.
@@ -106,6 +115,8 @@ impl Gateway {
             limits,
             suppress_on: Vec::new(),
             networks: Networks::default(),
+            links: LinkSettings::default(),
+            content_budget: Semaphore::new(CONTENT_BUDGET_BYTES),
             body_budget: Semaphore::new(limits.body_budget_bytes.min(Semaphore::MAX_PERMITS)),
             shares: Shares::default(),
             large_mails: LargeMails::start(),
@@ -139,6 +150,12 @@ impl Gateway {
     #[must_use]
     pub fn with_networks(self, networks: Networks) -> Self {
         Self { networks, ..self }
+    }
+
+    /// The same that makes links so.
+    #[must_use]
+    pub fn with_links(self, links: LinkSettings) -> Self {
+        Self { links, ..self }
     }
 
     /// From now on: no new provider requests, and not ready.

@@ -71,6 +71,7 @@ use crate::domain::address::Address;
 use crate::domain::delivery::{Delivery, Status};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::id::{EndpointId, EventId, GatewayId, RequestId};
+use crate::domain::link::LinkKey;
 use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest, StoredEvent};
 use crate::domain::suppression::Suppression;
@@ -161,6 +162,9 @@ pub trait Store: Replays + Requests {
     /// Why an address is on the suppression list: of each reason the earliest event, the earliest first. None where it is
     /// not on it.
     async fn suppressions(&self, address: &Address) -> Result<Vec<Suppression>>;
+
+    /// The key that links are signed with: the same for all gateways on it, from the first call on.
+    async fn link_key(&self) -> Result<LinkKey>;
 
     /// One request as it was received.
     async fn request(&self, id: &RequestId) -> Result<Option<StoredRequest>>;

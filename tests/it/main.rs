@@ -8,6 +8,7 @@ mod client_of_api;
 mod clocks;
 mod commands;
 mod consumers;
+mod content;
 mod contract;
 mod crash;
 mod crash_points;

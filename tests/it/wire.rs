@@ -14,7 +14,9 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     /// The head, in lower case.
     head: String,
+    /// What of the body is no UTF-8 is replaced.
     pub(crate) body: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Reply {
@@ -50,10 +52,11 @@ impl Wire {
         }
         let head = String::from_utf8(head).unwrap().to_lowercase();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let mut reply = Reply { status, head, body: String::new() };
+        let mut reply = Reply { status, head, body: String::new(), bytes: Vec::new() };
         let mut body = vec![0; reply.header("content-length").map_or(0, |len| len.parse().unwrap())];
         self.0.read_exact(&mut body).await?;
-        reply.body = String::from_utf8(body).unwrap();
+        reply.body = String::from_utf8_lossy(&body).into_owned();
+        reply.bytes = body;
         Ok(reply)
     }
 }

@@ -39,6 +39,7 @@ use crate::domain::address::{Address, AddressKey};
 use crate::domain::delivery::{Delivery, Status};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::id::{EndpointId, EventId, GatewayId, RequestId};
+use crate::domain::link::LinkKey;
 use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest, StoredEvent};
 use crate::domain::retention::Lifetimes;
@@ -280,6 +281,10 @@ impl Store for Embedded {
     async fn suppressions(&self, address: &Address) -> Result<Vec<Suppression>> {
         let hash = self.address_key.hash(address);
         self.read(move |view| view.suppressions(&hash)).await
+    }
+
+    async fn link_key(&self) -> Result<LinkKey> {
+        Ok(self.address_key.link_key())
     }
 
     async fn request(&self, id: &RequestId) -> Result<Option<StoredRequest>> {

@@ -56,6 +56,7 @@ use crate::domain::address::Address;
 use crate::domain::delivery::{Delivery, Status};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::id::{EndpointId, EventId, GatewayId, RequestId};
+use crate::domain::link::LinkKey;
 use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest, StoredEvent};
 use crate::domain::retention::Lifetimes;
@@ -227,6 +228,10 @@ impl Store for RedisStore {
 
     async fn suppressions(&self, address: &Address) -> Result<Vec<Suppression>> {
         suppression::suppressions(&self.link, &self.address_keys, address).await
+    }
+
+    async fn link_key(&self) -> Result<LinkKey> {
+        Ok(self.address_keys.get(&self.link).await?.link_key())
     }
 
     async fn request(&self, id: &RequestId) -> Result<Option<StoredRequest>> {

@@ -55,6 +55,14 @@ impl AddressKeys {
         self.learn(&settled)
     }
 
+    /// The key; made if there is none.
+    pub(super) async fn get(&self, link: &Link) -> Result<Arc<AddressKey>> {
+        match self.find(link).await? {
+            Some(key) => Ok(key),
+            None => self.settle(link).await,
+        }
+    }
+
     /// The key, if there is one.
     async fn find(&self, link: &Link) -> Result<Option<Arc<AddressKey>>> {
         if let Some(key) = self.known() {

@@ -1,0 +1,213 @@
+//! The content of received mail: its text, its HTML, the mail as it was sent, and what was attached.
+//!
+//! It is not kept twice: it is read out of the request that brought the mail.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, Charset, ContentDisposition, DispositionParam, DispositionType,
+    ExtendedValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use actix_web::web::{Bytes, Data, Path, Query};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use waypost_providers::{Content, Part, by_name};
+
+use super::api::find;
+use super::auth::authorize;
+use super::problem::Problem;
+use super::state::{CONTENT_BUDGET_BYTES, Gateway};
+use crate::domain::access::Scope;
+use crate::domain::content::unkept;
+use crate::domain::delivery::{Delivery, Status};
+use crate::domain::id::{EventId, RequestId};
+use crate::domain::source::FETCH_PREFIX;
+use crate::store::StoredRequest;
+
+/// Types that a browser would run, were it to open them, whatever it is told besides.
+const ACTIVE: [&str; 4] = ["html", "xml", "svg", "script"];
+const BYTES: &str = "application/octet-stream";
+
+/// What makes a link good without a key.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LinkQuery {
+    expires: Option<i64>,
+    signature: Option<String>,
+}
+
+/// `GET /v1/events/{id}/content/{part}`: `text`, `html` or `raw` of a received mail, as a link of the event tells; `raw` is
+/// the mail as it was sent, where the provider gives it. With the link's `expires` and `signature`, or with an API key of
+/// scope `read`. Always as a file to be saved: nothing that a sender wrote is shown as a page of the gateway.
+///
+/// `403` for a link that is not ours or has expired, `404` where the mail has no such part or is no longer kept, `503` with
+/// `Retry-After` while as much content as may be is held for others, or while it is yet to be fetched from the provider.
+pub(super) async fn content(
+    request: HttpRequest,
+    gateway: Data<Gateway>,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
+    let (id, name) = path.into_inner();
+    let part = match name.as_str() {
+        "text" => Part::Text,
+        "html" => Part::Html,
+        "raw" => Part::Raw,
+        _ => return Err(Problem::NotFound("content")),
+    };
+    answer(&request, gateway, &id, part).await
+}
+
+/// `GET /v1/events/{id}/attachments/{n}`: what was attached, counted from 0; as [`content`].
+pub(super) async fn attachment(
+    request: HttpRequest,
+    gateway: Data<Gateway>,
+    path: Path<(String, usize)>,
+) -> Result<HttpResponse, Problem> {
+    let (id, n) = path.into_inner();
+    answer(&request, gateway, &id, Part::Attachment(n)).await
+}
+
+async fn answer(request: &HttpRequest, gateway: Data<Gateway>, id: &str, part: Part) -> Result<HttpResponse, Problem> {
+    check(request, &gateway, &id.into(), &part.url()).await?;
+    let event = find(&gateway, id).await?;
+    let gone = Problem::NotFound("content");
+    let Some(request_id) = event.request_id else { return Err(gone) };
+    // What it will take is known when it has been read; half of it is what it is read from.
+    let mut held = Held::take(gateway.clone(), CONTENT_BUDGET_BYTES / 2)?;
+    let stored = gateway.store.request(&request_id).await?.ok_or(gone)?;
+    let read = tokio::task::spawn_blocking(move || read(&stored, part)).await;
+    let content = match read.map_err(|_| Problem::ShuttingDown)? {
+        Some(content) => content,
+        None => fetched(&gateway, &event.id, part).await?,
+    };
+    held.keep(content.bytes.len());
+    Ok(file(content, part, held))
+}
+
+fn read(stored: &StoredRequest, part: Part) -> Option<Content> {
+    by_name(&stored.provider)?.content(&stored.request, part)
+}
+
+/// What was fetched, as the request that told of the mail does not have it.
+async fn fetched(gateway: &Gateway, event: &EventId, part: Part) -> Result<Content, Problem> {
+    if let Some(kept) = gateway.store.request(&RequestId::of_part(event, &part.url())).await? {
+        return Ok(unkept(kept.request));
+    }
+    let deliveries = gateway.store.deliveries_of(event).await?;
+    let is_coming = |delivery: &Delivery| {
+        delivery.status == Status::Pending && delivery.endpoint_id.as_str().starts_with(FETCH_PREFIX)
+    };
+    Err(if deliveries.iter().any(is_coming) { Problem::NotFetched } else { Problem::NotFound("content") })
+}
+
+/// By the link's signature where there is one, else by API key.
+async fn check(request: &HttpRequest, gateway: &Gateway, event: &EventId, part: &str) -> Result<(), Problem> {
+    let query = Query::<LinkQuery>::from_query(request.query_string());
+    let LinkQuery { expires, signature } = query.map_err(|error| Problem::BadQuery(error.to_string()))?.into_inner();
+    let Some(signature) = signature else {
+        return authorize(&gateway.api_keys, request.headers(), Scope::Read).map(drop);
+    };
+    let (key, now) = (gateway.store.link_key().await?, gateway.clock.now());
+    let is_good = expires.is_some_and(|expires| key.is_good(event, part, expires, &signature, now));
+    if is_good { Ok(()) } else { Err(Problem::BadLink) }
+}
+
+fn file(content: Content, part: Part, held: Held) -> HttpResponse {
+    let Content { bytes, content_type, filename } = content;
+    let mut parameters = Vec::new();
+    if let Some(name) = filename {
+        let value = ExtendedValue { charset: Charset::Ext("UTF-8".into()), language_tag: None, value: name.into() };
+        parameters.push(DispositionParam::FilenameExt(value));
+    }
+    HttpResponse::Ok()
+        .content_type(if part == Part::Html { content_type } else { harmless(&content_type) })
+        .insert_header(ContentDisposition { disposition: DispositionType::Attachment, parameters })
+        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"))
+        // The link is in the address, and the content is a person's.
+        .insert_header((REFERRER_POLICY, "no-referrer"))
+        .insert_header((CACHE_CONTROL, "private, no-store"))
+        .body(Counted { bytes, _held: held })
+}
+
+/// The type that a sender gave, unless a browser might run it, or it is none.
+fn harmless(content_type: &str) -> String {
+    let is_type = |text: &str| {
+        let is_token = |part: &str| {
+            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
+        };
+        text.split_once('/').is_some_and(|(kind, rest)| is_token(kind) && is_token(rest))
+    };
+    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_active = ACTIVE.iter().any(|word| media_type.contains(word));
+    if is_type(&media_type) && !is_active { media_type } else { BYTES.to_owned() }
+}
+
+/// Bytes taken out of the budget of content, given back when it is dropped.
+struct Held {
+    gateway: Data<Gateway>,
+    len: usize,
+}
+
+impl Held {
+    fn take(gateway: Data<Gateway>, len: usize) -> Result<Self, Problem> {
+        let permits = u32::try_from(len).map_err(|_| Problem::BodiesOverBudget)?;
+        gateway.content_budget.try_acquire_many(permits).map_err(|_| Problem::BodiesOverBudget)?.forget();
+        Ok(Self { gateway, len })
+    }
+
+    /// Gives back what is more than this.
+    fn keep(&mut self, len: usize) {
+        let less = self.len.saturating_sub(len);
+        self.gateway.content_budget.add_permits(less);
+        self.len -= less;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.gateway.content_budget.add_permits(self.len);
+    }
+}
+
+/// A body that is counted as long as it is being sent.
+struct Counted {
+    bytes: Bytes,
+    _held: Held,
+}
+
+impl MessageBody for Counted {
+    type Error = <Bytes as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.bytes.size()
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.bytes).poll_next(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_is_kept_unless_a_browser_might_run_it() {
+        for (given, told) in [
+            ("application/pdf", "application/pdf"),
+            ("Image/PNG; name=\"a\"", "image/png"),
+            ("text/html", BYTES),
+            ("application/xhtml+xml", BYTES),
+            ("image/svg+xml", BYTES),
+            ("text/javascript", BYTES),
+            ("", BYTES),
+            ("text", BYTES),
+            ("a/b\r\nset-cookie: c", BYTES),
+        ] {
+            assert_eq!(harmless(given), told, "{given}");
+        }
+    }
+}
