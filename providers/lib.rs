@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 mod body;
 mod content;
 pub mod event;
+mod fetch;
 mod fields;
 mod form;
 mod generic;
@@ -52,6 +53,7 @@ pub mod words;
 
 pub use content::{Content, Part};
 pub use event::{Event, Kind};
+pub use fetch::{Api, Auth, Fetch, Fetched, Gives};
 pub use keys::{KeyError, KeyField, Keys};
 pub use proof::{Client, GrantError, Login, Proof, TOKEN_TTL, Way, grant};
 pub use request::{Headers, ReplayGuard, Request, Verified};
@@ -125,6 +127,21 @@ pub trait Provider: Sync {
     /// A part of the mail that a request tells of, as its URLs name it: there wherever the event has a URL, but where the
     /// content is fetched from the provider. The stored request is the only copy of it. Total.
     fn content(&self, _request: &Request, _part: Part) -> Option<Content> {
+        None
+    }
+
+    /// The API that content is fetched from which the webhook only names.
+    fn api(&self) -> Option<Api> {
+        None
+    }
+
+    /// What to ask that API, which is at `base`, for first; nothing where the request holds all there is.
+    fn to_fetch(&self, _request: &Request, _base: &str) -> Vec<Fetch> {
+        Vec::new()
+    }
+
+    /// What an answer holds; none where it cannot be read. Total.
+    fn fetched(&self, _request: &Request, _base: &str, _gives: &Gives, _answer: &[u8]) -> Option<Vec<Fetched>> {
         None
     }
 

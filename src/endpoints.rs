@@ -88,7 +88,7 @@ impl Snapshot {
 
     /// Whether this gateway can sign what this endpoint is to get.
     pub fn can_sign(&self, endpoint: &Endpoint, now: Timestamp) -> bool {
-        can_sign(&endpoint.settings.signatures, self.secrets(&endpoint.id, now))
+        endpoint.settings.fetches || can_sign(&endpoint.settings.signatures, self.secrets(&endpoint.id, now))
     }
 
     /// Why what an endpoint keeps sealed cannot be used, if that is so.

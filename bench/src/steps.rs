@@ -127,6 +127,7 @@ fn endpoints(count: usize) -> Result<Vec<Endpoint>, Failure> {
             rate_limit: None,
             description: None,
             active: true,
+            fetches: false,
         };
         let id = format!("wh_{number}").as_str().into();
         Ok(Endpoint { id, settings, origin: Origin::File, disabled: None, enabled_at: None, created_at: now()? })

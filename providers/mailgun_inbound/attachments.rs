@@ -28,15 +28,25 @@ pub(super) fn attach<'a>(form: &Form<'a>, layout: &mut Layout<'a>) {
     }
 }
 
+/// The field of this name that is Mailgun's own, if there is one beside those that the sender's header has made.
+pub(super) fn own<'a, 'b>(form: &'b Form<'a>, head: &Head, name: &str) -> Option<&'b Field<'a>> {
+    let all = form.fields().iter().filter(|field| field.name == name).count();
+    form.last(name).filter(|_| all > head.count(name))
+}
+
+/// Mailgun's list of the attachments that it has kept.
+pub(super) fn listed(form: &Form<'_>, head: &Head) -> Value {
+    own(form, head, "attachments").map_or(Value::Null, |field| json(Some(field)))
+}
+
 /// What `store()` has kept, which is fetched from Mailgun: the attachments that `attachments` lists, and at `message-url` the
 /// mail itself. Not what a header field of these names says: it would have the key sent to wherever the sender likes.
 pub(super) fn stored(form: &Form<'_>, head: &Head, mail: &mut Mail) {
-    let is_own = |name: &str| form.fields().iter().filter(|field| field.name == name).count() > head.count(name);
-    if is_own("message-url") {
+    if own(form, head, "message-url").is_some() {
         mail.raw_url = Some(Part::Raw.url());
     }
     let ids = json(form.last("content-id-map"));
-    let listed = if is_own("attachments") { json(form.last("attachments")) } else { Value::Null };
+    let listed = listed(form, head);
     let Some(listed) = listed.as_array().filter(|_| mail.attachments.is_empty()) else { return };
     let attachment = |(n, given): (usize, &Value)| {
         let url = text(&given["url"]);

@@ -20,11 +20,12 @@ use jiff::Timestamp;
 use crate::mailgun::Mailgun;
 use crate::samples::samples;
 use crate::{
-    Content, Draft, Key, KeyError, KeyField, Keys, Parsed, Part, Provider, Refusal, Request, Samples, Signed, Verified,
-    VerifyError,
+    Api, Auth, Content, Draft, Fetch, Fetched, Gives, Key, KeyError, KeyField, Keys, Parsed, Part, Provider, Refusal,
+    Request, Samples, Signed, Verified, VerifyError,
 };
 
 mod attachments;
+mod fetch;
 mod parse;
 mod sign;
 mod verify;
@@ -65,6 +66,18 @@ impl Provider for Inbound {
 
     fn content(&self, request: &Request, part: Part) -> Option<Content> {
         parse::content(request, part)
+    }
+
+    fn api(&self) -> Option<Api> {
+        Some(Api { url: "https://api.mailgun.net", auth: Auth::Basic("api") })
+    }
+
+    fn to_fetch(&self, request: &Request, base: &str) -> Vec<Fetch> {
+        fetch::first(request, base)
+    }
+
+    fn fetched(&self, _request: &Request, _base: &str, gives: &Gives, answer: &[u8]) -> Option<Vec<Fetched>> {
+        fetch::read(gives, answer)
     }
 
     fn sign(&self, draft: Draft<'_>) -> Result<Signed, KeyError> {

@@ -62,7 +62,7 @@ fn read<T>(form: &Form<'_>, then: impl FnOnce(&Head, &Layout<'_>) -> T) -> T {
     then(&head(form), &layout)
 }
 
-fn head(form: &Form<'_>) -> Head {
+pub(super) fn head(form: &Form<'_>) -> Head {
     let told = form.last("message-headers");
     let pairs = mail::json(told);
     if pairs.is_array() {

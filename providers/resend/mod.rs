@@ -12,8 +12,12 @@
 use jiff::Timestamp;
 
 use crate::samples::samples;
-use crate::{Draft, Key, KeyError, KeyField, Keys, Parsed, Provider, Request, Samples, Signed, Verified, VerifyError};
+use crate::{
+    Api, Auth, Draft, Fetch, Fetched, Gives, Key, KeyError, KeyField, Keys, Parsed, Provider, Request, Samples, Signed,
+    Verified, VerifyError,
+};
 
+mod fetch;
 mod parse;
 mod sign;
 mod verify;
@@ -42,6 +46,18 @@ impl Provider for Resend {
 
     fn parse(&self, verified: &Verified) -> Vec<Parsed> {
         vec![parse::parse(verified.request())]
+    }
+
+    fn api(&self) -> Option<Api> {
+        Some(Api { url: "https://api.resend.com", auth: Auth::Bearer })
+    }
+
+    fn to_fetch(&self, request: &Request, base: &str) -> Vec<Fetch> {
+        fetch::first(request, base)
+    }
+
+    fn fetched(&self, request: &Request, base: &str, gives: &Gives, answer: &[u8]) -> Option<Vec<Fetched>> {
+        fetch::read(request, base, gives, answer)
     }
 
     fn sign(&self, draft: Draft<'_>) -> Result<Signed, KeyError> {

@@ -11,7 +11,7 @@ use crate::domain::field::FieldError;
 use crate::domain::given::Given;
 use crate::domain::id::EndpointId;
 use crate::domain::secret::{SecretError, SigningSecret};
-use crate::domain::source::Source;
+use crate::domain::source::{FETCH_PREFIX, Source};
 use crate::domain::target::Networks;
 
 type Env = BTreeMap<String, String>;
@@ -29,6 +29,10 @@ pub(super) fn read(
         let place = Place { index };
         let id = endpoint.id.clone();
         check_id(&place.of("id"), &id)?;
+        if id.starts_with(FETCH_PREFIX) {
+            let problem = format!("`{id}` is what the fetching of a source's mail would be called");
+            return place.wrong("id", problem, format!("choose one that does not begin with `{FETCH_PREFIX}`"));
+        }
         place.hold(endpoint_fields::check_url(&endpoint.url, networks))?;
         place.hold(endpoint_fields::check_sources(&endpoint.sources, sources.keys()))?;
         if all.insert(EndpointId::from(id.as_str()), entry(&place, endpoint, env)?).is_some() {
@@ -88,6 +92,7 @@ fn entry(place: &Place, endpoint: Endpoint, env: &Env) -> Checked<EndpointEntry>
         rate_limit: endpoint.rate_limit,
         description: endpoint.description,
         active: endpoint.active,
+        fetches: false,
     };
     Ok(EndpointEntry { settings, secrets, left_out: settled.left_out })
 }

@@ -26,6 +26,7 @@ mod checks;
 mod credentials;
 mod delivery;
 mod endpoints;
+mod fetching;
 mod file;
 mod layers;
 mod secret;
@@ -131,7 +132,7 @@ impl Settings {
         checks::server(&file.server)?;
         let delivery = delivery::read(&file.delivery, &env)?;
         let lifetimes = checks::lifetimes(&file.retention)?;
-        let sources = sources::read(file.sources, &lifetimes, &env)?;
+        let sources = sources::read(file.sources, &lifetimes, &delivery.networks, &env)?;
         let endpoints = endpoints::read(file.endpoints, &sources, &delivery.networks, &env)?;
         Ok(Self {
             server: file.server,
@@ -153,9 +154,11 @@ impl Settings {
         Self::load(path, layers::environment(std::env::vars_os())?.into_iter())
     }
 
-    /// The endpoints as the store keeps them: without their signing secrets.
+    /// The endpoints as the store keeps them: without their signing secrets. Those that fetch a source's mail are among
+    /// them.
     pub fn endpoint_settings(&self) -> BTreeMap<EndpointId, EndpointSettings> {
-        self.endpoints.iter().map(|(id, entry)| (id.clone(), entry.settings.clone())).collect()
+        let fetching = self.sources.iter().filter_map(|(name, source)| source.fetching.as_ref()?.endpoint(name));
+        self.endpoints.iter().map(|(id, entry)| (id.clone(), entry.settings.clone())).chain(fetching).collect()
     }
 
     /// The secrets of the endpoints, newest first.

@@ -6,12 +6,13 @@ use jiff::SignedDuration;
 use serde_json::{Map, Value};
 use waypost_providers::{Keys, PROVIDERS, Proof, Provider, Way};
 
-use super::ConfigError;
 use super::credentials::{self, CLIENTS, LOGINS};
 use super::secret::SecretSource;
+use super::{ConfigError, fetching};
 use crate::domain::field::without_value;
 use crate::domain::retention::Lifetimes;
 use crate::domain::source::{DEFAULT_SOURCE, Source};
+use crate::domain::target::Networks;
 
 /// The longest name that a source or an endpoint may have.
 pub(super) const NAME_LEN_MAX: usize = 64;
@@ -25,11 +26,12 @@ type Env = BTreeMap<String, String>;
 pub(super) fn read(
     sources: BTreeMap<String, Map<String, Value>>,
     lifetimes: &Lifetimes,
+    networks: &Networks,
     env: &Env,
 ) -> Result<BTreeMap<String, Source>, ConfigError> {
     let remembered = SignedDuration::try_from(lifetimes.events).unwrap_or(SignedDuration::MAX);
     let read = |(name, keys): (String, _)| {
-        let source = source(&name, keys, remembered, env)?;
+        let source = source(&name, keys, remembered, networks, env)?;
         Ok((name, source))
     };
     sources.into_iter().map(read).collect()
@@ -39,6 +41,7 @@ fn source(
     name: &str,
     mut keys: Map<String, Value>,
     remembered: SignedDuration,
+    networks: &Networks,
     env: &Env,
 ) -> Result<Source, ConfigError> {
     let place = format!("sources.{name}");
@@ -49,13 +52,15 @@ fn source(
     }
     let provider = provider(name, keys.remove("provider"))?;
     let way = way(&place, provider, keys.remove("verify"))?;
+    let given = (keys.remove(fetching::API_KEY), keys.remove(fetching::API_URL));
+    let fetching = fetching::read(&place, provider, given, networks, env)?;
     check_names(&place, provider, way, &keys)?;
     let proof = match way {
         Way::Signature => Proof::Signature(signature_keys(&place, provider, keys, env)?.remembering(remembered)),
         Way::Basic => Proof::Basic(credentials::logins(&place, keys.remove(LOGINS), env)?),
         Way::Oauth => Proof::Oauth(credentials::clients(&place, keys.remove(CLIENTS), env)?),
     };
-    Ok(Source { provider, proof: proof.into() })
+    Ok(Source { provider, proof: proof.into(), fetching })
 }
 
 fn provider(source: &str, value: Option<Value>) -> Result<&'static dyn Provider, ConfigError> {

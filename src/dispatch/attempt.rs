@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::Shared;
 use super::client::{Answer, Posted};
 use super::disable::{Disabling, disable, note_disabled};
+use super::fetch::Errand;
 use super::gather::Settled;
 use super::lanes::{Noted, Permit};
 use crate::crash;
@@ -29,6 +30,14 @@ pub(super) const HOLD_BEYOND_TIMEOUT: Duration = Duration::from_secs(15);
 const MARGIN: Duration = Duration::from_secs(5);
 /// When a delivery is made again whose endpoint was gone from an address that is no longer its own.
 const MOVED_RETRY: Duration = Duration::from_secs(5);
+
+/// What an attempt is to do.
+enum Wanted {
+    /// Tell an endpoint.
+    Posted(Result<Request<Bytes>, RequestError>),
+    /// Fetch a mail's content.
+    Content(Errand),
+}
 
 /// What came of an attempt that was made.
 struct Made {
@@ -62,16 +71,20 @@ async fn settle(shared: &Shared, mut lease: Lease, taken: Duration) -> Option<(F
     let at = shared.clock.now();
     let event = linked(shared, event, at).await?;
     let secrets = snapshot.secrets(&endpoint.id, at);
-    let request = match request::build(&endpoint.settings, secrets, &event, lease.replay.as_ref(), lease.number, at) {
-        Err(RequestError::Unsigned) => return None,
-        built => built,
+    let wanted = if endpoint.settings.fetches {
+        Wanted::Content(Errand::of(shared, &event).await?)
+    } else {
+        match request::build(&endpoint.settings, secrets, &event, lease.replay.as_ref(), lease.number, at) {
+            Err(RequestError::Unsigned) => return None,
+            built => Wanted::Posted(built),
+        }
     };
     let spent = shared.clock.elapsed().saturating_sub(taken);
     if lease.hold.saturating_sub(spent) < endpoint.settings.timeout() + MARGIN {
         tracing::warn!(event.id = %lease.event_id, endpoint.id = %lease.endpoint, "too late to send; it is leased again");
         return None;
     }
-    let made = make(shared, &lease, endpoint, request).await;
+    let made = make(shared, &lease, endpoint, wanted).await;
     let mut occasions = Vec::new();
     // When this process stood still in the middle of it, that says nothing about the endpoint.
     let is_late = shared.clock.elapsed().saturating_sub(taken) >= lease.hold;
@@ -148,27 +161,29 @@ async fn note(shared: &Shared, endpoint: &Endpoint, made: &Made, occasions: &mut
     Some(lane)
 }
 
-async fn make(
-    shared: &Shared,
-    lease: &Lease,
-    endpoint: &Endpoint,
-    request: Result<Request<Bytes>, RequestError>,
-) -> Made {
+async fn make(shared: &Shared, lease: &Lease, endpoint: &Endpoint, wanted: Wanted) -> Made {
     let started_at = shared.clock.now();
     let started = shared.clock.elapsed();
-    let sent = request.as_ref().map_or_else(|_| String::new(), |request| request::told(&endpoint.settings, request));
-    let Posted { answer, split } = match request {
-        Ok(request) => shared.client.post(request, endpoint.settings.timeout()).await,
-        Err(error) => {
+    let timeout = endpoint.settings.timeout();
+    let (sent, Posted { answer, split }) = match wanted {
+        Wanted::Content(errand) => (String::new(), errand.run(shared, timeout).await),
+        Wanted::Posted(Ok(request)) => {
+            (request::told(&endpoint.settings, &request), shared.client.post(request, timeout).await)
+        }
+        Wanted::Posted(Err(error)) => {
             tracing::warn!(endpoint.id = %lease.endpoint, %error, "an endpoint's settings make no request");
-            Posted { answer: Answer::failed(ErrorClass::Protocol), split: Split::default() }
+            (String::new(), Posted { answer: Answer::failed(ErrorClass::Protocol), split: Split::default() })
         }
     };
     crash::point("posted");
     let duration = shared.clock.elapsed().saturating_sub(started);
     let delivery = DeliveryId::of(&lease.event_id, &lease.endpoint, lease.replay.as_ref());
     let outcome = answer.outcome(shared.clock.now());
-    let next = retry::next(&endpoint.settings.retry, &outcome, lease.number, &delivery);
+    let next = match retry::next(&endpoint.settings.retry, &outcome, lease.number, &delivery) {
+        // The mail is gone, not the provider's API.
+        Next::Disable if endpoint.settings.fetches => Next::Dead(EndReason::Gone),
+        next => next,
+    };
     let attempt = Attempt {
         number: lease.number,
         started_at,

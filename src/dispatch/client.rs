@@ -138,22 +138,40 @@ impl Client {
         if check_uri(request.uri(), &self.networks).is_err() {
             return Posted { answer: Answer::failed(ErrorClass::Blocked), split: Split::default() };
         }
+        let (mut posted, kept) = self.within(request, deadline, (READ_BYTES_MAX, KEPT_BYTES_MAX)).await;
+        posted.answer.body = (!kept.is_empty()).then(|| text(&kept));
+        posted
+    }
+
+    /// Gets, and keeps the whole body, which is an error where it is larger than this.
+    pub async fn get(&self, request: Request<Bytes>, deadline: Duration, bytes_max: usize) -> (Posted, Vec<u8>) {
+        if check_uri(request.uri(), &self.networks).is_err() {
+            return (Posted { answer: Answer::failed(ErrorClass::Blocked), split: Split::default() }, Vec::new());
+        }
+        let more = bytes_max.saturating_add(1);
+        let (mut posted, kept) = self.within(request, deadline, (more, more)).await;
+        if kept.len() > bytes_max {
+            posted.answer.error = posted.answer.error.or(Some(ErrorClass::Protocol));
+        }
+        (posted, kept)
+    }
+
+    async fn within(&self, request: Request<Bytes>, deadline: Duration, room: (usize, usize)) -> (Posted, Vec<u8>) {
         let (mut answer, mut kept, noted) = (Answer::default(), Vec::new(), Noted::default());
-        let exchange = noted.during(self.exchange(request, &mut answer, &mut kept, &noted));
+        let exchange = noted.during(self.exchange(request, (&mut answer, &mut kept), room, &noted));
         answer.error = match timeout(deadline, exchange).await {
             Ok(Ok(())) => None,
             Ok(Err(class)) => Some(class),
             Err(_) => Some(ErrorClass::Timeout),
         };
-        answer.body = (!kept.is_empty()).then(|| text(&kept));
-        Posted { answer, split: noted.split() }
+        (Posted { answer, split: noted.split() }, kept)
     }
 
     async fn exchange(
         &self,
         request: Request<Bytes>,
-        answer: &mut Answer,
-        kept: &mut Vec<u8>,
+        (answer, kept): (&mut Answer, &mut Vec<u8>),
+        (read_max, kept_max): (usize, usize),
         noted: &Noted,
     ) -> Result<(), ErrorClass> {
         let began = self.clock.elapsed();
@@ -166,12 +184,12 @@ impl Client {
         let mut body = response.into_body();
         let mut read = 0;
         // What is left unread costs the connection; what is read to its end lets the next attempt use it again.
-        while read < READ_BYTES_MAX {
+        while read < read_max {
             let Some(frame) = body.frame().await else { break };
             let frame = frame.map_err(|error| class_of_hyper(&error))?;
             let Some(data) = frame.data_ref() else { continue };
             read += data.len();
-            let room = KEPT_BYTES_MAX - kept.len();
+            let room = kept_max - kept.len();
             kept.extend_from_slice(&data[..data.len().min(room)]);
         }
         Ok(())

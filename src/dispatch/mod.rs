@@ -16,6 +16,7 @@ mod attempt;
 pub mod client;
 mod connector;
 mod disable;
+mod fetch;
 mod gather;
 mod jobs;
 mod lane;

@@ -90,6 +90,14 @@ pub struct EndpointSettings {
     pub description: Option<String>,
     /// Whether the operator wants it served.
     pub active: bool,
+    /// Nobody is told: what it gets is the content of its one source's mail, fetched from the provider.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub fetches: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl EndpointSettings {

@@ -114,6 +114,11 @@ impl RequestId {
         Self(derived(Self::PREFIX, &[source.as_bytes(), body]))
     }
 
+    /// Of a part of a mail that was fetched, and is kept as what is received is. A received one has two parts.
+    pub fn of_part(event: &EventId, part: &str) -> Self {
+        Self(derived(Self::PREFIX, &[b"part", event.as_str().as_bytes(), part.as_bytes()]))
+    }
+
     /// The 128 bits it stands for; none where the text is no request's id.
     pub fn bits(&self) -> Option<[u8; 16]> {
         bits(Self::PREFIX, &self.0)

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod address;
 pub mod breaker;
+pub mod content;
 pub mod delivery;
 pub mod endpoint;
 pub mod endpoint_fields;

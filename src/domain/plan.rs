@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use waypost_providers::{Kind, ReplayGuard, Request};
 
+use super::content::FETCHED;
 use super::delivery::Class;
 use super::event_type::EventType;
 use super::id::{EndpointId, EventId, MailKey, RequestId};
@@ -38,12 +39,13 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// How long its request is kept. A later version may find more in what was not understood, and the content of a mail is
-    /// served out of it: both live as long as events.
+    /// How long its request is kept. A later version may find more in what was not understood, the content of a mail is
+    /// served out of it, or out of what was fetched of it: these live as long as events.
     pub fn request_life(&self, lifetimes: &Lifetimes) -> Duration {
         let brings_mail = || self.units.iter().any(|unit| unit.kind.provider() == Some(Kind::Received));
         let is_incomplete = self.raw.as_ref().is_some_and(RawRequest::is_incomplete);
-        if is_incomplete || brings_mail() { lifetimes.events } else { lifetimes.requests }
+        let is_part = || self.raw.as_ref().is_some_and(|raw| raw.provider == FETCHED);
+        if is_incomplete || is_part() || brings_mail() { lifetimes.events } else { lifetimes.requests }
     }
 }
 

@@ -1,12 +1,29 @@
-//! Sources: who may call in, and how they prove it.
+//! Sources: who may call in, how they prove it, and where the content of their mail is to be had if it does not come
+//! along.
 
 use std::fmt;
 use std::sync::Arc;
 
 use waypost_providers::{Proof, Provider};
 
+use super::endpoint::EndpointSettings;
+use super::format::Format;
+use super::id::EndpointId;
+use super::secret::Secret;
+use super::subscription::Subscription;
+
 /// The name of the source behind `POST /api/webhooks`.
 pub const DEFAULT_SOURCE: &str = "default";
+
+/// What leads the id of the endpoint that stands for the fetching of a source's mail.
+pub const FETCH_PREFIX: &str = "fetch_";
+
+/// Mails a second that are fetched at one source: two or three calls each, and Resend takes two calls a second of an
+/// account unless it is asked for more (resend.com, "Usage Limits").
+const MAILS_A_SECOND: u32 = 1;
+
+/// Seconds that fetching one mail may take at a time; what was fetched by then is not fetched again.
+const TIMEOUT_S: u64 = 30;
 
 /// One source of the config file.
 #[derive(Clone)]
@@ -15,10 +32,46 @@ pub struct Source {
     pub provider: &'static dyn Provider,
     /// What its requests are proven with.
     pub proof: Arc<Proof>,
+    /// How the content of its mail is fetched, where the webhook only names it, and it is.
+    pub fetching: Option<Arc<Fetching>>,
+}
+
+/// The provider's API, and the key to it.
+#[derive(Clone, Debug)]
+pub struct Fetching {
+    /// The key.
+    pub key: Secret,
+    /// Where the API is, without a slash at its end.
+    pub url: String,
 }
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Source").field("provider", &self.provider.name()).field("proof", &self.proof).finish()
+    }
+}
+
+impl Fetching {
+    /// The endpoint that stands for it: so that what is to be fetched is kept, tried again, limited, shown and told of as
+    /// deliveries are.
+    pub fn endpoint(&self, source: &str) -> Option<(EndpointId, EndpointSettings)> {
+        let settings = EndpointSettings {
+            url: self.url.clone(),
+            format: Format::default(),
+            events: Subscription::new(vec!["email.received".into()]).ok()?,
+            sources: vec![source.to_owned()],
+            tags: Vec::new(),
+            signatures: Vec::new(),
+            signature_header: None,
+            headers: Default::default(),
+            retry: EndpointSettings::RETRY_DEFAULT.to_vec(),
+            timeout_s: TIMEOUT_S,
+            max_in_flight: 1,
+            rate_limit: Some(MAILS_A_SECOND),
+            description: Some(format!("Fetches the content of the mail of the source {source}")),
+            active: true,
+            fetches: true,
+        };
+        Some((format!("{FETCH_PREFIX}{source}").as_str().into(), settings))
     }
 }

@@ -16,6 +16,7 @@ use super::gather::Gatherer;
 use super::problem::Problem;
 use super::rejecting;
 use super::state::Gateway;
+use crate::domain::content;
 use crate::domain::fan_out;
 use crate::domain::plan::Generation;
 use crate::domain::source::{DEFAULT_SOURCE, Source};
@@ -154,11 +155,11 @@ async fn work<T: Send + 'static>(
 
 /// Proves a request and reads it.
 async fn read(gateway: &Gateway, source: &Source, request: Request) -> Result<Read, Problem> {
-    let (Source { provider, proof }, len) = (source.clone(), request.body.len());
+    let (Source { provider, proof, fetching }, len) = (source.clone(), request.body.len());
     let read = move || {
         let received_at = request.received_at;
         let verified = proof.verify(provider, request, received_at)?;
-        let parsed = provider.parse(&verified);
+        let parsed = content::read(provider, &verified, fetching.as_deref());
         Ok(Read { verified, parsed })
     };
     // A panic fails this request, and is answered.
@@ -310,7 +311,7 @@ mod tests {
         let login = "user:a password for this test";
         let (user, password) = login.split_once(':').unwrap();
         let proof = Arc::new(Proof::Basic(vec![Login::new(user, password).unwrap()]));
-        let source = Source { provider: &Panics, proof };
+        let source = Source { provider: &Panics, proof, fetching: None };
         for len in [1, READ_HERE_MAX + 1] {
             let headers = [("authorization", format!("Basic {}", STANDARD.encode(login)))].into_iter().collect();
             let (received_at, body) = (Timestamp::UNIX_EPOCH, vec![b' '; len].into());

@@ -77,6 +77,9 @@ pub enum Problem {
     /// A link that is not ours, or has expired.
     #[error("the link is not one of this gateway's, or has expired")]
     BadLink,
+    /// The provider has yet to give it.
+    #[error("the content is yet to be fetched from the provider")]
+    NotFetched,
     /// The key has not the scope.
     #[error("the key lacks the scope `{}`", .0.as_str())]
     Forbidden(Scope),
@@ -197,6 +200,7 @@ impl Problem {
             Self::ProviderUnknown(_) => (409, "provider_unknown", "This version does not know the provider"),
             Self::Plan(_) | Self::ReadFailed => (500, "internal", "Something is wrong with the gateway"),
             Self::Unauthorized => (401, "unauthorized", "A known API key is needed"),
+            Self::NotFetched => (503, "not_fetched", "The content is yet to be fetched from the provider"),
             Self::BadLink => (403, "bad_link", "The link is wrong or has expired"),
             Self::Forbidden(_) => (403, "forbidden", "The API key has not the scope"),
             Self::NotFound(_) => (404, "not_found", "There is no such thing"),
@@ -276,7 +280,7 @@ impl ResponseError for Problem {
 
     fn error_response(&self) -> HttpResponse {
         let facts = self.facts();
-        if facts.status.is_server_error() {
+        if facts.status.is_server_error() && !matches!(self, Self::NotFetched) {
             tracing::error!(http.status = facts.status.as_u16(), problem = facts.id, error = %self, "request failed");
         }
         let mut body = json!({

@@ -141,6 +141,7 @@ pub(crate) mod tests {
             rate_limit: None,
             description: None,
             active: true,
+            fetches: false,
         }
     }
 

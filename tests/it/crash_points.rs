@@ -31,9 +31,10 @@ const EMBEDDED: [&str; 11] = [
 const REDIS: [&str; 7] =
     ["raw.stored", "units.committed", "lease.committed", "leased", "posted", "finish.committed", "finished"];
 /// What has a test of its own.
-const REDIS_ALONE: [&str; 11] = [
+const REDIS_ALONE: [&str; 12] = [
     "blob.written",
     "blob.named",
+    "fetch.kept",
     "token.remembered",
     "states.told",
     "address_key.settled",
@@ -46,9 +47,10 @@ const REDIS_ALONE: [&str; 11] = [
 ];
 
 /// What has a test of its own.
-const EMBEDDED_ALONE: [&str; 12] = [
+const EMBEDDED_ALONE: [&str; 13] = [
     "blob.written",
     "blob.named",
+    "fetch.kept",
     "ids.written",
     "replay.made",
     "replay.kept",

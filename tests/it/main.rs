@@ -15,6 +15,7 @@ mod crash_points;
 mod credentials;
 mod embedded;
 mod ends;
+mod fetch;
 mod formats;
 mod full_disk;
 mod gateway;

@@ -127,6 +127,7 @@ pub(crate) fn endpoint(id: &str) -> Endpoint {
         rate_limit: None,
         description: None,
         active: true,
+        fetches: false,
     };
     Endpoint { id: id.into(), settings, origin: Origin::File, disabled: None, enabled_at: None, created_at: at(0) }
 }

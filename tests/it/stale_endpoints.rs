@@ -177,7 +177,8 @@ async fn what_half_a_change_let_in_is_told_as_new() {
     let endpoints = EndpointCache::default();
     endpoints.refresh_from(Generation::default(), &store).await.unwrap();
     let proof = Arc::new(Proof::Basic(Vec::new()));
-    let sources = [("sendgrid".to_owned(), Source { provider: by_name("sendgrid").unwrap(), proof })].into();
+    let sources =
+        [("sendgrid".to_owned(), Source { provider: by_name("sendgrid").unwrap(), proof, fetching: None })].into();
     let again = async || {
         let stored = store.request(&id).await.unwrap().unwrap();
         reprocess::request(&store, &endpoints, &sources, &[], stored).await.unwrap().unwrap()

@@ -65,7 +65,8 @@ async fn begun() -> (Arc<Fake>, Arc<Shared>, Job) {
         state.requests = Kept { count: 5, broken: Some((id(2), 0)), ..Kept::default() };
     });
     let sources = CurrentSources::default();
-    let source = Source { provider: by_name("resend").unwrap(), proof: Arc::new(Proof::Basic(Vec::new())) };
+    let source =
+        Source { provider: by_name("resend").unwrap(), proof: Arc::new(Proof::Basic(Vec::new())), fetching: None };
     sources.replace([("a".to_owned(), source)].into());
     let (egress, drain, suppress_on) = (Egress::default(), Duration::ZERO, Vec::new());
     let settings = Settings { egress, drain, max_in_flight: 8, sources, suppress_on, links: LinkSettings::default() };

@@ -102,6 +102,7 @@ pub(super) fn settings(
         rate_limit: fields.rate_limit,
         description: fields.description,
         active: fields.active,
+        fetches: false,
     };
     Ok((settings, headers))
 }

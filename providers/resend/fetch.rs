@@ -1,0 +1,164 @@
+//! What the webhook of a received mail leaves out (resend.com, "Retrieve Received Email", "List Received Email
+//! Attachments"; `resend/resend-node`, "get-receiving-email.interface.ts"). Download links are signed by Resend, good for
+//! an hour, and want no key.
+
+use serde_json::Value;
+
+use crate::fields::{self, text};
+use crate::{Content, Fetch, Fetched, Gives, Part, Request};
+
+const JSON: &str = "application/json";
+const ANY: &str = "*/*";
+const OCTETS: &str = "application/octet-stream";
+
+/// What is asked for first, of the API at `base`.
+pub(super) fn first(request: &Request, base: &str) -> Vec<Fetch> {
+    let Some((body, id)) = received(request) else { return Vec::new() };
+    let mut all = vec![Fetch { url: mail_url(base, &id), with_key: true, accept: JSON, gives: Gives::Mail }];
+    if body["data"]["attachments"].as_array().is_some_and(|attached| !attached.is_empty()) {
+        all.push(attachments(base, &id, None));
+    }
+    all
+}
+
+/// What an answer holds; none where it is not what Resend answers.
+pub(super) fn read(request: &Request, base: &str, gives: &Gives, answer: &[u8]) -> Option<Vec<Fetched>> {
+    let (body, id) = received(request)?;
+    let answer = fields::json(answer)?;
+    match gives {
+        Gives::Mail => answer.is_object().then(|| mail(&answer)),
+        Gives::Attachments => {
+            let listed = answer["data"].as_array()?;
+            let mut found: Vec<_> = listed.iter().filter_map(|given| attachment(given, &body)).collect();
+            let last = listed.last().and_then(|given| text(&given["id"]));
+            if let (Some(true), Some(last)) = (answer["has_more"].as_bool(), last) {
+                found.push(Fetched::Next(attachments(base, &id, Some(&last))));
+            }
+            Some(found)
+        }
+        Gives::Part { .. } => None,
+    }
+}
+
+/// A webhook of a received mail, and the mail's id: one that can stand in a path as it is.
+fn received(request: &Request) -> Option<(Value, String)> {
+    let body = fields::json(&request.body)?;
+    let id = text(&body["data"]["email_id"]).filter(|id| is_plain(id))?;
+    (body["type"] == "email.received").then_some((body, id))
+}
+
+fn is_plain(id: &str) -> bool {
+    !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+fn mail_url(base: &str, id: &str) -> String {
+    format!("{base}/emails/receiving/{id}")
+}
+
+fn attachments(base: &str, id: &str, after: Option<&str>) -> Fetch {
+    let after = after.filter(|after| is_plain(after)).map(|after| format!("&after={after}")).unwrap_or_default();
+    let url = format!("{}/attachments?limit=100{after}", mail_url(base, id));
+    Fetch { url, with_key: true, accept: JSON, gives: Gives::Attachments }
+}
+
+fn mail(answer: &Value) -> Vec<Fetched> {
+    let given = |part, name: &str, content_type: &str| {
+        let bytes = answer[name].as_str()?.to_owned().into();
+        Some(Fetched::Part(part, Content { bytes, content_type: content_type.into(), filename: None }))
+    };
+    let parts = [
+        given(Part::Text, "text", "text/plain; charset=utf-8"),
+        given(Part::Html, "html", "text/html; charset=utf-8"),
+        download(&answer["raw"], Part::Raw, "message/rfc822".into(), None),
+    ];
+    parts.into_iter().flatten().collect()
+}
+
+/// The webhook's own order counts: the event was made of it.
+fn attachment(given: &Value, webhook: &Value) -> Option<Fetched> {
+    let known = webhook["data"]["attachments"].as_array()?;
+    let n = known.iter().position(|one| one["id"].is_string() && one["id"] == given["id"])?;
+    let content_type = text(&given["content_type"]).unwrap_or_else(|| OCTETS.into());
+    download(given, Part::Attachment(n), content_type, text(&given["filename"]))
+}
+
+fn download(given: &Value, part: Part, content_type: String, filename: Option<String>) -> Option<Fetched> {
+    let gives = Gives::Part { part, content_type, filename };
+    Some(Fetched::Next(Fetch { url: text(&given["download_url"])?, with_key: false, accept: ANY, gives }))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    const WEBHOOK: &str =
+        r#"{"type":"email.received","data":{"email_id":"e8e3","attachments":[{"id":"a1"},{"id":"b2"}]}}"#;
+    const BASE: &str = "https://api.resend.com";
+
+    fn request(body: &str) -> Request {
+        let (source, headers, body) = ("resend".into(), Default::default(), body.to_owned().into());
+        Request { source, received_at: Timestamp::UNIX_EPOCH, headers, body }
+    }
+
+    fn urls(fetches: &[Fetch]) -> Vec<&str> {
+        fetches.iter().map(|fetch| fetch.url.as_str()).collect()
+    }
+
+    #[test]
+    fn the_mail_is_asked_for_and_its_attachments_where_it_has_any() {
+        let found = first(&request(WEBHOOK), BASE);
+        let mail = "https://api.resend.com/emails/receiving/e8e3";
+        assert_eq!(urls(&found), [mail, &format!("{mail}/attachments?limit=100")]);
+        assert!(found.iter().all(|fetch| fetch.with_key));
+        let bare = request(r#"{"type":"email.received","data":{"email_id":"e8e3","attachments":[]}}"#);
+        assert_eq!(urls(&first(&bare, BASE)), [mail]);
+        for other in [
+            r#"{"type":"email.sent","data":{"email_id":"e8e3"}}"#,
+            r#"{"type":"email.received","data":{"email_id":"../domains"}}"#,
+            r#"{"type":"email.received","data":{}}"#,
+            "",
+        ] {
+            assert_eq!(first(&request(other), BASE), [], "{other}");
+        }
+    }
+
+    #[test]
+    fn an_answer_gives_parts_and_where_more_is_to_be_had_without_the_key() {
+        let answer =
+            r#"{"object":"email","text":"hé","html":null,"raw":{"download_url":"https://cdn.example/raw?s=1"}}"#;
+        let found = read(&request(WEBHOOK), BASE, &Gives::Mail, answer.as_bytes()).unwrap();
+        let [Fetched::Part(Part::Text, text), Fetched::Next(raw)] = &found[..] else { panic!("{found:?}") };
+        assert_eq!(
+            (&text.bytes[..], raw.url.as_str(), raw.with_key),
+            ("hé".as_bytes(), "https://cdn.example/raw?s=1", false)
+        );
+        assert_eq!(read(&request(WEBHOOK), BASE, &Gives::Mail, b"[]"), None);
+        assert_eq!(read(&request(WEBHOOK), BASE, &Gives::Mail, b"<html>"), None);
+    }
+
+    #[test]
+    fn attachments_are_numbered_as_the_webhook_lists_them() {
+        let answer = r#"{"has_more":true,"data":[
+            {"id":"b2","filename":"b.png","content_type":"image/png","download_url":"https://cdn.example/b"},
+            {"id":"other","download_url":"https://cdn.example/c"},
+            {"id":"a1","download_url":"https://cdn.example/a"}]}"#;
+        let found = read(&request(WEBHOOK), BASE, &Gives::Attachments, answer.as_bytes()).unwrap();
+        let next: Vec<_> = found
+            .iter()
+            .map(|one| match one {
+                Fetched::Next(Fetch { url, gives: Gives::Part { part, .. }, .. }) => (Some(*part), url.as_str()),
+                Fetched::Next(fetch) => (None, fetch.url.as_str()),
+                Fetched::Part(..) => panic!("{one:?}"),
+            })
+            .collect();
+        let more = "https://api.resend.com/emails/receiving/e8e3/attachments?limit=100&after=a1";
+        let expected = [
+            (Some(Part::Attachment(1)), "https://cdn.example/b"),
+            (Some(Part::Attachment(0)), "https://cdn.example/a"),
+            (None, more),
+        ];
+        assert_eq!(next, expected);
+    }
+}

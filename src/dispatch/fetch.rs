@@ -1,0 +1,159 @@
+//! Fetches the content of a received mail that its webhook only names, and keeps it part by part, each once: an attempt
+//! that fails leaves those it has to the next.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::Request;
+use http::header::{ACCEPT, AUTHORIZATION, HeaderValue, USER_AGENT};
+use waypost_providers::{Auth, Content, Fetch, Fetched, Gives, Part, Provider, by_name};
+
+use super::Shared;
+use super::client::{Answer, Posted};
+use crate::crash;
+use crate::domain::content;
+use crate::domain::delivery::{ErrorClass, Split};
+use crate::domain::id::RequestId;
+use crate::domain::plan::{Generation, Ingest, RawRequest, StoredEvent};
+use crate::domain::source::Fetching;
+use crate::outbound::request::AGENT;
+use crate::store::{Committed, Result, StoreError, StoredRequest};
+
+/// The largest answer taken; mails have 40 MB with everything in them (resend.com, "Attachments").
+const BYTES_MAX: usize = 48 << 20;
+/// Calls that one mail may take; it has no more parts than that.
+const CALLS_MAX: usize = 1_000;
+/// How often keeping a part is tried; each time the endpoint set has just changed.
+const TRIES_MAX: usize = 5;
+
+/// What is to be fetched, and from where.
+pub(super) struct Errand {
+    event: Arc<StoredEvent>,
+    /// None where it is no longer kept: then there is nothing to fetch.
+    stored: Option<StoredRequest>,
+    fetching: Arc<Fetching>,
+}
+
+impl Errand {
+    /// The errand of a lease; none while this gateway has no key to the API, or the store tells nothing.
+    pub(super) async fn of(shared: &Shared, event: &Arc<StoredEvent>) -> Option<Self> {
+        let sources = shared.sources.all();
+        let fetching = Arc::clone(sources.get(event.source.as_deref()?)?.fetching.as_ref()?);
+        let stored = match &event.request_id {
+            None => None,
+            Some(id) => shared.store.request(id).await.ok()?,
+        };
+        Some(Self { event: Arc::clone(event), stored, fetching })
+    }
+
+    /// Fetches all of it within `deadline`. Answers what the last call was answered, without a body where that is content.
+    pub(super) async fn run(self, shared: &Shared, deadline: Duration) -> Posted {
+        let began = shared.clock.elapsed();
+        let done = Posted { answer: Answer { status: Some(200), ..Answer::default() }, split: Split::default() };
+        let Some(stored) = &self.stored else { return done };
+        let Some(provider) = by_name(&stored.provider) else { return failed(ErrorClass::Protocol) };
+        let mut open: VecDeque<_> = provider.to_fetch(&stored.request, &self.fetching.url).into();
+        let mut calls = 0;
+        while let Some(fetch) = open.pop_front() {
+            let left = deadline.saturating_sub(shared.clock.elapsed().saturating_sub(began));
+            calls += 1;
+            if calls > CALLS_MAX {
+                return failed(ErrorClass::Protocol);
+            }
+            match self.call(shared, provider, stored, fetch, left).await {
+                Ok(more) => open.extend(more),
+                Err(posted) => return *posted,
+            }
+        }
+        done
+    }
+
+    /// Makes one call and keeps what it gives. Answers what is to be called next.
+    async fn call(
+        &self,
+        shared: &Shared,
+        provider: &dyn Provider,
+        stored: &StoredRequest,
+        fetch: Fetch,
+        within: Duration,
+    ) -> std::result::Result<Vec<Fetch>, Box<Posted>> {
+        if let Gives::Part { part, .. } = &fetch.gives
+            && self.has(shared, *part).await.map_err(|_| Box::new(failed(ErrorClass::Closed)))?
+        {
+            return Ok(Vec::new());
+        }
+        let request = self.request(provider, &fetch).ok_or_else(|| Box::new(failed(ErrorClass::Protocol)))?;
+        let (posted, body) = shared.client.get(request, within, BYTES_MAX).await;
+        if posted.answer.error.is_some() || !posted.answer.status.is_some_and(|status| (200..300).contains(&status)) {
+            return Err(Box::new(posted));
+        }
+        let found = match fetch.gives {
+            Gives::Part { part, content_type, filename } => {
+                vec![Fetched::Part(part, Content { bytes: body.into(), content_type, filename })]
+            }
+            gives => provider
+                .fetched(&stored.request, &self.fetching.url, &gives, &body)
+                .ok_or_else(|| Box::new(failed(ErrorClass::Protocol)))?,
+        };
+        let mut next = Vec::new();
+        for one in found {
+            match one {
+                Fetched::Next(fetch) => next.push(fetch),
+                Fetched::Part(part, content) => {
+                    let kept = self.keep(shared, stored, part, content).await;
+                    kept.map_err(|_| Box::new(failed(ErrorClass::Closed)))?;
+                    crash::point("fetch.kept");
+                }
+            }
+        }
+        Ok(next)
+    }
+
+    fn request(&self, provider: &dyn Provider, fetch: &Fetch) -> Option<Request<Bytes>> {
+        let mut request = Request::get(&fetch.url).body(Bytes::new()).ok()?;
+        let headers = request.headers_mut();
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        headers.insert(ACCEPT, HeaderValue::from_static(fetch.accept));
+        if fetch.with_key {
+            let key = self.fetching.key.expose();
+            let value = match provider.api()?.auth {
+                Auth::Bearer => format!("Bearer {key}"),
+                Auth::Basic(user) => format!("Basic {}", STANDARD.encode(format!("{user}:{key}"))),
+            };
+            let mut value = HeaderValue::try_from(value).ok()?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        Some(request)
+    }
+
+    async fn has(&self, shared: &Shared, part: Part) -> Result<bool> {
+        Ok(shared.store.request(&RequestId::of_part(&self.event.id, &part.url())).await?.is_some())
+    }
+
+    async fn keep(&self, shared: &Shared, stored: &StoredRequest, part: Part, content: Content) -> Result<()> {
+        let raw = content::kept(&self.event.id, &stored.request, part, content);
+        for _ in 0..TRIES_MAX {
+            let generation = shared.endpoints.snapshot().generation();
+            match shared.store.ingest_all(vec![of(raw.clone(), generation)]).await.pop() {
+                Some(Ok(Committed::Stored(_))) => return Ok(()),
+                Some(Ok(_)) => shared.endpoints.refresh_from(generation, shared.store.as_ref()).await?,
+                Some(Err(error)) => return Err(error),
+                None => break,
+            }
+        }
+        Err(StoreError::Unavailable("the endpoint set changed again and again".into()))
+    }
+}
+
+fn of(raw: RawRequest, generation: Generation) -> Ingest {
+    Ingest { guards: Vec::new(), raw: Some(raw), generation, units: Vec::new(), states: Vec::new() }
+}
+
+fn failed(class: ErrorClass) -> Posted {
+    Posted { answer: Answer::failed(class), split: Split::default() }
+}
