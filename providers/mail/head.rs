@@ -53,6 +53,11 @@ impl Head {
         Self { is_whole: false, ..self }
     }
 
+    /// Whether nothing of it is missing.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
     /// Of a JSON list of pairs; what is none costs itself.
     pub(crate) fn of_pairs(pairs: &Value) -> Self {
         let pair = |pair: &Value| Some((pair[0].as_str()?.to_owned(), pair[1].as_str()?.to_owned()));

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::parse::HEADERS;
 use crate::Part;
 use crate::event::{Attachment, Mail};
 use crate::fields::{count, text};
@@ -28,10 +29,12 @@ pub(super) fn attach<'a>(form: &Form<'a>, layout: &mut Layout<'a>) {
     }
 }
 
-/// The field of this name that is Mailgun's own, if there is one beside those that the sender's header has made.
+/// The field of this name that is Mailgun's own, if there is one beside those that the sender's header has made. None where
+/// it cannot be told, for the header is not known whole.
 pub(super) fn own<'a, 'b>(form: &'b Form<'a>, head: &Head, name: &str) -> Option<&'b Field<'a>> {
     let all = form.fields().iter().filter(|field| field.name == name).count();
-    form.last(name).filter(|_| all > head.count(name))
+    let is_known = head.is_whole() && form.last(HEADERS).is_some();
+    form.last(name).filter(|_| is_known && all > head.count(name))
 }
 
 /// Mailgun's list of the attachments that it has kept.

@@ -1,7 +1,7 @@
 //! What `store(notify=…)` leaves with Mailgun for three days (`mailgun/documentation`, "Receiving, Forwarding and Storing
 //! Messages", "Viewing Stored Messages"): the mail at `message-url`, as MIME in JSON if asked so, and each attachment at a
-//! URL of its own. All of it wants the key, so it is asked of Mailgun's own hosts alone: the signature does not cover what
-//! stands in the form.
+//! URL below that. All of it wants the key, which opens far more, so nothing else is asked for with it: the signature does
+//! not cover what stands in the form.
 
 use serde_json::Value;
 
@@ -22,19 +22,22 @@ const HOSTS: &str = ".mailgun.net";
 pub(super) fn first(request: &Request, base: &str) -> Vec<Fetch> {
     let Some(form) = Form::read(request) else { return Vec::new() };
     let head = head(&form);
-    let raw = own(&form, &head, "message-url").map(|url| (url.text().into_owned(), MIME, Gives::Mail));
+    let url = own(&form, &head, "message-url").map(|url| url.text().into_owned());
+    let Some(mail) = url.filter(|url| is_mail(url, base)) else { return Vec::new() };
+    let below = format!("{mail}/attachments/");
+    let is_attached = |url: &String| url.strip_prefix(&below).is_some_and(is_segment);
     let attached = |(n, given): (usize, &Value)| {
         let gives = Gives::Part {
             part: Part::Attachment(n),
             content_type: given["content-type"].as_str().and_then(media_type).unwrap_or_else(|| OCTETS.into()),
             filename: given["name"].as_str().and_then(file_name),
         };
-        Some((text(&given["url"])?, ANY, gives))
+        Some(Fetch { url: text(&given["url"]).filter(is_attached)?, with_key: true, accept: ANY, gives })
     };
     let given = listed(&form, &head);
     let attached = given.as_array().into_iter().flatten().enumerate().filter_map(attached);
-    let all = raw.into_iter().chain(attached).filter(|(url, ..)| is_mailguns(url, base));
-    all.map(|(url, accept, gives)| Fetch { url, with_key: true, accept, gives }).collect()
+    let raw = Fetch { url: mail, with_key: true, accept: MIME, gives: Gives::Mail };
+    std::iter::once(raw).chain(attached).collect()
 }
 
 /// The mail in the answer; none where it is not what Mailgun answers.
@@ -44,11 +47,23 @@ pub(super) fn read(gives: &Gives, answer: &[u8]) -> Option<Vec<Fetched>> {
     Some(vec![Fetched::Part(Part::Raw, content)])
 }
 
-fn is_mailguns(url: &str, base: &str) -> bool {
-    let is_below = |base: &str| url.strip_prefix(base).is_some_and(|rest| rest.starts_with('/'));
-    let authority = url.strip_prefix("https://").and_then(|rest| rest.split(['/', '?', '#', '\\']).next());
+/// Whether it is where one mail is kept: `/v3/domains/DOMAIN/messages/KEY`, at Mailgun or at `base`.
+fn is_mail(url: &str, base: &str) -> bool {
     let is_name = |host: &&str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));
-    (!base.is_empty() && is_below(base)) || authority.filter(is_name).is_some_and(|host| host.ends_with(HOSTS))
+    let at_mailgun = || {
+        let (host, path) = url.strip_prefix("https://")?.split_once('/')?;
+        Some(host).filter(is_name).filter(|host| host.ends_with(HOSTS)).map(|_| path)
+    };
+    let at_base = || url.strip_prefix(base).filter(|_| !base.is_empty())?.strip_prefix('/');
+    let Some(path) = at_base().or_else(at_mailgun) else { return false };
+    let segments: Vec<_> = path.split('/').collect();
+    matches!(segments[..], ["v3", "domains", domain, "messages", key] if is_segment(domain) && is_segment(key))
+}
+
+/// Whether it is one segment of a path, and nothing that means another.
+fn is_segment(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'=' | b'.');
+    !text.is_empty() && text.bytes().all(is_plain) && !text.bytes().all(|byte| byte == b'.')
 }
 
 #[cfg(test)]
@@ -66,14 +81,16 @@ mod tests {
     }
 
     fn urls(fields: &[(&str, &str)]) -> Vec<String> {
-        first(&request(fields), BASE).into_iter().map(|fetch| fetch.url).collect()
+        let fields = [fields, &[("message-headers", "[]")]].concat();
+        first(&request(&fields), BASE).into_iter().map(|fetch| fetch.url).collect()
     }
 
     #[test]
     fn the_mail_and_each_attachment_are_asked_for_where_mailgun_keeps_them() {
-        let mail = "https://sw.api.mailgun.net/v3/domains/d/messages/k";
+        let mail = "https://sw.api.mailgun.net/v3/domains/d.example/messages/BAABAQ==";
         let attached = format!(r#"[{{"url":"{mail}/attachments/0","name":"a.pdf","content-type":"application/pdf"}}]"#);
-        let fetches = first(&request(&[("message-url", mail), ("attachments", &attached)]), BASE);
+        let fields = [("message-url", mail), ("attachments", &attached), ("message-headers", "[]")];
+        let fetches = first(&request(&fields), BASE);
         assert!(fetches.iter().all(|fetch| fetch.with_key));
         assert_eq!((fetches[0].url.as_str(), fetches[0].accept, &fetches[0].gives), (mail, MIME, &Gives::Mail));
         let gives = Gives::Part {
@@ -85,27 +102,48 @@ mod tests {
     }
 
     #[test]
-    fn the_key_goes_to_mailgun_alone() {
-        for url in ["http://127.0.0.1:9/messages/k", "https://mx.api.mailgun.net/v3", "https://a.mailgun.net"] {
-            assert_eq!(urls(&[("message-url", url)]), [url]);
+    fn the_key_is_for_stored_mail_alone() {
+        let path = "v3/domains/d.example/messages/k";
+        for host in ["http://127.0.0.1:9", "https://mx.api.mailgun.net"] {
+            assert_eq!(urls(&[("message-url", &format!("{host}/{path}"))]), [format!("{host}/{path}")]);
         }
-        for url in [
-            "https://evil.example/v3",
-            "http://sw.api.mailgun.net/v3",
-            "https://sw.api.mailgun.net@evil.example/",
+        for host in [
+            "https://evil.example",
+            "http://sw.api.mailgun.net",
+            "https://sw.api.mailgun.net@evil.example",
             "https://evil.example/.mailgun.net",
             "https://evil.example\\.mailgun.net",
-            "https://evilmailgun.net/",
-            "https://sw.api.mailgun.net:8443/",
-            "http://127.0.0.1:99/messages/k",
+            "https://evilmailgun.net",
+            "https://sw.api.mailgun.net:8443",
+            "http://127.0.0.1:99",
             "",
         ] {
-            assert!(urls(&[("message-url", url)]).is_empty(), "{url}");
+            assert!(urls(&[("message-url", &format!("{host}/{path}"))]).is_empty(), "{host}");
         }
-        // A header field of the sender's.
-        let smuggled = r#"[["Message-Url", "https://a.mailgun.net/x"]]"#;
-        let fields = [("Message-Url", "https://a.mailgun.net/x"), ("message-headers", smuggled)];
-        assert!(urls(&fields).is_empty());
+        let host = "https://api.mailgun.net";
+        for path in [
+            "v5/accounts/http_signing_key",
+            "v3/domains/../messages/k",
+            "v3/domains/d/messages/k?a",
+            "v3/domains/d/messages/",
+            "v3/domains/d%2f/messages/k",
+        ] {
+            assert!(urls(&[("message-url", &format!("{host}/{path}"))]).is_empty(), "{path}");
+        }
+        let mail = format!("{host}/{path}");
+        for other in
+            [format!("{host}/v3/routes"), format!("{mail}/attachments/../../k"), format!("{mail}/attachments/")]
+        {
+            let attached = format!(r#"[{{"url":"{other}"}}]"#);
+            assert_eq!(urls(&[("message-url", &mail), ("attachments", &attached)]), [mail.as_str()], "{other}");
+        }
+        // A header field of the sender's; and one where the header is not known.
+        let smuggled = r#"[["message-url", "x"]]"#;
+        assert!(first(&request(&[("message-url", &mail), ("message-headers", smuggled)]), BASE).is_empty());
+        for unknown in ["[", ""] {
+            assert!(first(&request(&[("message-url", &mail), ("message-headers", unknown)]), BASE).is_empty());
+        }
+        assert!(first(&request(&[("message-url", &mail)]), BASE).is_empty());
     }
 
     #[test]

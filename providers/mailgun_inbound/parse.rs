@@ -19,6 +19,9 @@ const OF_MAIL: [&str; 5] = ["sender", "from", "body-plain", "body-mime", "messag
 const REPEATED: [&str; 10] =
     ["from", "to", "cc", "bcc", "reply-to", "subject", "date", "message-id", "in-reply-to", "references"];
 
+/// The whole header, as Mailgun read it.
+pub(super) const HEADERS: &str = "message-headers";
+
 pub(super) fn parse(verified: &Verified) -> Parsed {
     let request = verified.request();
     let Some(form) = Form::read(request) else { return no_form(verified) };
@@ -49,9 +52,11 @@ fn no_form(verified: &Verified) -> Parsed {
     word.map_or_else(|| Parsed::unreadable("the body is no form"), |kind| Parsed::Unmapped { kind })
 }
 
-/// To a URL that ends in `mime`, there is the mail in place of its parts.
+/// To a URL that ends in `mime`, there is the mail in place of its parts and of its header: beside `message-headers`, such a
+/// field is one of the sender's header.
 fn read<T>(form: &Form<'_>, then: impl FnOnce(&Head, &Layout<'_>) -> T) -> T {
-    if let Some(raw) = form.last("body-mime") {
+    let raw = form.last("body-mime").filter(|_| form.last(HEADERS).is_none());
+    if let Some(raw) = raw {
         let bytes = raw.body.bytes();
         let Message { head, layout } = Message::read(&bytes);
         return then(&head, &layout.with_raw(Some(raw.body)));
@@ -63,7 +68,7 @@ fn read<T>(form: &Form<'_>, then: impl FnOnce(&Head, &Layout<'_>) -> T) -> T {
 }
 
 pub(super) fn head(form: &Form<'_>) -> Head {
-    let told = form.last("message-headers");
+    let told = form.last(HEADERS);
     let pairs = mail::json(told);
     if pairs.is_array() {
         return Head::of_pairs(&pairs);
@@ -92,5 +97,29 @@ fn mail(form: &Form<'_>, head: &Head) -> Mail {
         dkim: word("x-mailgun-dkim-check-result").map(|result| Dkim { domain: None, result }).into_iter().collect(),
         spf: word("x-mailgun-spf"),
         ..mail
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_field_of_the_senders_header_takes_no_mails_place() {
+        let smuggled = "Subject: other\r\n\r\nother";
+        let headers = r#"[["body-mime", "Subject: other"], ["Subject", "true"]]"#;
+        let body = |fields: &[(&str, &str)]| {
+            form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish().into()
+        };
+        let text = |body| {
+            let headers = [("content-type", "application/x-www-form-urlencoded")].into_iter().collect();
+            let request = Request { source: "a".into(), received_at: Timestamp::UNIX_EPOCH, headers, body };
+            content(&request, Part::Text).unwrap().bytes
+        };
+        let fields = [("body-mime", smuggled), ("body-plain", "true"), ("message-headers", headers)];
+        assert_eq!(text(body(&fields)), "true");
+        assert_eq!(text(body(&fields[..1])), "other");
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use waypost_providers::event::Mail;
-use waypost_providers::{Content, Headers, Parsed, Part, Provider, Request, Verified};
+use waypost_providers::{Content, Gives, Headers, Parsed, Part, Provider, Request, Verified};
 
 use super::id::{EventId, RequestId};
 use super::plan::RawRequest;
@@ -16,17 +16,16 @@ pub const FETCHED: &str = "fetched";
 const FILENAME: &str = "filename";
 const CONTENT_TYPE: &str = "content-type";
 
-/// What a request says to its provider. Links to content that is neither in it nor fetched are left out.
+/// What a request says to its provider. Where the content is to be fetched and nobody does, links to it are left out.
 pub fn read(provider: &dyn Provider, verified: &Verified, fetching: Option<&Fetching>) -> Vec<Parsed> {
     let mut parsed = provider.parse(verified);
-    if provider.api().is_none() {
+    if provider.api().is_none() || fetching.is_some() {
         return parsed;
     }
     let request = verified.request();
     for part in &mut parsed {
         if let Parsed::Event(found) = part
             && let Some(mail) = &mut found.event.data.mail
-            && fetching.is_none_or(|fetching| provider.to_fetch(request, &fetching.url).is_empty())
         {
             unlink(mail, provider, request);
         }
@@ -34,13 +33,23 @@ pub fn read(provider: &dyn Provider, verified: &Verified, fetching: Option<&Fetc
     parsed
 }
 
+/// The request is taken apart once for each of three links at most: a mail may have many attachments, and those of one are
+/// all in the request, or all fetched.
 fn unlink(mail: &mut Mail, provider: &dyn Provider, request: &Request) {
-    let attached = mail.attachments.iter_mut().map(|one| (Part::Attachment(one.n), &mut one.url));
+    let fetches = provider.to_fetch(request, "");
+    if fetches.is_empty() {
+        return;
+    }
     let body = [(Part::Text, &mut mail.text_url), (Part::Html, &mut mail.html_url), (Part::Raw, &mut mail.raw_url)];
-    for (part, link) in body.into_iter().chain(attached) {
+    for (part, link) in body {
         if link.is_some() && provider.content(request, part).is_none() {
             *link = None;
         }
+    }
+    let is_attachment =
+        |gives: &Gives| matches!(gives, Gives::Attachments | Gives::Part { part: Part::Attachment(_), .. });
+    if fetches.iter().any(|fetch| is_attachment(&fetch.gives)) {
+        mail.attachments.iter_mut().for_each(|attachment| attachment.url = None);
     }
 }
 

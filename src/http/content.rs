@@ -122,7 +122,10 @@ fn file(content: Content, part: Part, held: Held) -> HttpResponse {
         parameters.push(DispositionParam::FilenameExt(value));
     }
     HttpResponse::Ok()
-        .content_type(if part == Part::Html { content_type } else { harmless(&content_type) })
+        .content_type(match part {
+            Part::Text | Part::Html => content_type,
+            Part::Raw | Part::Attachment(_) => harmless(&content_type),
+        })
         .insert_header(ContentDisposition { disposition: DispositionType::Attachment, parameters })
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"))
