@@ -15,6 +15,7 @@ use crate::signal::{kill, signal};
 pub(crate) struct Server {
     process: Option<Child>,
     port: u16,
+    /// In memory where it can be: it outlives a kill as well, and a disk that other tests keep busy stalls no `appendfsync`.
     dir: TempDir,
     policy: &'static str,
     aof: &'static str,
@@ -45,7 +46,8 @@ impl Server {
     /// One that is yet to be started.
     pub(crate) fn stopped(policy: &'static str, aof: &'static str) -> Self {
         let port = port::free();
-        Self { process: None, port, dir: TempDir::new().unwrap(), policy, aof, sync: "always" }
+        let dir = ["/dev/shm", "/tmp"].into_iter().find_map(|parent| TempDir::new_in(parent).ok());
+        Self { process: None, port, dir: dir.expect("/tmp is there"), policy, aof, sync: "always" }
     }
 
     /// Starts it (again), on the same port and data.
