@@ -1,22 +1,27 @@
 //! The fields of a form, url-encoded or multipart, in the order sent, and nothing of them decoded but their names.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 
-use memchr::memmem::{self, Finder};
+use memchr::memmem::{self, FinderRev};
 use sha2::{Digest, Sha256};
 
 use crate::Request;
 use crate::body::{Body, Coding};
 use crate::parameters::Parameters;
 
-/// No form of a provider has so many fields. Whoever is not proven yet could make each cost far more than its bytes.
+/// Of a form that has more, the first and the last are read. Whoever is not proven yet could make each cost far more than its
+/// bytes; and what a provider writes itself stands around what it makes of a mail's header.
 pub(crate) const FIELDS_MAX: usize = 1_000;
 /// No head of a part is so long, whatever its file's name.
 const HEAD_LEN_MAX: usize = 16 * 1024;
 
 /// A form.
 #[derive(Debug)]
-pub(crate) struct Form<'a>(Vec<Field<'a>>);
+pub(crate) struct Form<'a> {
+    fields: Vec<Field<'a>>,
+    is_whole: bool,
+}
 
 /// One field. A file is a field like any other, under its field's name.
 #[derive(Debug)]
@@ -30,38 +35,43 @@ pub(crate) struct Field<'a> {
 }
 
 impl<'a> Form<'a> {
-    /// The fields of a body that says it is a form, and does not look like JSON. None if it cannot be taken apart.
+    /// The fields of a body that says it is a form, and does not look like JSON. A part that cannot be read costs itself;
+    /// none if all of it cannot.
     pub(crate) fn read(request: &'a Request) -> Option<Self> {
         let content_type = Parameters::read(request.headers.get("content-type")?);
         let is_json = request.body.trim_ascii_start().starts_with(b"{");
-        let fields = match content_type.value.as_str() {
-            _ if is_json => return None,
-            "application/x-www-form-urlencoded" => url_encoded(&request.body),
-            "multipart/form-data" => multipart(&request.body, content_type.get("boundary")?)?,
-            _ => return None,
-        };
-        (fields.len() <= FIELDS_MAX).then_some(Self(fields))
+        match content_type.value.as_str() {
+            _ if is_json => None,
+            "application/x-www-form-urlencoded" => Some(url_encoded(&request.body)),
+            "multipart/form-data" => multipart(&request.body, content_type.get("boundary")?),
+            _ => None,
+        }
     }
 
-    /// Every field, in order.
+    /// Every field that was read, in order.
     pub(crate) fn fields(&self) -> &[Field<'a>] {
-        &self.0
+        &self.fields
+    }
+
+    /// Whether that is all of it.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// The first field of this name.
     pub(crate) fn first(&self, name: &str) -> Option<&Field<'a>> {
-        self.0.iter().find(|field| field.name == name)
+        self.fields.iter().find(|field| field.name == name)
     }
 
     /// The last field of this name.
     pub(crate) fn last(&self, name: &str) -> Option<&Field<'a>> {
-        self.0.iter().rfind(|field| field.name == name)
+        self.fields.iter().rfind(|field| field.name == name)
     }
 
     /// SHA-256 of what the fields say, but those named: neither the boundary makes a difference, nor the order of fields
     /// of different names.
     pub(crate) fn digest(&self, but: &[&str]) -> [u8; 32] {
-        let mut fields: Vec<_> = self.0.iter().filter(|field| !but.contains(&field.name.as_str())).collect();
+        let mut fields: Vec<_> = self.fields.iter().filter(|field| !but.contains(&field.name.as_str())).collect();
         fields.sort_by_key(|field| &field.name);
         let mut hash = Sha256::new();
         for field in fields {
@@ -96,46 +106,59 @@ impl<'a> Field<'a> {
     }
 }
 
-fn url_encoded(body: &[u8]) -> Vec<Field<'_>> {
-    let pairs = body.split(|byte| *byte == b'&').filter(|pair: &&[u8]| !pair.is_empty());
-    let field = |pair| {
+fn url_encoded<'a>(body: &'a [u8]) -> Form<'a> {
+    let (pairs, is_whole) = ends(body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()));
+    let field = |pair: &'a [u8]| {
         let end = memchr::memchr(b'=', pair).unwrap_or(pair.len());
         let name = Body::new(&pair[..end], Coding::Url).text().into_owned();
         let value = pair.get(end + 1..).unwrap_or_default();
         Field { name, filename: None, content_type: None, body: Body::new(value, Coding::Url) }
     };
-    pairs.map(field).take(FIELDS_MAX + 1).collect()
+    Form { fields: pairs.into_iter().map(field).collect(), is_whole }
 }
 
-/// RFC 7578.
-fn multipart<'a>(body: &'a [u8], boundary: &str) -> Option<Vec<Field<'a>>> {
-    let delimiter = format!("\r\n--{boundary}");
-    let delimiter = Finder::new(delimiter.as_bytes());
-    // The first one begins the body, unless something precedes it.
-    let mut rest = match body.strip_prefix(&delimiter.needle()[2..]) {
-        Some(rest) => rest,
-        None => split(body, &delimiter)?.1,
-    };
-    let end_of_head = Finder::new(b"\r\n\r\n");
-    let mut fields = Vec::new();
-    while !rest.starts_with(b"--") && fields.len() <= FIELDS_MAX {
-        let (part, after) = split(rest, &delimiter)?;
-        let (head, value) = split(part, &end_of_head)?;
-        fields.push(field(head, value)?);
-        rest = after;
+/// RFC 7578. A value may have in it what looks like a delimiter: a true one has its line for itself, and of those that end the
+/// form the last does.
+fn multipart<'a>(body: &'a [u8], boundary: &str) -> Option<Form<'a>> {
+    let delimiter = format!("--{boundary}");
+    let last = format!("{delimiter}--");
+    let end = FinderRev::new(&last).rfind_iter(body).find(|at| is_line(body, *at, last.len()))?;
+    let lines = memmem::find_iter(&body[..end], &delimiter).filter(|at| is_line(body, *at, delimiter.len()));
+    let mut start = None;
+    let section = |at| Some(&body[start.replace(at)? + delimiter.len()..at]);
+    let (sections, is_all) = ends(lines.chain([end]).filter_map(section));
+    let fields: Vec<_> = sections.iter().filter_map(|section| field(section)).collect();
+    let is_whole = is_all && fields.len() == sections.len();
+    (is_whole || !fields.is_empty()).then_some(Form { fields, is_whole })
+}
+
+/// Whether what stands here has its line for itself, but for blanks behind it.
+fn is_line(body: &[u8], at: usize, len: usize) -> bool {
+    let (before, behind) = (&body[..at], &body[at + len..]);
+    let blanks = behind.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    (before.is_empty() || before.ends_with(b"\r\n")) && matches!(behind[blanks..], [] | [b'\r', b'\n', ..])
+}
+
+/// The first and the last of many, and whether these are all.
+fn ends<T>(mut all: impl Iterator<Item = T>) -> (Vec<T>, bool) {
+    let mut ends: Vec<_> = all.by_ref().take(FIELDS_MAX / 2).collect();
+    let (mut last, mut is_all) = (VecDeque::new(), true);
+    for one in all {
+        if last.len() == FIELDS_MAX / 2 {
+            is_all = false;
+            last.pop_front();
+        }
+        last.push_back(one);
     }
-    Some(fields)
+    ends.extend(last);
+    (ends, is_all)
 }
 
-/// What is before the first `mark`, and what is behind it.
-fn split<'a>(bytes: &'a [u8], mark: &Finder<'_>) -> Option<(&'a [u8], &'a [u8])> {
-    let at = mark.find(bytes)?;
-    Some((&bytes[..at], &bytes[at + mark.needle().len()..]))
-}
-
-/// The field that a part with this head is.
-fn field<'a>(head: &[u8], value: &'a [u8]) -> Option<Field<'a>> {
-    let head = String::from_utf8_lossy(&head[..head.len().min(HEAD_LEN_MAX)]);
+/// The field that is between two delimiters: a head, an empty line, and the value, whose line end is the delimiter's.
+fn field(section: &[u8]) -> Option<Field<'_>> {
+    let at = memmem::find(section, b"\r\n\r\n")?;
+    let (head, value) = (&section[..at.min(HEAD_LEN_MAX)], &section[at + 4..]);
+    let head = String::from_utf8_lossy(head);
     let header = |wanted: &str| {
         let mut fields = head.lines().filter_map(|line| line.split_once(':'));
         fields.find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())
@@ -145,7 +168,7 @@ fn field<'a>(head: &[u8], value: &'a [u8]) -> Option<Field<'a>> {
         name: disposition.get("name")?.to_owned(),
         filename: disposition.get("filename").map(str::to_owned),
         content_type: header("content-type").map(str::to_owned),
-        body: Body::new(value, Coding::Plain),
+        body: Body::new(value.strip_suffix(b"\r\n").unwrap_or(value), Coding::Plain),
     })
 }
 

@@ -44,10 +44,57 @@ fn what_is_no_form_has_no_fields() {
         assert_eq!(of("multipart/form-data; boundary=x", body), None, "{body}");
     }
     assert_eq!(of("multipart/form-data", "--x--"), None);
-    assert_eq!(of("application/x-www-form-urlencoded", &"a=&".repeat(FIELDS_MAX + 1)), None);
-    let part = "\r\ncontent-disposition: form-data; name=a\r\n\r\n\r\n--x";
-    assert_eq!(of("multipart/form-data; boundary=x", &format!("--x{}--", part.repeat(FIELDS_MAX + 1))), None);
-    assert!(of("multipart/form-data; boundary=x", &format!("--x{}--", part.repeat(FIELDS_MAX))).is_some());
+}
+
+#[test]
+fn what_cannot_be_read_costs_itself() {
+    let part = |head: &str| format!("--x\r\n{head}\r\n\r\nvalue\r\n");
+    let good = part("content-disposition: form-data; name=a");
+    for bad in [
+        "",
+        "--x\r\n",
+        &part(""),
+        &part("content-disposition: form-data"),
+        &part("content-type: a/b"),
+        "--x\r\nno head\r\n",
+    ] {
+        let request = request("multipart/form-data; boundary=x", &format!("{good}{bad}{good}--x--"));
+        let form = Form::read(&request).expect("a form");
+        let names: Vec<_> = form.fields().iter().map(|field| (field.name.as_str(), field.text())).collect();
+        assert_eq!((names, form.is_whole()), (vec![("a", "value".into()); 2], bad.is_empty()), "{bad}");
+    }
+}
+
+#[test]
+fn of_too_many_fields_the_first_and_the_last_are_read() {
+    let kinds: [(&str, fn(usize) -> String, &str); 2] = [
+        ("application/x-www-form-urlencoded", |n| format!("{n}=&"), ""),
+        (
+            "multipart/form-data; boundary=x",
+            |n| format!("--x\r\ncontent-disposition: form-data; name={n}\r\n\r\n\r\n"),
+            "--x--",
+        ),
+    ];
+    for (content_type, field, end) in kinds {
+        for (count, is_whole) in [(FIELDS_MAX, true), (FIELDS_MAX + 1, false), (FIELDS_MAX * 3, false)] {
+            let request = request(content_type, &((0..count).map(field).collect::<String>() + end));
+            let form = Form::read(&request).expect("a form");
+            let names = form.fields().iter().map(|field| field.name.parse().expect("a number"));
+            let expected = (0..FIELDS_MAX / 2).chain(count - FIELDS_MAX / 2..count);
+            assert_eq!((names.collect::<Vec<usize>>(), form.is_whole()), (expected.collect(), is_whole));
+        }
+    }
+}
+
+#[test]
+fn a_value_may_have_in_it_what_looks_like_a_delimiter() {
+    let head = "content-disposition: form-data; name=";
+    for value in
+        ["\r\n--xa\r\n", "\n--x\r\n", "a--x\r\n", "\r\n--x--\r\n", "\r\n--x--", "\r\n--x-", "\r\n--x \t-\r\n--xx--"]
+    {
+        let body = format!("--x\r\n{head}a\r\n\r\n{value}\r\n--x\r\n{head}b\r\n\r\n{value}\r\n--x--\r\n");
+        assert_eq!(of("multipart/form-data; boundary=x", &body), pairs(&[("a", value), ("b", value)]), "{value:?}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! attachments and leaves them with Mailgun for three days. Tell a `mailgun` source of mail sent, not this one.
 //!
 //! Retries and answers are those of the webhooks: `406` to what is not even shaped like a signature, for Mailgun then stops;
-//! to what is not proven otherwise `503`, as of all inbound mail.
+//! to what is not proven otherwise, or cannot be taken apart, `503`, as of all inbound mail.
 //!
 //! A sender's header fields become fields of the form, under their own names. So of the fields that Mailgun writes behind
 //! them (`timestamp`, `token`, `signature`, `message-headers`, the bodies) the last counts, and of those before them
@@ -55,8 +55,8 @@ impl Provider for Inbound {
 
     fn refusal(&self, error: &VerifyError) -> Refusal {
         match Mailgun.refusal(error) {
-            Refusal::Final => Refusal::Final,
-            Refusal::Retryable | Refusal::Unavailable => Refusal::Unavailable,
+            Refusal::Final if *error != verify::UNREAD => Refusal::Final,
+            _ => Refusal::Unavailable,
         }
     }
 

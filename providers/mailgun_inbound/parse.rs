@@ -64,6 +64,9 @@ fn read<T>(form: &Form<'_>, then: impl FnOnce(&Head, &Layout<'_>) -> T) -> T {
     let body = |name: &str| form.last(name).map(|field| field.body);
     let mut layout = Layout::of(body("body-plain"), body("body-html"));
     attach(form, &mut layout);
+    if !form.is_whole() {
+        layout.cut();
+    }
     then(&head(form), &layout)
 }
 
@@ -76,7 +79,7 @@ pub(super) fn head(form: &Form<'_>) -> Head {
     let fields = form.fields().iter().filter(|field| field.filename.is_none());
     let repeated = fields.filter(|field| REPEATED.iter().any(|name| field.name.eq_ignore_ascii_case(name)));
     let head = Head::of(repeated.map(|field| (field.name.clone(), field.text().into_owned())));
-    if told.is_some() { head.not_whole() } else { head }
+    if told.is_some() || !form.is_whole() { head.not_whole() } else { head }
 }
 
 /// What the header says, and what Mailgun says of it and of the rest.

@@ -10,7 +10,8 @@ use crate::{Draft, Headers, KeyError, Signed};
 pub(super) fn sign(draft: Draft<'_>) -> Result<Signed, KeyError> {
     let Some(boundary) = boundary_of(draft.body) else { return sign::sign(draft) };
     let end = format!("--{boundary}--");
-    let body = draft.body.trim_ascii_end().strip_suffix(end.as_bytes()).ok_or(sign::SHAPE)?;
+    let body = draft.body.trim_ascii_end().strip_suffix(end.as_bytes());
+    let body = body.filter(|body| body.ends_with(b"\r\n")).ok_or(sign::SHAPE)?;
     let mut signed = body.to_vec();
     for (name, value) in sign::proof(draft)? {
         let part = format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");

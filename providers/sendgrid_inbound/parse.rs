@@ -72,6 +72,9 @@ impl<'a> Fields<'a> {
         let head = Head::read(&self.form.first("headers").map(|field| field.body.bytes()).unwrap_or_default());
         let mut layout = Layout::of(self.field("text"), self.field("html"));
         self.attachments(&mut layout);
+        if !self.form.is_whole() {
+            layout.cut();
+        }
         then(&head, &layout)
     }
 

@@ -92,6 +92,27 @@ fn one_field_of_a_form_changed_costs_that_field_and_not_the_mail() {
     assert!(count > 1_000, "only {count} changes");
 }
 
+/// Each line of a sender's header is a field at Mailgun.
+#[test]
+fn a_mail_of_more_fields_than_are_read_is_still_read() {
+    for name in ["mailgun-inbound", "sendgrid-inbound"] {
+        let source = source(name);
+        let mut form = recorded(&source).into_iter().max_by_key(|form| form.parts.len()).unwrap();
+        let told = |form: &Parts| match &source.read_body(&form.body()).unwrap()[..] {
+            [Parsed::Event(found)] => found.event.data.clone(),
+            other => panic!("{name}: {other:?}"),
+        };
+        let sent = told(&form);
+        let line = (b"Content-Disposition: form-data; name=\"Received\"".to_vec(), b"from a".to_vec());
+        let at = form.parts.len() / 2;
+        form.parts.splice(at..at, vec![line; 1_500]);
+        let mut many = told(&form);
+        assert_eq!(many.mail.as_mut().unwrap().truncated, ["attachments"], "{name}");
+        many.mail.as_mut().unwrap().truncated.clear();
+        assert_eq!(many, sent, "{name}");
+    }
+}
+
 /// A retry is composed anew: with the same token, and another boundary.
 #[test]
 fn a_mailgun_mail_is_bound_to_what_its_form_says_and_not_to_its_boundary() {
