@@ -37,11 +37,12 @@ pub(crate) struct Received<'a> {
 
 impl Received<'_> {
     /// The event. It is the same mail if Message-ID and envelope are the same: a provider posts it for each recipient, and
-    /// for each rule that it matches.
+    /// for each rule that it matches. Where not all of the envelope is known, all else has to tell it.
     pub(crate) fn event(self) -> Parsed {
         let Self { request, provider, word, at, mail, digest } = self;
         let envelope = mail.envelope.clone().unwrap_or_default();
-        let identity = mail.message_id.as_ref().map_or(digest, |id| {
+        let by_envelope = mail.message_id.as_ref().filter(|_| !mail.truncated.iter().any(|name| name == "envelope"));
+        let identity = by_envelope.map_or(digest, |id| {
             let mut hash = Sha256::new();
             for text in [id, &envelope.from.unwrap_or_default()].into_iter().chain(&envelope.to) {
                 hash.update((text.len() as u64).to_be_bytes());

@@ -74,7 +74,8 @@ pub struct Mail {
     /// The SPF result (RFC 7208), in lower case, as the provider checked it: `pass`, `softfail` …
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spf: Option<String>,
-    /// The fields above that do not have all that the mail has, for it has more than an event holds.
+    /// The fields above that do not have all that the mail has, for it has more than an event holds; or, of the envelope and
+    /// the results of checks, for the sender may have written some of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub truncated: Vec<String>,
 }

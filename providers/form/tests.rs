@@ -67,14 +67,10 @@ fn what_cannot_be_read_costs_itself() {
 
 #[test]
 fn of_too_many_fields_the_first_and_the_last_are_read() {
-    let kinds: [(&str, fn(usize) -> String, &str); 2] = [
-        ("application/x-www-form-urlencoded", |n| format!("{n}=&"), ""),
-        (
-            "multipart/form-data; boundary=x",
-            |n| format!("--x\r\ncontent-disposition: form-data; name={n}\r\n\r\n\r\n"),
-            "--x--",
-        ),
-    ];
+    let pair = |n: usize| format!("{n}=&");
+    let part = |n: usize| format!("--x\r\ncontent-disposition: form-data; name={n}\r\n\r\n\r\n");
+    let kinds: [(_, &dyn Fn(usize) -> String, _); 2] =
+        [("application/x-www-form-urlencoded", &pair, ""), ("multipart/form-data; boundary=x", &part, "--x--")];
     for (content_type, field, end) in kinds {
         for (count, is_whole) in [(FIELDS_MAX, true), (FIELDS_MAX + 1, false), (FIELDS_MAX * 3, false)] {
             let request = request(content_type, &((0..count).map(field).collect::<String>() + end));

@@ -9,7 +9,8 @@
 //!
 //! The signature is that of the Event Webhook (`twilio/ai`, "twilio-sendgrid-inbound-parse"), over the body as it came.
 //! What SendGrid checked (`SPF`, `dkim`, `spam_score`, `spam_report`, `sender_ip`, `envelope`) stands in fields of its own,
-//! which no header of the mail can become.
+//! which no header of the mail can become. Its text can: SendGrid parts all forms at the same boundary. So where a field says
+//! two things neither is told, and `truncated` names it; but `spam_score` of a source without the spam check may be anyone's.
 //!
 //! Identity: Message-ID and envelope, for SendGrid has no id of its own; without a Message-ID, a hash of the fields. There is
 //! no time in it but the sender's `Date`, so an event's is that of receipt.

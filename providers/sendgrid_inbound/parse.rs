@@ -17,6 +17,13 @@ use crate::{Content, Parsed, Part, Request};
 const PROVIDER: &str = "sendgrid-inbound";
 /// What it is called where other webhooks have their `event`, and this one has none.
 const INBOUND: &str = "inbound";
+/// What SendGrid checked, and the fields that tell it.
+const CHECKS: [(&str, &[&str]); 4] = [
+    ("envelope", &["envelope", "sender_ip"]),
+    ("spam", &["spam_score", "spam_report"]),
+    ("dkim", &["dkim"]),
+    ("spf", &["SPF"]),
+];
 
 pub(super) fn parse(request: &Request) -> Vec<Parsed> {
     let Some(form) = Form::read(request) else { return vec![no_form(request)] };
@@ -57,14 +64,21 @@ impl<'a> Fields<'a> {
         Some(self.form.first(name)?.body.in_charset(self.charsets[name].as_str()))
     }
 
+    /// What SendGrid says in this field; nothing where the form says two things in it, for one is the sender's.
     fn text(&self, name: &str) -> Option<Cow<'a, str>> {
-        self.field(name).map(|field| field.text()).filter(|text| !text.trim().is_empty())
+        let field = self.field(name).filter(|_| !self.is_doubtful(name))?;
+        Some(field.text()).filter(|text| !text.trim().is_empty())
     }
 
-    /// With `send_raw` there is the mail in place of its parts.
+    fn is_doubtful(&self, name: &str) -> bool {
+        let mut copies = self.form.fields().iter().filter(|field| field.name == name);
+        copies.next().is_some_and(|first| copies.any(|other| other.body.bytes() != first.body.bytes()))
+    }
+
+    /// With `send_raw` there is the mail in place of its parts. Either of both stands before all that a sender could add.
     fn read<T>(&self, then: impl FnOnce(&Head, &Layout<'_>) -> T) -> T {
-        let raw = self.form.first("email").filter(|_| self.form.first("headers").is_none());
-        if let Some(raw) = raw {
+        let first = self.form.fields().iter().find(|field| matches!(field.name.as_str(), "email" | "headers"));
+        if let Some(raw) = first.filter(|field| field.name == "email") {
             let bytes = raw.body.bytes();
             let Message { head, layout } = Message::read(&bytes);
             return then(&head, &layout.with_raw(Some(raw.body)));
@@ -115,12 +129,17 @@ impl<'a> Fields<'a> {
         for (name, place) in [("from", &mut mail.from), ("subject", &mut mail.subject)] {
             *place = self.text(name).as_deref().map(cut).or_else(|| place.take());
         }
-        let envelope = mail::json(self.form.first("envelope"));
+        let envelope = mail::json(self.form.first("envelope").filter(|_| !self.is_doubtful("envelope")));
         let envelope = Envelope {
             from: text(&envelope["from"]).as_deref().map(cut),
             to: listed(texts(&envelope["to"]), "envelope", &mut truncated),
             ip: self.text("sender_ip").as_deref().map(str::trim).map(cut),
         };
+        for (place, fields) in CHECKS {
+            if fields.iter().any(|name| self.is_doubtful(name)) && !truncated.iter().any(|known| known == place) {
+                truncated.push(place.to_owned());
+            }
+        }
         Mail {
             envelope: (envelope != Envelope::default()).then_some(envelope),
             spam: mail::spam(self.text("spam_score").as_deref(), self.text("spam_report").as_deref(), None),

@@ -11,7 +11,7 @@ use serde_json::Value;
 use waypost_providers::{Headers, PROVIDERS, Parsed, Part, Request};
 
 use crate::cases::{Source, source};
-use crate::forms::{is_event, recorded};
+use crate::forms::{Parts, is_event, recorded};
 
 mod mails;
 
@@ -137,9 +137,10 @@ const FORMS: [(&str, &str, Make); 7] = [
     ("parts without an end", MULTIPART, |len| between(b"----a--a", b"\r\n----a--", b"", len)),
 ];
 
-/// A recorded form that has a mail as it was sent, with a mark in its place.
+/// A recorded form that has a mail as it was sent, with a mark in its place. Beside its header it would be the sender's field.
 fn mail(source: &Source) -> Option<Vec<u8>> {
-    let forms = recorded(source).into_iter();
+    let is_raw = |form: &Parts| !form.parts.iter().any(|(head, _)| head.ends_with(b"headers\""));
+    let forms = recorded(source).into_iter().filter(is_raw);
     let mut form = forms.map(|mut form| {
         let mail =
             form.parts.iter_mut().find(|(head, _)| head.ends_with(b"\"email\"") || head.ends_with(b"-mime\""))?;
