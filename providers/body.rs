@@ -92,11 +92,11 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// The text, with U+FFFD for what is none in its charset.
+    /// The text, with U+FFFD for what is none in its charset, or in that of the byte order mark that it begins with.
     pub(crate) fn text(&self) -> Cow<'a, str> {
         match self.bytes() {
-            Cow::Borrowed(bytes) => self.charset.decode_with_bom_removal(bytes).0,
-            Cow::Owned(bytes) => match self.charset.decode_with_bom_removal(&bytes).0 {
+            Cow::Borrowed(bytes) => self.charset.decode(bytes).0,
+            Cow::Owned(bytes) => match self.charset.decode(&bytes).0 {
                 // Most of it is: then it is not copied again.
                 Cow::Borrowed(text) if text.len() == bytes.len() => {
                     Cow::Owned(String::from_utf8(bytes).unwrap_or_default())
@@ -287,6 +287,15 @@ mod tests {
         assert_eq!(text(b"caf\xc3\xa9", Some("no charset")), "café");
         assert_eq!(text(b"\x1b$)C kept", Some("iso-2022-kr")), "\u{1b}$)C kept");
         assert_eq!(text(b"\xef\xbb\xbfa", Some("utf-8")), "a");
+        // A mark at its beginning tells more than a name.
+        assert_eq!(text(b"\xef\xbb\xbf\xc3\xa9", Some("iso-8859-1")), "é");
+        for (raw, label) in
+            [(b"\xfe\xff\0a\0\xe9", "utf-16"), (b"\xff\xfea\0\xe9\0", "utf-16"), (b"\xfe\xff\0a\0\xe9", "utf-16be")]
+        {
+            assert_eq!(text(raw, Some(label)), "aé", "{label}");
+        }
+        let base64 = Body::new(b"/v8AYQDp", Coding::Base64).in_charset(Some("utf-16"));
+        assert_eq!(base64.text(), "aé");
     }
 
     #[test]
