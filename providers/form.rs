@@ -158,7 +158,7 @@ fn ends<T>(mut all: impl Iterator<Item = T>) -> (Vec<T>, bool) {
 fn field(section: &[u8]) -> Option<Field<'_>> {
     let at = memmem::find(section, b"\r\n\r\n")?;
     let (head, value) = (&section[..at.min(HEAD_LEN_MAX)], &section[at + 4..]);
-    let head = String::from_utf8_lossy(head);
+    let head = String::from_utf8_lossy(head).replace("\r\n ", " ").replace("\r\n\t", " ");
     let header = |wanted: &str| {
         let mut fields = head.lines().filter_map(|line| line.split_once(':'));
         fields.find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())

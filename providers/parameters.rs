@@ -17,6 +17,8 @@ pub(crate) struct Parameters {
 /// A piece of a parameter: `name*1*=…`.
 struct Piece {
     name: String,
+    /// `name=…`, for programs that do not know RFC 2231.
+    is_plain: bool,
     index: usize,
     is_encoded: bool,
     text: String,
@@ -37,8 +39,9 @@ impl Parameters {
         let mut parts = parts.into_iter();
         let value = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
         let mut pieces: Vec<_> = parts.filter_map(|part| piece(&part)).collect();
-        pieces.sort_by(|left, right| (&left.name, left.index).cmp(&(&right.name, right.index)));
-        let of_one = |left: &Piece, right: &Piece| left.name == right.name && left.index < right.index;
+        pieces.sort_by(|left, right| left.order().cmp(&right.order()));
+        let of_one =
+            |left: &Piece, right: &Piece| left.name == right.name && !right.is_plain && left.index < right.index;
         let list = pieces.chunk_by(of_one).map(|pieces| (pieces[0].name.clone(), joined(pieces))).collect();
         Self { value, list }
     }
@@ -46,6 +49,12 @@ impl Parameters {
     /// The first parameter of this name (lower case).
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.list.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl Piece {
+    fn order(&self) -> (&str, bool, usize) {
+        (&self.name, self.is_plain, self.index)
     }
 }
 
@@ -59,8 +68,9 @@ fn piece(part: &str) -> Option<Piece> {
     let name = name.trim().to_ascii_lowercase();
     let (name, is_encoded) = name.strip_suffix('*').map_or((&*name, false), |name| (name, true));
     let numbered = name.split_once('*').and_then(|(name, index)| Some((name, index.parse().ok()?)));
+    let is_plain = !is_encoded && numbered.is_none();
     let (name, index) = numbered.unwrap_or((name, 0));
-    Some(Piece { name: name.to_owned(), index, is_encoded, text: text.trim().to_owned() })
+    Some(Piece { name: name.to_owned(), is_plain, index, is_encoded, text: text.trim().to_owned() })
 }
 
 /// The charset stands in the first piece: `utf-8'en'…`.
@@ -113,5 +123,11 @@ mod tests {
         // A character of several bytes is parted.
         assert_eq!(name("filename*0*=utf-8''%E2%82; filename*1*=%AC.txt"), "€.txt");
         assert_eq!(name("filename=\"=?utf-8?q?caf=C3=A9?=\""), "café");
+        // What is plain is for programs that know no other.
+        let (plain, encoded) = ("filename=\"r?sum?.txt\"", "filename*=utf-8''r%C3%A9sum%C3%A9.txt");
+        let parted = "filename*0*=utf-8''r%C3%A9sum; filename*1*=%C3%A9.txt";
+        for both in [[plain, encoded], [encoded, plain], [plain, parted], [parted, plain]] {
+            assert_eq!(name(&both.join("; ")), "résumé.txt", "{both:?}");
+        }
     }
 }

@@ -35,6 +35,15 @@ fn reads_both_kinds_of_form_in_order_and_twice() {
 }
 
 #[test]
+fn a_long_head_goes_on_in_the_next_line() {
+    let head = "Content-Disposition: form-data;\r\n\tname=\"a\";\r\n filename=\"b\"\r\nContent-Type:\r\n text/plain";
+    let request = request("multipart/form-data; boundary=x", &format!("--x\r\n{head}\r\n\r\n1\r\n--x--"));
+    let form = Form::read(&request).expect("a form");
+    let file = form.first("a").expect("a file");
+    assert_eq!((file.filename.as_deref(), file.content_type.as_deref()), (Some("b"), Some("text/plain")));
+}
+
+#[test]
 fn what_is_no_form_has_no_fields() {
     assert_eq!(of("application/json", "a=1"), None);
     assert_eq!(of("application/x-www-form-urlencoded", " {\"a\":1}"), None);

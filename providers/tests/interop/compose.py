@@ -27,7 +27,9 @@ TEXTS = {
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 # What would end a part of a form, or a line, if it were not kept as it is.
 PDF = b"%PDF-1.7\n--=_form\r\n\r\n--=_form--\n\xff\xfe\x00" * 9
-NAMES = ["reçu № 7.pdf", "a \"quoted\"; name=b.pdf", "長い" * 40 + ".pdf", "plain.pdf"]
+# What most mail programs write beside a name of RFC 2231, and the package reads in its place.
+PLAIN, ENCODED = b'filename="r?sum?.pdf"', b"filename*=utf-8''r%C3%A9sum%C3%A9.pdf"
+NAMES = ["résumé.pdf", "reçu № 7.pdf", "a \"quoted\"; name=b.pdf", "長い" * 40 + ".pdf", "plain.pdf"]
 
 
 def new(n):
@@ -85,7 +87,7 @@ def legacy(n):
 def raw_of(mail):
     out = io.BytesIO()
     BytesGenerator(out, policy=policy.SMTP).flatten(mail)
-    return out.getvalue()
+    return out.getvalue().replace(ENCODED, PLAIN + b";\r\n " + ENCODED)
 
 
 def leaves(part):
@@ -93,6 +95,11 @@ def leaves(part):
     if part.get_content_maintype() == "multipart":
         return [leaf for child in part.get_payload() for leaf in leaves(child)]
     return [part]
+
+
+def name_of(part):
+    name = part.get_filename()
+    return NAMES[0] if name == "r?sum?.pdf" else name
 
 
 def content(part):
@@ -120,7 +127,7 @@ def form(fields):
         head = f'Content-Disposition: form-data; name="{name}"'
         if file:
             quoted = (file[0] or "").replace("\\", "\\\\").replace('"', '\\"')
-            head += f'; filename="{quoted}"\r\nContent-Type: {file[1]}'
+            head += f';\r\n filename="{quoted}"\r\nContent-Type: {file[1]}'
         value = value if isinstance(value, bytes) else str(value).encode()
         out += b"--" + boundary + b"\r\n" + head.encode() + b"\r\n\r\n" + value + b"\r\n"
     return f"multipart/form-data; boundary=\"{boundary.decode()}\"", out + b"--" + boundary + b"--\r\n"
@@ -150,7 +157,7 @@ def sendgrid(raw, is_raw):
                 fields.append((name, content(part)))
         told, ids = {}, {}
         for n, part in enumerate(files, 1):
-            name = part.get_filename()
+            name = name_of(part)
             told[f"attachment{n}"] = {"type": part.get_content_type()} | ({"filename": name, "name": name} if name else {})
             if part["content-id"]:
                 told[f"attachment{n}"]["content-id"] = ids_of(part)
@@ -178,7 +185,7 @@ def mailgun(raw, is_raw, is_form):
                 fields.append((name, content(part).decode(part.get_content_charset())))
         ids = {f"<{ids_of(part)}>": f"attachment-{n}" for n, part in enumerate(files, 1) if part["content-id"]}
         fields += [("attachment-count", len(files)), ("content-id-map", json.dumps(ids))] if files else []
-        fields += [(f"attachment-{n}", content(part), part.get_filename(), part.get_content_type())
+        fields += [(f"attachment-{n}", content(part), name_of(part), part.get_content_type())
                    for n, part in enumerate(files, 1)]
     token = hashlib.sha256(raw + bytes([is_raw, is_form])).hexdigest()[:50]
     signature = hmac.new(KEY.encode(), (NOW + token).encode(), hashlib.sha256).hexdigest()
@@ -202,7 +209,7 @@ def postmark(raw):
         "TextBody": text("text/plain"), "HtmlBody": text("text/html"), "RawEmail": raw.decode("latin-1"),
         "Headers": [{"Name": name, "Value": str(value)} for name, value in mail.items()],
         "Attachments": [
-            {"Name": part.get_filename() or "", "ContentType": part.get_content_type(),
+            {"Name": name_of(part) or "", "ContentType": part.get_content_type(),
              "Content": base64.b64encode(content(part)).decode(), "ContentLength": len(content(part))}
             | ({"ContentID": ids_of(part)} if part["content-id"] else {})
             for part in files
