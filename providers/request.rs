@@ -70,6 +70,7 @@ pub struct Verified {
     signed_at: Option<Timestamp>,
     guards: Vec<ReplayGuard>,
     decoded: Option<Value>,
+    digest: Option<[u8; 32]>,
 }
 
 /// A signature that does not cover the body (Mailgun): its token may be used again only with the same content. A request
@@ -84,16 +85,20 @@ pub struct ReplayGuard {
 
 impl Verified {
     pub(crate) fn new(request: Request, signed_at: impl Into<Option<Timestamp>>) -> Self {
-        Self { request, signed_at: signed_at.into(), guards: Vec::new(), decoded: None }
+        Self { request, signed_at: signed_at.into(), guards: Vec::new(), decoded: None, digest: None }
     }
 
     pub(crate) fn guarded(self, guards: Vec<ReplayGuard>, decoded: Option<Value>) -> Self {
         Self { guards, decoded, ..self }
     }
 
+    pub(crate) fn told(self, digest: Option<[u8; 32]>) -> Self {
+        Self { digest, ..self }
+    }
+
     /// A request that was verified when it was stored, read back to be parsed again. Its signature is long stale.
     pub fn restored(request: Request) -> Self {
-        Self { request, signed_at: None, guards: Vec::new(), decoded: None }
+        Self { request, signed_at: None, guards: Vec::new(), decoded: None, digest: None }
     }
 
     /// What was received.
@@ -114,6 +119,12 @@ impl Verified {
     /// What must be remembered before anything is stored, where the signature does not cover the body.
     pub fn guards(&self) -> &[ReplayGuard] {
         &self.guards
+    }
+
+    /// SHA-256 of what it says, but for the proof, where the same may come in other bytes: a form that was composed anew has
+    /// another boundary.
+    pub fn digest(&self) -> Option<&[u8; 32]> {
+        self.digest.as_ref()
     }
 
     /// The decoded body, where verifying had to decode it, and could.

@@ -54,7 +54,7 @@ pub async fn request(
     suppress_on: &[BounceClass],
     stored: StoredRequest,
 ) -> Result<Option<Outcome>, Error> {
-    let provider = reader(sources, &stored.request.source, &stored.provider)?;
+    let (id, provider) = (stored.id, reader(sources, &stored.request.source, &stored.provider)?);
     let fetching = sources.get(&*stored.request.source).and_then(|source| source.fetching.clone());
     // A large one takes a while.
     let read =
@@ -71,7 +71,7 @@ pub async fn request(
     for _ in 0..PLANS_MAX {
         let snapshot = endpoints.snapshot();
         let (generation, all) = (snapshot.generation(), snapshot.all());
-        let again = fan_out::plan(provider, &verified, &parsed, generation, all, suppress_on)?;
+        let again = fan_out::plan_again(id.clone(), provider, &verified, &parsed, generation, all, suppress_on)?;
         let (unmapped, unreadable) = again.raw.as_ref().map_or((0, 0), |raw| (raw.unmapped, raw.unreadable));
         match store.reprocess(again).await? {
             Some(Committed::Stored(fates)) => {

@@ -36,7 +36,7 @@ pub(super) fn parse(verified: &Verified) -> Parsed {
         mail
     });
     let at = form.last("timestamp").and_then(|timestamp| epoch(&timestamp.text().into()));
-    let digest = form.digest(&PROOF);
+    let digest = verified.digest().copied().unwrap_or_else(|| form.digest(&PROOF));
     Received { request, provider: "mailgun-inbound", word: INBOUND.to_owned(), at, mail, digest }.event()
 }
 

@@ -27,11 +27,13 @@ pub(super) fn verify(request: Request, keys: &Keys, now: Timestamp) -> Result<Ve
         Some(((*name).to_owned(), Value::from(text.into_owned())))
     };
     let proof: Map<String, Value> = PROOF.iter().filter_map(field).collect();
-    let proven = verify::proven(&proof.into(), keys, now, || form.digest(&[]));
+    let proven = verify::proven(&proof.into(), keys, now, || form.digest(&PROOF));
     let (signed_at, guards) = proven.map_err(|error| match error {
         // It may stand in what could not be read.
         VerifyError::Missing(_) if !form.is_whole() => UNREAD,
         error => error,
     })?;
-    Ok(Verified::new(request, signed_at).guarded(guards, None))
+    // Of a form that was not read as a whole, two may differ in the rest.
+    let digest = guards.first().filter(|_| form.is_whole()).map(|guard| guard.digest);
+    Ok(Verified::new(request, signed_at).guarded(guards, None).told(digest))
 }

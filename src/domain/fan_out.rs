@@ -33,6 +33,25 @@ pub fn plan(
     endpoints: &[Endpoint],
     suppress_on: &[BounceClass],
 ) -> Result<Ingest, PlanError> {
+    let request = verified.request();
+    let said = verified.digest().map_or(&request.body[..], |digest| digest);
+    let id = RequestId::of(&request.source, said);
+    plan_again(id, provider, verified, parsed, generation, endpoints, suppress_on)
+}
+
+/// The same for a request that is kept under this id: its bytes alone may not tell it.
+///
+/// # Errors
+/// As those of [`plan`].
+pub fn plan_again(
+    id: RequestId,
+    provider: &dyn Provider,
+    verified: &Verified,
+    parsed: &[Parsed],
+    generation: Generation,
+    endpoints: &[Endpoint],
+    suppress_on: &[BounceClass],
+) -> Result<Ingest, PlanError> {
     let guards = verified.guards().to_vec();
     let received = verified.request();
     let request = Request {
@@ -42,7 +61,6 @@ pub fn plan(
         // Shared, not copied.
         body: received.body.clone(),
     };
-    let id = RequestId::of(&request.source, &request.body);
     let mut raw = RawRequest { id, provider: provider.name(), request, unmapped: 0, unreadable: 0 };
     let (mut units, mut states) = (Vec::with_capacity(parsed.len()), Vec::new());
     for part in parsed {

@@ -109,9 +109,9 @@ impl EventId {
 impl RequestId {
     const PREFIX: &str = "req_";
 
-    /// The same bytes at the same source are the same request.
-    pub fn of(source: &str, body: &[u8]) -> Self {
-        Self(derived(Self::PREFIX, &[source.as_bytes(), body]))
+    /// The same bytes at the same source are the same request; or bytes that stand for what it says.
+    pub fn of(source: &str, said: &[u8]) -> Self {
+        Self(derived(Self::PREFIX, &[source.as_bytes(), said]))
     }
 
     /// Of a part of a mail that was fetched, and is kept as what is received is. A received one has two parts.

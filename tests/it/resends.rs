@@ -4,21 +4,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use waypost::clock::Clock;
 use waypost::domain::fan_out;
-use waypost::domain::id::EventId;
+use waypost::domain::id::{EventId, RequestId};
 use waypost::domain::plan::{Generation, StoredEvent};
 use waypost::domain::retention::Lifetimes;
 use waypost::store::embedded::Embedded;
 use waypost::store::{Ingested, Store};
-use waypost_providers::{Draft, Keys, Provider, Request, by_name};
+use waypost_providers::{Draft, Keys, Provider, Request, Signed, by_name};
 
+use crate::client_of_api::call;
 use crate::embedded::{DAY, LIFETIMES};
-use crate::gateway::{Gateway, Poster, endpoint, receiver, until};
+use crate::gateway::{Gateway, Poster, SECRET, endpoint, receiver, until};
 use crate::gateways::pair;
 use crate::redis_harness::Server;
 use crate::support::{TestClock, events};
@@ -250,6 +253,45 @@ async fn copies_at_two_gateways_are_delivered_once_or_marked() {
             assert_eq!(first["data"]["id"], event["data"]["id"]);
             assert!(first["possible_duplicate_of"].is_null(), "{first}");
         }
+    }
+}
+
+/// A form with this boundary, as Mailgun composes it anew for each attempt, and signs it anew for each route.
+fn composed(poster: &Poster, fields: &[(&str, &str)], boundary: &str, token: u8) -> Signed {
+    let part = |(name, value): &(&str, &str)| {
+        format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let body = fields.iter().map(part).collect::<String>() + &format!("--{boundary}--\r\n");
+    poster.sign("mailgun-inbound", &body, [token; 16])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_that_mailgun_composes_anew_is_kept_once_and_read_again() {
+    let source = format!("[sources.routed]\nprovider = \"mailgun-inbound\"\nsigning_keys = [\"{SECRET}\"]\n");
+    let (mut gateway, poster) = (Gateway::serving("embedded", &source), Poster::new());
+    gateway.up(None);
+    gateway.until_alive().await;
+    let mail = [("recipient", "in@lanyard.example"), ("sender", "n@customer.example"), ("body-plain", "Hello")];
+    for (what, fields) in [("a mail", &mail[..]), ("no mail", &[("event", "opened")])] {
+        let token = u8::try_from(what.len()).unwrap();
+        let posts = [("first", token), ("second", token), ("third", token + 100)];
+        let posts = posts.map(|(boundary, token)| composed(&poster, fields, boundary, token));
+        for post in &posts {
+            assert_eq!(poster.post(&gateway.url("routed"), post.clone()).await, Some(200), "{what}");
+            let of_bytes = RequestId::of("routed", &post.body);
+            assert_eq!(gateway.get(&format!("/v1/requests/{of_bytes}")).await.unwrap().status, 404, "{what}");
+        }
+        let listed = match what {
+            "a mail" => gateway.read("/v1/events").await["data"][0]["request_id"].clone(),
+            _ => gateway.read("/v1/requests?status=unmapped").await["data"][0]["id"].clone(),
+        };
+        let kept = format!("/v1/requests/{}", listed.as_str().unwrap());
+        assert_eq!(gateway.read(&kept).await["body_base64"], STANDARD.encode(&posts[0].body), "{what}");
+        let (status, outcome) = call(&gateway, "POST", &format!("{kept}/reprocess"), "").await;
+        assert_eq!((status, &outcome["stored"]), (200, &json!(0)), "{what}: {outcome}");
+    }
+    for path in ["/v1/events", "/v1/requests?status=unmapped"] {
+        assert_eq!(gateway.read(path).await["data"].as_array().unwrap().len(), 1, "{path}");
     }
 }
 
