@@ -10,8 +10,8 @@ use crate::form::{Field, Form};
 use crate::mail::{Attached, Head, Layout, content_id, file_name, json, listed_attachments, media_type};
 
 /// `attachment-1` and so on. Those of `content-id-map` are part of the text.
-pub(super) fn attach<'a>(form: &Form<'a>, layout: &mut Layout<'a>) {
-    let ids = json(form.last("content-id-map"));
+pub(super) fn attach<'a>(form: &Form<'a>, head: &Head, layout: &mut Layout<'a>) {
+    let ids = json(written(form, head, "content-id-map"));
     let number = |field: &Field<'_>| field.name.strip_prefix("attachment-")?.parse::<usize>().ok();
     let files = form.fields().iter().filter(|field| field.filename.is_some() || field.content_type.is_some());
     let mut files: Vec<_> = files.filter_map(|field| Some((number(field)?, field))).collect();
@@ -32,9 +32,21 @@ pub(super) fn attach<'a>(form: &Form<'a>, layout: &mut Layout<'a>) {
 /// The field of this name that is Mailgun's own, if there is one beside those that the sender's header has made. None where
 /// it cannot be told, for the header is not known whole.
 pub(super) fn own<'a, 'b>(form: &'b Form<'a>, head: &Head, name: &str) -> Option<&'b Field<'a>> {
-    let all = form.fields().iter().filter(|field| field.name == name).count();
-    let is_known = head.is_whole() && form.last(HEADERS).is_some();
-    form.last(name).filter(|_| is_known && all > head.count(name))
+    form.last(name).filter(|_| is_known(form, head) && !is_smuggled(form, head, name))
+}
+
+/// The same, and where it cannot be told the last one: rather the sender's word for the mail's contents than none.
+pub(super) fn written<'a, 'b>(form: &'b Form<'a>, head: &Head, name: &str) -> Option<&'b Field<'a>> {
+    form.last(name).filter(|_| !is_known(form, head) || !is_smuggled(form, head, name))
+}
+
+fn is_known(form: &Form<'_>, head: &Head) -> bool {
+    head.is_whole() && form.last(HEADERS).is_some()
+}
+
+/// Whether the header has as many fields of this name as the form.
+fn is_smuggled(form: &Form<'_>, head: &Head, name: &str) -> bool {
+    form.fields().iter().filter(|field| field.name == name).count() <= head.count(name)
 }
 
 /// Mailgun's list of the attachments that it has kept.
@@ -48,7 +60,7 @@ pub(super) fn stored(form: &Form<'_>, head: &Head, mail: &mut Mail) {
     if own(form, head, "message-url").is_some() {
         mail.raw_url = Some(Part::Raw.url());
     }
-    let ids = json(form.last("content-id-map"));
+    let ids = json(written(form, head, "content-id-map"));
     let listed = listed(form, head);
     let Some(listed) = listed.as_array().filter(|_| mail.attachments.is_empty()) else { return };
     let attachment = |(n, given): (usize, &Value)| {

@@ -7,8 +7,9 @@
 //! to what is not proven otherwise, or cannot be taken apart, `503`, as of all inbound mail.
 //!
 //! A sender's header fields become fields of the form, under their own names. So of the fields that Mailgun writes behind
-//! them (`timestamp`, `token`, `signature`, `message-headers`, the bodies) the last counts, and of those before them
-//! (`recipient`, `sender`) the first; an attachment has to be a file. Names and values of the header are read from
+//! them (`timestamp`, `token`, `signature`, `message-headers`, the bodies) the last counts, of those that not every mail has
+//! only one that stands there beside those of the header, and of those before them (`recipient`, `sender`) the first; an
+//! attachment has to be a file. Names and values of the header are read from
 //! `message-headers`, and results of SPF, DKIM and the spam filter only from above the topmost `Received`, which Mailgun
 //! has put there: whatever a sender has written is below.
 //!

@@ -1,7 +1,7 @@
 //! A mail as Mailgun takes it apart, or as it was sent (`mailgun/documentation`, "Receiving, Forwarding and Storing
 //! Messages"; `anymail/django-anymail`, "webhooks/mailgun.py").
 
-use super::attachments::{attach, stored};
+use super::attachments::{attach, stored, written};
 use super::verify::PROOF;
 use crate::event::{Dkim, Envelope, Mail};
 use crate::fields::{addresses, epoch, text};
@@ -61,13 +61,14 @@ fn read<T>(form: &Form<'_>, then: impl FnOnce(&Head, &Layout<'_>) -> T) -> T {
         let Message { head, layout } = Message::read(&bytes);
         return then(&head, &layout.with_raw(Some(raw.body)));
     }
-    let body = |name: &str| form.last(name).map(|field| field.body);
+    let head = head(form);
+    let body = |name: &str| written(form, &head, name).map(|field| field.body);
     let mut layout = Layout::of(body("body-plain"), body("body-html"));
-    attach(form, &mut layout);
+    attach(form, &head, &mut layout);
     if !form.is_whole() {
         layout.cut();
     }
-    then(&head(form), &layout)
+    then(&head, &layout)
 }
 
 pub(super) fn head(form: &Form<'_>) -> Head {
@@ -109,20 +110,33 @@ mod tests {
 
     use super::*;
 
+    fn read(fields: &[(&str, &str)], part: Part) -> Option<String> {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish().into();
+        let headers = [("content-type", "application/x-www-form-urlencoded")].into_iter().collect();
+        let request = Request { source: "a".into(), received_at: Timestamp::UNIX_EPOCH, headers, body };
+        content(&request, part).map(|content| String::from_utf8_lossy(&content.bytes).into_owned())
+    }
+
     #[test]
     fn a_field_of_the_senders_header_takes_no_mails_place() {
         let smuggled = "Subject: other\r\n\r\nother";
         let headers = r#"[["body-mime", "Subject: other"], ["Subject", "true"]]"#;
-        let body = |fields: &[(&str, &str)]| {
-            form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish().into()
-        };
-        let text = |body| {
-            let headers = [("content-type", "application/x-www-form-urlencoded")].into_iter().collect();
-            let request = Request { source: "a".into(), received_at: Timestamp::UNIX_EPOCH, headers, body };
-            content(&request, Part::Text).unwrap().bytes
-        };
         let fields = [("body-mime", smuggled), ("body-plain", "true"), ("message-headers", headers)];
-        assert_eq!(text(body(&fields)), "true");
-        assert_eq!(text(body(&fields[..1])), "other");
+        assert_eq!(read(&fields, Part::Text).as_deref(), Some("true"));
+        assert_eq!(read(&fields[..1], Part::Text).as_deref(), Some("other"));
+    }
+
+    #[test]
+    fn a_field_of_the_senders_header_is_no_html_that_the_mail_has_not() {
+        let headers = r#"[["body-html", "other"], ["content-id-map", "{}"]]"#;
+        let fields =
+            [("body-html", "other"), ("body-plain", "true"), ("message-headers", headers), ("body-html", "true")];
+        assert_eq!(read(&fields, Part::Html).as_deref(), Some("true"));
+        assert_eq!(read(&fields[..3], Part::Html), None);
+        // Where the header is not known, so is whose it is.
+        let unknown = [fields[0], fields[1], ("message-headers", "[")];
+        for fields in [&fields[..2], &unknown] {
+            assert_eq!(read(fields, Part::Html).as_deref(), Some("other"));
+        }
     }
 }
