@@ -7,9 +7,26 @@ use super::{cut, listed};
 use crate::event::Mail;
 use crate::fields::{addresses, message_id};
 
-/// No mail has a longer header that anybody could use. What is behind is not read as one.
+/// No mail has a longer header that anybody could use.
 const HEAD_LEN_MAX: usize = 256 * 1024;
 const FIELDS_MAX: usize = 1_000;
+/// What is read of a longer one, wherever it stands, once: without it the mail cannot be taken apart, or be known.
+const NEEDED: [&str; 11] = [
+    "content-type",
+    "content-disposition",
+    "content-transfer-encoding",
+    "content-id",
+    "message-id",
+    "in-reply-to",
+    "from",
+    "to",
+    "cc",
+    "subject",
+    "date",
+];
+const NEEDED_LEN_MAX: usize = 16 * 1024;
+/// The longest line of a mail (RFC 5322).
+const NAME_LEN_MAX: usize = 998;
 
 /// Names and values in order, values on one line and not yet decoded.
 #[derive(Debug, Default)]
@@ -21,26 +38,42 @@ pub(crate) struct Head {
 impl Head {
     /// Of the lines of a header. A line that is none costs itself.
     pub(crate) fn read(lines: &[u8]) -> Self {
-        let mut is_whole = lines.len() <= HEAD_LEN_MAX;
-        let text = String::from_utf8_lossy(&lines[..lines.len().min(HEAD_LEN_MAX)]);
-        let mut fields: Vec<(String, String)> = Vec::new();
-        for line in text.split('\n') {
-            let line = line.strip_suffix('\r').unwrap_or(line);
-            if fields.len() == FIELDS_MAX {
-                is_whole = false;
-                break;
-            }
-            if line.starts_with([' ', '\t']) {
-                fields.last_mut().into_iter().for_each(|(_, value)| value.push_str(line));
-            } else if let Some((name, value)) = line.split_once(':') {
-                let name = name.trim_end();
-                if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic()) {
-                    fields.push((name.to_owned(), value.to_owned()));
+        let mut head = Self { fields: Vec::new(), is_whole: true };
+        let (mut needed, mut left, mut room) = (None, HEAD_LEN_MAX, 0);
+        for line in lines.split(|byte| *byte == b'\n') {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let told = match field(line) {
+                _ if matches!(line, [b' ' | b'\t', ..]) && !head.fields.is_empty() => line,
+                Some((name, value)) => {
+                    room = head.begin(name, left, &mut needed);
+                    value
                 }
-            }
+                None => continue,
+            };
+            let kept = &told[..told.len().min(room)];
+            head.is_whole &= kept.len() == told.len();
+            (room, left) = (room - kept.len(), left.saturating_sub(line.len()));
+            let value = head.fields.last_mut().map(|(_, value)| value);
+            value.into_iter().for_each(|value| value.push_str(&String::from_utf8_lossy(kept)));
         }
-        fields.iter_mut().for_each(|(_, value)| *value = value.trim().to_owned());
-        Self { fields, is_whole }
+        head.fields.iter_mut().for_each(|(_, value)| *value = value.trim().to_owned());
+        head
+    }
+
+    /// Begins a field, if it is kept. Answers how long its value may be. What is `needed` is asked for once there is too much.
+    fn begin(&mut self, name: &str, left: usize, needed: &mut Option<Vec<&str>>) -> usize {
+        let mut room = left;
+        if left == 0 || self.fields.len() >= FIELDS_MAX {
+            let missing = || NEEDED.into_iter().filter(|name| self.get(name).is_none()).collect();
+            let needed = needed.get_or_insert_with(missing);
+            let found = needed.iter().position(|needed| needed.eq_ignore_ascii_case(name));
+            room = found.map(|at| needed.swap_remove(at)).map_or(0, |_| NEEDED_LEN_MAX);
+        }
+        match room {
+            0 => self.is_whole = false,
+            _ => self.fields.push((name.to_owned(), String::new())),
+        }
+        room
     }
 
     /// Of names and values that somebody else has read.
@@ -117,6 +150,14 @@ impl Head {
     }
 }
 
+/// The field that begins in this line.
+fn field(line: &[u8]) -> Option<(&str, &[u8])> {
+    let at = memchr::memchr(b':', line)?;
+    let name = str::from_utf8(&line[..at]).ok()?.trim_end();
+    let is_name = (1..=NAME_LEN_MAX).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
+    is_name.then_some((name, &line[at + 1..]))
+}
+
 /// The addresses of a value, parted before anything is decoded: a decoded name may have a comma in it.
 pub(crate) fn each_address(value: &str) -> Vec<String> {
     addresses(&value[..value.floor_char_boundary(HEAD_LEN_MAX)]).iter().map(|one| address(one)).collect()
@@ -152,6 +193,24 @@ mod tests {
         assert_eq!((mail.message_id.as_deref(), mail.in_reply_to.as_deref()), (Some("<3@a>"), Some("<2@a>")));
         assert_eq!(mail.headers[2], ("Subject".to_owned(), "café".to_owned()));
         assert!(mail.truncated.is_empty());
+    }
+
+    #[test]
+    fn what_takes_a_mail_apart_is_found_behind_any_header() {
+        let parts = "Content-Type: text/html\r\nMessage-ID: <a@b>\r\nX: y\r\nSubject: a\r\n b\r\nSubject: c\r\n";
+        let long = format!("To: {}\r\n", "a@b.example,\r\n ".repeat(HEAD_LEN_MAX / 12));
+        let many = "a: b\r\n".repeat(FIELDS_MAX);
+        for before in [&long, &many] {
+            let head = Head::read(format!("{before}{parts}").as_bytes());
+            let found = ["content-type", "message-id", "subject", "x"].map(|name| head.get(name));
+            assert_eq!(found, [Some("text/html"), Some("<a@b>"), Some("a b"), None]);
+            assert!(!head.is_whole() && head.all("subject").count() == 1);
+            let len: usize = head.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+            assert!(len < HEAD_LEN_MAX + NEEDED_LEN_MAX && head.fields.len() < FIELDS_MAX + NEEDED.len());
+        }
+        let long = Head::read(format!("{many}From:{}", "a".repeat(HEAD_LEN_MAX)).as_bytes());
+        assert_eq!(long.get("from").map(str::len), Some(NEEDED_LEN_MAX));
+        assert!(Head::read(format!(" no field\r\n{many}").as_bytes()).is_whole());
     }
 
     #[test]
