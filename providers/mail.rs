@@ -19,7 +19,7 @@ use crate::identity::Read;
 use crate::{Parsed, Request, fields};
 
 pub(crate) use head::Head;
-pub(crate) use layout::{Attached, Layout, content_id, file_name, listed_attachments, media_type};
+pub(crate) use layout::{ATTACHMENTS_MAX, Attached, Layout, content_id, file_name, listed_attachments, media_type};
 pub(crate) use limits::{cut, listed};
 
 /// A mail that was read, before it is known what makes it the same event again.

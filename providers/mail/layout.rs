@@ -9,7 +9,7 @@ use crate::parameters::Parameters;
 use crate::{Content, Part};
 
 /// No event lists more of them.
-const ATTACHMENTS_MAX: usize = 256;
+pub(crate) const ATTACHMENTS_MAX: usize = 256;
 /// The most bytes of a file name or Content-ID.
 const NAME_LEN_MAX: usize = 1024;
 /// The longest media type (RFC 6838) and what charset it has.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::parse::HEADERS;
 use crate::Part;
 use crate::event::{Attachment, Mail};
-use crate::fields::{count, text};
+use crate::fields::count;
 use crate::form::{Field, Form};
 use crate::mail::{Attached, Head, Layout, content_id, file_name, json, listed_attachments, media_type};
 
@@ -49,23 +49,63 @@ fn is_smuggled(form: &Form<'_>, head: &Head, name: &str) -> bool {
     form.fields().iter().filter(|field| field.name == name).count() <= head.count(name)
 }
 
-/// Mailgun's list of the attachments that it has kept.
-pub(super) fn listed(form: &Form<'_>, head: &Head) -> Value {
-    own(form, head, "attachments").map_or(Value::Null, |field| json(Some(field)))
+/// What `store()` has kept, which is fetched from Mailgun.
+pub(super) struct Kept {
+    /// Where the mail itself is: what `message-url` says, if it is where mails are kept.
+    pub(super) mail: Option<String>,
+    /// What `attachments` lists.
+    listed: Value,
 }
 
-/// What `store()` has kept, which is fetched from Mailgun: the attachments that `attachments` lists, and at `message-url` the
-/// mail itself. Not what a header field of these names says: it would have the key sent to wherever the sender likes.
-pub(super) fn stored(form: &Form<'_>, head: &Head, mail: &mut Mail) {
-    if own(form, head, "message-url").is_some() {
+impl Kept {
+    /// Not what a header field of these names says: it would have the key sent to wherever the sender likes.
+    pub(super) fn of(form: &Form<'_>, head: &Head) -> Self {
+        let mail = own(form, head, "message-url").map(|url| url.text().into_owned());
+        Self { mail: mail.filter(|url| is_mail(url)), listed: json(own(form, head, "attachments")) }
+    }
+
+    /// Each attachment, and its URL if that is below the mail's.
+    pub(super) fn attachments(&self) -> impl ExactSizeIterator<Item = (usize, &Value, Option<&str>)> {
+        let listed = self.listed.as_array().map(Vec::as_slice).unwrap_or_default();
+        let one = |(n, given): (usize, _)| (n, given, url(given).filter(|url| self.is_below(url)));
+        listed.iter().enumerate().map(one)
+    }
+
+    fn is_below(&self, url: &str) -> bool {
+        let below = self.mail.as_deref().and_then(|mail| url.strip_prefix(mail));
+        below.and_then(|below| below.strip_prefix("/attachments/")).is_some_and(is_segment)
+    }
+}
+
+fn url(given: &Value) -> Option<&str> {
+    given["url"].as_str()
+}
+
+/// Whether it is where one mail is kept, wherever that is: `…/v3/domains/DOMAIN/messages/KEY`.
+fn is_mail(url: &str) -> bool {
+    let mut segments = url.rsplit('/');
+    let mut next = || segments.next().unwrap_or_default();
+    is_segment(next()) && next() == "messages" && is_segment(next()) && next() == "domains" && next() == "v3"
+}
+
+/// Whether it is one segment of a path, and nothing that means another.
+fn is_segment(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'=' | b'.');
+    !text.is_empty() && text.bytes().all(is_plain) && !text.bytes().all(|byte| byte == b'.')
+}
+
+/// Tells of it: a link to what can be fetched, and to nothing else.
+pub(super) fn tell_kept(form: &Form<'_>, head: &Head, mail: &mut Mail) {
+    let kept = Kept::of(form, head);
+    if kept.mail.is_some() {
         mail.raw_url = Some(Part::Raw.url());
     }
+    if !mail.attachments.is_empty() {
+        return;
+    }
     let ids = json(written(form, head, "content-id-map"));
-    let listed = listed(form, head);
-    let Some(listed) = listed.as_array().filter(|_| mail.attachments.is_empty()) else { return };
-    let attachment = |(n, given): (usize, &Value)| {
-        let url = text(&given["url"]);
-        let id = ids.as_object().into_iter().flatten().find(|(_, found)| text(found) == url && url.is_some());
+    let attachment = |(n, given, url): (usize, &Value, Option<&str>)| {
+        let id = ids.as_object().into_iter().flatten().find(|(_, found)| url.is_some() && found.as_str() == url);
         let content_id = id.and_then(|(id, _)| content_id(id));
         Attachment {
             n,
@@ -77,5 +117,5 @@ pub(super) fn stored(form: &Form<'_>, head: &Head, mail: &mut Mail) {
             url: url.map(|_| Part::Attachment(n).url()),
         }
     };
-    mail.attachments = listed_attachments(listed.iter().enumerate().map(attachment), &mut mail.truncated);
+    mail.attachments = listed_attachments(kept.attachments().map(attachment), &mut mail.truncated);
 }

@@ -5,11 +5,11 @@
 
 use serde_json::Value;
 
-use super::attachments::{listed, own};
+use super::attachments::Kept;
 use super::parse::head;
 use crate::fields::{self, text};
 use crate::form::Form;
-use crate::mail::{file_name, media_type};
+use crate::mail::{ATTACHMENTS_MAX, file_name, media_type};
 use crate::{Content, Fetch, Fetched, Gives, Part, Request};
 
 const MIME: &str = "message/rfc2822";
@@ -21,22 +21,18 @@ const HOSTS: &str = ".mailgun.net";
 /// What is asked for first, with a key that is for the API at `base` and for Mailgun's hosts.
 pub(super) fn first(request: &Request, base: &str) -> Vec<Fetch> {
     let Some(form) = Form::read(request) else { return Vec::new() };
-    let head = head(&form);
-    let url = own(&form, &head, "message-url").map(|url| url.text().into_owned());
-    let Some(mail) = url.filter(|url| is_mail(url, base)) else { return Vec::new() };
-    let below = format!("{mail}/attachments/");
-    let is_attached = |url: &String| url.strip_prefix(&below).is_some_and(is_segment);
-    let attached = |(n, given): (usize, &Value)| {
+    let kept = Kept::of(&form, &head(&form));
+    let Some(mail) = kept.mail.as_ref().filter(|mail| is_at(mail, base)) else { return Vec::new() };
+    let attached = |(n, given, url): (usize, &Value, Option<&str>)| {
         let gives = Gives::Part {
             part: Part::Attachment(n),
             content_type: given["content-type"].as_str().and_then(media_type).unwrap_or_else(|| OCTETS.into()),
             filename: given["name"].as_str().and_then(file_name),
         };
-        Some(Fetch { url: text(&given["url"]).filter(is_attached)?, with_key: true, accept: ANY, gives })
+        Some(Fetch { url: url?.to_owned(), with_key: true, accept: ANY, gives })
     };
-    let given = listed(&form, &head);
-    let attached = given.as_array().into_iter().flatten().enumerate().filter_map(attached);
-    let raw = Fetch { url: mail, with_key: true, accept: MIME, gives: Gives::Mail };
+    let attached = kept.attachments().take(ATTACHMENTS_MAX).filter_map(attached);
+    let raw = Fetch { url: mail.clone(), with_key: true, accept: MIME, gives: Gives::Mail };
     std::iter::once(raw).chain(attached).collect()
 }
 
@@ -47,30 +43,24 @@ pub(super) fn read(gives: &Gives, answer: &[u8]) -> Option<Vec<Fetched>> {
     Some(vec![Fetched::Part(Part::Raw, content)])
 }
 
-/// Whether it is where one mail is kept: `/v3/domains/DOMAIN/messages/KEY`, at Mailgun or at `base`.
-fn is_mail(url: &str, base: &str) -> bool {
+/// Whether this mail is kept at Mailgun or at `base`: nothing is between that and its path.
+fn is_at(mail: &str, base: &str) -> bool {
     let is_name = |host: &&str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));
     let at_mailgun = || {
-        let (host, path) = url.strip_prefix("https://")?.split_once('/')?;
+        let (host, path) = mail.strip_prefix("https://")?.split_once('/')?;
         Some(host).filter(is_name).filter(|host| host.ends_with(HOSTS)).map(|_| path)
     };
-    let at_base = || url.strip_prefix(base).filter(|_| !base.is_empty())?.strip_prefix('/');
-    let Some(path) = at_base().or_else(at_mailgun) else { return false };
-    let segments: Vec<_> = path.split('/').collect();
-    matches!(segments[..], ["v3", "domains", domain, "messages", key] if is_segment(domain) && is_segment(key))
-}
-
-/// Whether it is one segment of a path, and nothing that means another.
-fn is_segment(text: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'=' | b'.');
-    !text.is_empty() && text.bytes().all(is_plain) && !text.bytes().all(|byte| byte == b'.')
+    let at_base = || mail.strip_prefix(base).filter(|_| !base.is_empty())?.strip_prefix('/');
+    at_base().or_else(at_mailgun).is_some_and(|path| path.starts_with("v3/") && path.split('/').count() == 5)
 }
 
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
 
+    use super::super::parse::parse;
     use super::*;
+    use crate::{Parsed, Verified};
 
     const BASE: &str = "http://127.0.0.1:9";
 
@@ -144,6 +134,33 @@ mod tests {
             assert!(first(&request(&[("message-url", &mail), ("message-headers", unknown)]), BASE).is_empty());
         }
         assert!(first(&request(&[("message-url", &mail)]), BASE).is_empty());
+    }
+
+    #[test]
+    fn what_is_linked_is_what_is_asked_for() {
+        let mail = "https://sw.api.mailgun.net/v3/domains/d.example/messages/k";
+        let many = format!(r#"{{"url":"{mail}/attachments/0"}},"#).repeat(ATTACHMENTS_MAX + 1);
+        for (url, attached, count) in [
+            (mail, format!(r#"{{"url":"{mail}/attachments/0"}},{{"url":"{mail}/attachments/1"}}"#), 3),
+            (mail, format!(r#"{{"url":"https://evil.example/"}},{{"url":"{mail}/attachments/1"}},{{}}"#), 2),
+            (mail, many.trim_end_matches(',').to_owned(), ATTACHMENTS_MAX + 1),
+            ("https://sw.api.mailgun.net/v3/routes", format!(r#"{{"url":"{mail}/attachments/0"}}"#), 0),
+        ] {
+            let attached = format!("[{attached}]");
+            let fields =
+                [("message-url", url), ("attachments", &attached), ("message-headers", r#"[["from", "a@b"]]"#)];
+            let request = request(&[&fields[..], &[("recipient", "c@d")]].concat());
+            let asked: Vec<_> = first(&request, BASE).into_iter().map(|fetch| fetch.gives).collect();
+            let asked = asked.iter().map(|gives| match gives {
+                Gives::Part { part, .. } => part.url(),
+                _ => Part::Raw.url(),
+            });
+            let Parsed::Event(found) = parse(&Verified::new(request.clone(), None)) else { panic!("an event") };
+            let told = found.event.data.mail.unwrap();
+            let linked: Vec<_> =
+                told.raw_url.into_iter().chain(told.attachments.into_iter().filter_map(|one| one.url)).collect();
+            assert_eq!((asked.collect::<Vec<_>>(), linked.len()), (linked, count), "{url}");
+        }
     }
 
     #[test]

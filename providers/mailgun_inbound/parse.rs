@@ -1,7 +1,7 @@
 //! A mail as Mailgun takes it apart, or as it was sent (`mailgun/documentation`, "Receiving, Forwarding and Storing
 //! Messages"; `anymail/django-anymail`, "webhooks/mailgun.py").
 
-use super::attachments::{attach, stored, written};
+use super::attachments::{attach, tell_kept, written};
 use super::verify::PROOF;
 use crate::event::{Dkim, Envelope, Mail};
 use crate::fields::{addresses, epoch, text};
@@ -32,7 +32,7 @@ pub(super) fn parse(verified: &Verified) -> Parsed {
     let mail = read(&form, |head, layout| {
         let mut mail = mail(&form, head);
         layout.tell(&mut mail);
-        stored(&form, head, &mut mail);
+        tell_kept(&form, head, &mut mail);
         mail
     });
     let at = form.last("timestamp").and_then(|timestamp| epoch(&timestamp.text().into()));

@@ -5,6 +5,7 @@
 use serde_json::Value;
 
 use crate::fields::{self, text};
+use crate::mail::ATTACHMENTS_MAX;
 use crate::{Content, Fetch, Fetched, Gives, Part, Request};
 
 const JSON: &str = "application/json";
@@ -77,7 +78,7 @@ fn mail(answer: &Value) -> Vec<Fetched> {
 /// The webhook's own order counts: the event was made of it.
 fn attachment(given: &Value, webhook: &Value) -> Option<Fetched> {
     let known = webhook["data"]["attachments"].as_array()?;
-    let n = known.iter().position(|one| one["id"].is_string() && one["id"] == given["id"])?;
+    let n = known.iter().take(ATTACHMENTS_MAX).position(|one| one["id"].is_string() && one["id"] == given["id"])?;
     let content_type = text(&given["content_type"]).unwrap_or_else(|| OCTETS.into());
     download(given, Part::Attachment(n), content_type, text(&given["filename"]))
 }
@@ -91,7 +92,9 @@ fn download(given: &Value, part: Part, content_type: String, filename: Option<St
 mod tests {
     use jiff::Timestamp;
 
+    use super::super::parse::parse;
     use super::*;
+    use crate::Parsed;
 
     const WEBHOOK: &str =
         r#"{"type":"email.received","data":{"email_id":"e8e3","attachments":[{"id":"a1"},{"id":"b2"}]}}"#;
@@ -122,6 +125,27 @@ mod tests {
         ] {
             assert_eq!(first(&request(other), BASE), [], "{other}");
         }
+    }
+
+    #[test]
+    fn an_attachment_without_an_id_has_no_link_and_more_than_are_told_are_not_asked_for() {
+        let ids = (0..=ATTACHMENTS_MAX).map(|n| if n == 1 { "{}".to_owned() } else { format!(r#"{{"id":"a{n}"}}"#) });
+        let data = format!(r#""attachments":[{}]"#, ids.collect::<Vec<_>>().join(","));
+        let request = request(&format!(
+            r#"{{"type":"email.received","data":{{"email_id":"e8e3","to":["a@b.example"],{data}}}}}"#
+        ));
+        let Parsed::Event(found) = parse(&request) else { panic!("an event") };
+        let told = found.event.data.mail.unwrap().attachments;
+        let linked: Vec<_> = told.iter().filter(|one| one.url.is_some()).map(|one| Part::Attachment(one.n)).collect();
+        let listed = (0..=ATTACHMENTS_MAX).map(|n| format!(r#"{{"id":"a{n}","download_url":"https://cdn.example/"}}"#));
+        let answer = format!(r#"{{"data":[{}]}}"#, listed.collect::<Vec<_>>().join(","));
+        let attachments = first(&request, BASE).remove(1).gives;
+        let asked = read(&request, BASE, &attachments, answer.as_bytes()).unwrap();
+        let asked = asked.iter().filter_map(|one| match one {
+            Fetched::Next(Fetch { gives: Gives::Part { part, .. }, .. }) => Some(*part),
+            _ => None,
+        });
+        assert_eq!((asked.collect::<Vec<_>>(), linked.len()), (linked, ATTACHMENTS_MAX - 1));
     }
 
     #[test]

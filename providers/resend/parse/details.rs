@@ -122,7 +122,8 @@ fn attachments(given: &Value, truncated: &mut Vec<String>) -> Vec<Attachment> {
         content_id: text(&given["content_id"]).as_deref().map(cut),
         inline: given["content_disposition"].as_str().is_some_and(|word| word.eq_ignore_ascii_case("inline")),
         size: count(&given["size"]),
-        url: Some(Part::Attachment(n).url()),
+        // By its id it is found again.
+        url: text(&given["id"]).map(|_| Part::Attachment(n).url()),
     };
     listed_attachments(attached.iter().enumerate().map(attachment), truncated)
 }
