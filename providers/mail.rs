@@ -1,7 +1,14 @@
 //! What is common to the adapters of received mail.
 //!
-//! The structure is taken apart here and not by a library, because of what may come: no step copies a body, each is bounded,
-//! and none takes longer than its length allows.
+//! A mail is taken apart here and not by a library, because of what may come: no step copies a body, each is bounded, and none
+//! takes longer than its length allows. Of what a sender may write, 30 MiB at a time, this takes 0.5 MiB at most. Libraries:
+//!
+//! - `mail-parser` 1.0, which is bounded too, wants Rust 1.98; 0.11.4 took 2.0 GiB for parts with nothing in them, and 2.7 GiB
+//!   for such header fields.
+//! - `mailparse` 0.18.0 took 2.1 GiB for such parts, reads nothing of a mail with parts 101 deep, and takes `--ab` for the
+//!   boundary `a`. Of its pieces: a header's value of 234 KiB took 2.6 s, and four times as long for twice the length; it
+//!   decodes no word behind `éé`, and no letter that two words share; prefers the plain file name to the encoded one beside
+//!   it; and took 53 MiB to know how long a file of base64 is, or, for one wrong letter in it, gave nothing.
 
 pub(crate) mod encoded;
 pub(crate) mod head;
