@@ -37,7 +37,8 @@ pub struct Fetch {
 /// What an answer is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Gives {
-    /// What the provider knows of the mail; [`Provider::fetched`](crate::Provider::fetched) reads it.
+    /// What the provider knows of the mail; [`Provider::fetched`](crate::Provider::fetched) reads it. Where that leads to
+    /// the mail as it was sent ([`Part::Raw`]), this comes last of it.
     Mail,
     /// What it knows of the attachments; likewise.
     Attachments,

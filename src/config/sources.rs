@@ -52,8 +52,7 @@ fn source(
     }
     let provider = provider(name, keys.remove("provider"))?;
     let way = way(&place, provider, keys.remove("verify"))?;
-    let given = (keys.remove(fetching::API_KEY), keys.remove(fetching::API_URL));
-    let fetching = fetching::read(&place, provider, given, networks, env)?;
+    let fetching = fetching::take(&place, provider, &mut keys, networks, env)?;
     check_names(&place, provider, way, &keys)?;
     let proof = match way {
         Way::Signature => Proof::Signature(signature_keys(&place, provider, keys, env)?.remembering(remembered)),

@@ -1,5 +1,5 @@
-//! Fetches the content of a received mail that its webhook only names, and keeps it part by part, each once: an attempt
-//! that fails leaves those it has to the next.
+//! Fetches the content of a received mail that its webhook only names, and keeps it part by part, each once: one that
+//! cannot be had keeps no other from being fetched, and an attempt that fails leaves those it has to the next.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -30,6 +30,16 @@ const CALLS_MAX: usize = 1_000;
 /// How often keeping a part is tried; each time the endpoint set has just changed.
 const TRIES_MAX: usize = 5;
 
+const GONE: u16 = 410;
+const TOO_MANY_REQUESTS: u16 = 429;
+
+/// A call that gave nothing.
+struct Failure {
+    posted: Posted,
+    /// The others would fail as well.
+    is_last: bool,
+}
+
 /// What is to be fetched, and from where.
 pub(super) struct Errand {
     event: Arc<StoredEvent>,
@@ -50,29 +60,36 @@ impl Errand {
         Some(Self { event: Arc::clone(event), stored, fetching })
     }
 
-    /// Fetches all of it within `deadline`. Answers what the last call was answered, without a body where that is content.
-    pub(super) async fn run(self, shared: &Shared, deadline: Duration) -> Posted {
+    /// Fetches all of it within this; half of it is for any one call, so that one which hangs is not all that is tried.
+    /// Answers what the last call that failed was answered, without a body where that is content.
+    pub(super) async fn run(self, shared: &Shared, within: Duration) -> Posted {
         let began = shared.clock.elapsed();
         let done = Posted { answer: Answer { status: Some(200), ..Answer::default() }, split: Split::default() };
         let Some(stored) = &self.stored else { return done };
         let Some(provider) = by_name(&stored.provider) else { return failed(ErrorClass::Protocol) };
         let mut open: VecDeque<_> = provider.to_fetch(&stored.request, &self.fetching.url).into();
-        let mut calls = 0;
+        let (mut calls, mut failure) = (0, None);
         while let Some(fetch) = open.pop_front() {
-            let left = deadline.saturating_sub(shared.clock.elapsed().saturating_sub(began));
+            let left = within.saturating_sub(shared.clock.elapsed().saturating_sub(began));
             calls += 1;
             if calls > CALLS_MAX {
                 return failed(ErrorClass::Protocol);
             }
-            match self.call(shared, provider, stored, fetch, left).await {
+            if left.is_zero() {
+                return failed(ErrorClass::Timeout);
+            }
+            match self.call(shared, provider, stored, fetch, left.min(within / 2)).await {
                 Ok(more) => open.extend(more),
-                Err(posted) => return *posted,
+                Err(Failure { posted, is_last: true }) => return posted,
+                // A part that is gone for good does not end what else may be had.
+                Err(Failure { posted, .. }) if is_gone(&posted) && failure.is_some() => {}
+                Err(Failure { posted, .. }) => failure = Some(posted),
             }
         }
-        done
+        failure.unwrap_or(done)
     }
 
-    /// Makes one call and keeps what it gives. Answers what is to be called next.
+    /// Makes one call, unless what it gives is kept, and keeps that. Answers what is to be called next.
     async fn call(
         &self,
         shared: &Shared,
@@ -80,32 +97,38 @@ impl Errand {
         stored: &StoredRequest,
         fetch: Fetch,
         within: Duration,
-    ) -> std::result::Result<Vec<Fetch>, Box<Posted>> {
-        if let Gives::Part { part, .. } = &fetch.gives
-            && self.has(shared, *part).await.map_err(|_| Box::new(failed(ErrorClass::Closed)))?
+    ) -> std::result::Result<Vec<Fetch>, Failure> {
+        let part = match &fetch.gives {
+            Gives::Part { part, .. } => Some(*part),
+            Gives::Mail => Some(Part::Raw),
+            Gives::Attachments => None,
+        };
+        if let Some(part) = part
+            && self.has(shared, part).await.map_err(|_| Failure::of_store())?
         {
             return Ok(Vec::new());
         }
-        let request = self.request(provider, &fetch).ok_or_else(|| Box::new(failed(ErrorClass::Protocol)))?;
+        let request = self.request(provider, &fetch).ok_or_else(Failure::unreadable)?;
         let (posted, body) = shared.client.get(request, within, BYTES_MAX).await;
         if posted.answer.error.is_some() || !posted.answer.status.is_some_and(|status| (200..300).contains(&status)) {
-            return Err(Box::new(posted));
+            // Whoever asks on is refused on.
+            let is_last = posted.answer.status == Some(TOO_MANY_REQUESTS);
+            return Err(Failure { posted, is_last });
         }
         let found = match fetch.gives {
             Gives::Part { part, content_type, filename } => {
                 vec![Fetched::Part(part, Content { bytes: body.into(), content_type, filename })]
             }
-            gives => provider
-                .fetched(&stored.request, &self.fetching.url, &gives, &body)
-                .ok_or_else(|| Box::new(failed(ErrorClass::Protocol)))?,
+            gives => {
+                provider.fetched(&stored.request, &self.fetching.url, &gives, &body).ok_or_else(Failure::unreadable)?
+            }
         };
         let mut next = Vec::new();
         for one in found {
             match one {
                 Fetched::Next(fetch) => next.push(fetch),
                 Fetched::Part(part, content) => {
-                    let kept = self.keep(shared, stored, part, content).await;
-                    kept.map_err(|_| Box::new(failed(ErrorClass::Closed)))?;
+                    self.keep(shared, stored, part, content).await.map_err(|_| Failure::of_store())?;
                     crash::point("fetch.kept");
                 }
             }
@@ -148,6 +171,21 @@ impl Errand {
         }
         Err(StoreError::Unavailable("the endpoint set changed again and again".into()))
     }
+}
+
+impl Failure {
+    /// The call could not be made, or its answer not be read.
+    fn unreadable() -> Self {
+        Self { posted: failed(ErrorClass::Protocol), is_last: false }
+    }
+
+    fn of_store() -> Self {
+        Self { posted: failed(ErrorClass::Closed), is_last: true }
+    }
+}
+
+fn is_gone(posted: &Posted) -> bool {
+    posted.answer.status == Some(GONE)
 }
 
 fn of(raw: RawRequest, generation: Generation) -> Ingest {

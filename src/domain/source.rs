@@ -22,9 +22,6 @@ pub const FETCH_PREFIX: &str = "fetch_";
 /// account unless it is asked for more (resend.com, "Usage Limits").
 const MAILS_A_SECOND: u32 = 1;
 
-/// Seconds that fetching one mail may take at a time; what was fetched by then is not fetched again.
-const TIMEOUT_S: u64 = 30;
-
 /// One source of the config file.
 #[derive(Clone)]
 pub struct Source {
@@ -43,6 +40,8 @@ pub struct Fetching {
     pub key: Secret,
     /// Where the API is, without a slash at its end.
     pub url: String,
+    /// Seconds that fetching one mail may take at a time; the parts that were fetched by then are not fetched again.
+    pub timeout_s: u64,
 }
 
 impl fmt::Debug for Source {
@@ -52,6 +51,9 @@ impl fmt::Debug for Source {
 }
 
 impl Fetching {
+    /// [`Self::timeout_s`], unless it is told.
+    pub const TIMEOUT_S_DEFAULT: u64 = 60;
+
     /// The endpoint that stands for it: so that what is to be fetched is kept, tried again, limited, shown and told of as
     /// deliveries are.
     pub fn endpoint(&self, source: &str) -> Option<(EndpointId, EndpointSettings)> {
@@ -65,7 +67,7 @@ impl Fetching {
             signature_header: None,
             headers: Default::default(),
             retry: EndpointSettings::RETRY_DEFAULT.to_vec(),
-            timeout_s: TIMEOUT_S,
+            timeout_s: self.timeout_s,
             max_in_flight: 1,
             rate_limit: Some(MAILS_A_SECOND),
             description: Some(format!("Fetches the content of the mail of the source {source}")),

@@ -31,14 +31,23 @@ struct Api {
     calls: Arc<Mutex<Vec<Call>>>,
     /// How many calls are yet to be refused with a 429.
     refusals: Arc<Mutex<u32>>,
+    /// A path that is answered with this, or not at all.
+    fault: Arc<Mutex<Option<(&'static str, Fault)>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    Status(u16),
+    Silence,
 }
 
 impl Api {
     fn start() -> Self {
         let (calls, refusals) = (Arc::<Mutex<Vec<Call>>>::default(), Arc::<Mutex<u32>>::default());
-        let shared = (Arc::clone(&calls), Arc::clone(&refusals));
+        let fault = Arc::<Mutex<Option<(&'static str, Fault)>>>::default();
+        let shared = (Arc::clone(&calls), Arc::clone(&refusals), Arc::clone(&fault));
         let server = HttpServer::new(move || {
-            let (calls, refusals) = shared.clone();
+            let (calls, refusals, fault) = shared.clone();
             let take = move |request: HttpRequest| {
                 let key = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
                 calls.lock().unwrap().push((request.uri().to_string(), key));
@@ -46,10 +55,13 @@ impl Api {
                 let is_refused = *refusals > 0;
                 *refusals = refusals.saturating_sub(1);
                 let host = request.connection_info().host().to_owned();
+                let fault = fault.lock().unwrap().filter(|(path, _)| *path == request.path());
                 async move {
-                    match is_refused {
-                        true => HttpResponse::TooManyRequests().insert_header(("retry-after", "1")).finish(),
-                        false => answer(request.path(), &host),
+                    match fault {
+                        _ if is_refused => HttpResponse::TooManyRequests().insert_header(("retry-after", "1")).finish(),
+                        Some((_, Fault::Silence)) => std::future::pending().await,
+                        Some((_, Fault::Status(status))) => HttpResponse::build(status.try_into().unwrap()).finish(),
+                        None => answer(request.path(), &host),
                     }
                 }
             };
@@ -58,11 +70,16 @@ impl Api {
         let server = server.workers(1).disable_signals().bind("127.0.0.1:0").unwrap();
         let address = server.addrs()[0];
         tokio::spawn(server.run());
-        Self { address, calls, refusals }
+        Self { address, calls, refusals, fault }
     }
 
     fn calls(&self) -> Vec<Call> {
         self.calls.lock().unwrap().clone()
+    }
+
+    /// How often a path was called.
+    fn times(&self, path: &str) -> usize {
+        self.calls().iter().filter(|(called, _)| called.split('?').next() == Some(path)).count()
     }
 }
 
@@ -91,10 +108,11 @@ fn pdf() -> Vec<u8> {
     (0..PDF_LEN).map(|at| (at * 31 % 251) as u8).collect()
 }
 
+/// One that gives a mail four seconds at a time, so that what it has leased when it dies falls due soon.
 fn gateway(store: &str, api: &Api) -> Gateway {
     let source = format!(
         "[sources.mail]\nprovider = \"resend\"\nsigning_secrets = [\"{SECRET}\"]\napi_key = \"{KEY}\"\n\
-         api_url = \"http://{}/\"\n[sources.routed]\nprovider = \"mailgun-inbound\"\nsigning_keys = [\"{SECRET}\"]\n\
+         api_timeout_s = 4\napi_url = \"http://{}/\"\n[sources.routed]\nprovider = \"mailgun-inbound\"\nsigning_keys = [\"{SECRET}\"]\n\
          api_key = \"{KEY}\"\napi_url = \"http://{}\"\n[sources.bare]\nprovider = \"resend\"\nsigning_secrets = [\"{SECRET}\"]\n",
         api.address, api.address
     );
@@ -177,8 +195,42 @@ async fn what_was_kept_before_a_crash_is_not_fetched_again(store: &str) {
     gateway.until_alive().await;
     is_fetched(&gateway, &event).await;
     the_whole_is_there(&gateway, &event).await;
-    let raw = api.calls().iter().filter(|(path, _)| path == "/cdn/raw").count();
-    assert_eq!(raw, 1, "{:?}", api.calls());
+    let times = ["/emails/receiving/mail-1", "/cdn/raw", "/cdn/a1"].map(|path| api.times(path));
+    assert_eq!(times, [1; 3], "{:?}", api.calls());
+}
+
+async fn what_fails_keeps_nothing_else_from_being_fetched(fault: Fault) {
+    let api = Api::start();
+    *api.fault.lock().unwrap() = Some(("/cdn/raw", fault));
+    let mut gateway = gateway("embedded", &api);
+    gateway.up(None);
+    gateway.until_alive().await;
+    let event = receive(&gateway, "mail").await;
+    let of = |part: &str| format!("/v1/events/{event}/{part}");
+    let status = async |part: &str| gateway.get(&of(part)).await.unwrap().status;
+    until("the attachment is fetched", async || status("attachments/0").await == 200).await;
+    assert_eq!([status("content/html").await, status("content/raw").await], [200, 503], "{fault:?}");
+    until("the attempt failed", async || !gateway.read(&of("deliveries")).await["data"][0]["attempts"][0].is_null())
+        .await;
+    let attempt = gateway.read(&of("deliveries")).await["data"][0]["attempts"][0].clone();
+    match fault {
+        Fault::Status(status) => assert_eq!(attempt["status"], status, "{attempt}"),
+        Fault::Silence => assert_eq!(attempt["error"], "timeout", "{attempt}"),
+    }
+    *api.fault.lock().unwrap() = None;
+    is_fetched(&gateway, &event).await;
+    the_whole_is_there(&gateway, &event).await;
+    assert_eq!((api.times("/cdn/a1"), api.times("/cdn/raw")), (1, 2), "{:?}", api.calls());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_that_is_not_there_keeps_no_other_from_being_fetched() {
+    what_fails_keeps_nothing_else_from_being_fetched(Fault::Status(404)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_that_hangs_keeps_no_other_from_being_fetched() {
+    what_fails_keeps_nothing_else_from_being_fetched(Fault::Silence).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -235,7 +287,7 @@ fn form(fields: &[(&str, &str)]) -> String {
     fields.iter().map(field).collect::<Vec<_>>().join("&")
 }
 
-/// On both stores at once: what a crash leaves leased falls due after 45 s.
+/// On both stores at once: what a crash leaves leased falls due after a while.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_kept_before_a_crash_is_not_fetched_again_on_both_stores() {
     let server = Server::start().await;

@@ -79,3 +79,25 @@ fn a_source_is_told_what_is_wrong_with_it() {
         ("[sources.'a b']\nprovider = 'resend'", "sources.a b: the name cannot stand in a URL; use"),
     ]);
 }
+
+#[test]
+fn what_fetches_the_mail_of_a_source_is_told_what_is_wrong_with_it() {
+    are_told(&[
+        (
+            "[sources.a]\nprovider = 'sendgrid'\napi_timeout_s = 9",
+            "sources.a.api_timeout_s: unknown key for the provider `sendgrid`, whose mail comes whole; take it out",
+        ),
+        (
+            "[sources.a]\nprovider = 'resend'\napi_timeout_s = 9",
+            "sources.a.api_timeout_s: is there without `api_key`; add that, or take it out",
+        ),
+        (
+            "[sources.a]\nprovider = 'resend'\napi_key = 'k'\napi_timeout_s = 601",
+            "sources.a.api_timeout_s: 601 is out of range; use 1 to 600",
+        ),
+        (
+            "[sources.a]\nprovider = 'resend'\napi_key = 'k'\napi_timeout_s = 'long'",
+            "sources.a.api_timeout_s: invalid type: string, expected u64; write a number of seconds",
+        ),
+    ]);
+}
