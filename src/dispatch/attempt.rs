@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::Shared;
 use super::client::{Answer, Posted};
 use super::disable::{Disabling, disable, note_disabled};
-use super::fetch::Errand;
+use super::fetch::{Errand, NoErrand};
 use super::gather::Settled;
 use super::lanes::{Noted, Permit};
 use crate::crash;
@@ -72,7 +72,14 @@ async fn settle(shared: &Shared, mut lease: Lease, taken: Duration) -> Option<(F
     let event = linked(shared, event, at).await?;
     let secrets = snapshot.secrets(&endpoint.id, at);
     let wanted = if endpoint.settings.fetches {
-        Wanted::Content(Errand::of(shared, &event).await?)
+        match Errand::of(shared, &event).await {
+            Ok(errand) => Wanted::Content(errand),
+            Err(NoErrand::NotNow) => return None,
+            Err(NoErrand::Gone) => {
+                let told = exhausted(shared, &lease, event.source.as_deref(), EndReason::Expired);
+                return Some(ended(lease, Status::Failed, EndReason::Expired, (None, told)));
+            }
+        }
     } else {
         match request::build(&endpoint.settings, secrets, &event, lease.replay.as_ref(), lease.number, at) {
             Err(RequestError::Unsigned) => return None,

@@ -17,6 +17,7 @@ use super::client::{Answer, Posted};
 use crate::crash;
 use crate::domain::content;
 use crate::domain::delivery::{ErrorClass, Split};
+use crate::domain::endpoint::EndpointSettings;
 use crate::domain::id::RequestId;
 use crate::domain::plan::{Generation, Ingest, RawRequest, StoredEvent};
 use crate::domain::source::Fetching;
@@ -43,21 +44,43 @@ struct Failure {
 /// What is to be fetched, and from where.
 pub(super) struct Errand {
     event: Arc<StoredEvent>,
-    /// None where it is no longer kept: then there is nothing to fetch.
+    /// None where the store has it and cannot give it.
     stored: Option<StoredRequest>,
     fetching: Arc<Fetching>,
 }
 
+/// Why there is none.
+pub(super) enum NoErrand {
+    /// The request that told of the mail is no longer kept.
+    Gone,
+    /// This gateway has no key to the API, or the store is down.
+    NotNow,
+}
+
+/// Whether it is an endpoint that fetches, and this gateway has no key to do so.
+pub(super) fn has_no_key(shared: &Shared, settings: &EndpointSettings) -> bool {
+    settings.fetches && settings.sources.iter().all(|source| fetching(shared, source).is_none())
+}
+
+fn fetching(shared: &Shared, source: &str) -> Option<Arc<Fetching>> {
+    shared.sources.all().get(source)?.fetching.clone()
+}
+
 impl Errand {
-    /// The errand of a lease; none while this gateway has no key to the API, or the store tells nothing.
-    pub(super) async fn of(shared: &Shared, event: &Arc<StoredEvent>) -> Option<Self> {
-        let sources = shared.sources.all();
-        let fetching = Arc::clone(sources.get(event.source.as_deref()?)?.fetching.as_ref()?);
-        let stored = match &event.request_id {
-            None => None,
-            Some(id) => shared.store.request(id).await.ok()?,
+    /// The errand of a lease.
+    pub(super) async fn of(shared: &Shared, event: &Arc<StoredEvent>) -> std::result::Result<Self, NoErrand> {
+        let source = event.source.as_deref().ok_or(NoErrand::Gone)?;
+        let fetching = fetching(shared, source).ok_or(NoErrand::NotNow)?;
+        let id = event.request_id.as_ref().ok_or(NoErrand::Gone)?;
+        let stored = match shared.store.request(id).await {
+            Ok(stored) => Some(stored.ok_or(NoErrand::Gone)?),
+            Err(StoreError::Unavailable(_)) => return Err(NoErrand::NotNow),
+            Err(error) => {
+                tracing::error!(event.id = %event.id, %error, "the request that told of a mail cannot be read");
+                None
+            }
         };
-        Some(Self { event: Arc::clone(event), stored, fetching })
+        Ok(Self { event: Arc::clone(event), stored, fetching })
     }
 
     /// Fetches all of it within this; half of it is for any one call, so that one which hangs is not all that is tried.
@@ -65,7 +88,7 @@ impl Errand {
     pub(super) async fn run(self, shared: &Shared, within: Duration) -> Posted {
         let began = shared.clock.elapsed();
         let done = Posted { answer: Answer { status: Some(200), ..Answer::default() }, split: Split::default() };
-        let Some(stored) = &self.stored else { return done };
+        let Some(stored) = &self.stored else { return failed(ErrorClass::Protocol) };
         let Some(provider) = by_name(&stored.provider) else { return failed(ErrorClass::Protocol) };
         let mut open: VecDeque<_> = provider.to_fetch(&stored.request, &self.fetching.url).into();
         let (mut calls, mut failure) = (0, None);

@@ -17,8 +17,8 @@ use crate::store::{Finished, LeaseLost, Store, StoreError, Then};
 
 /// How many are recorded in one call.
 const BATCH_LEN_MAX: usize = 256;
-/// How often a batch is tried. With the waits between it this outlasts every hold, and what is not recorded by then
-/// falls due again.
+/// How often a batch is tried. With the waits between it this outlasts the hold of every delivery, and what is not
+/// recorded by then falls due again.
 const TRIES_MAX: u32 = 20;
 
 /// What is to be recorded of a lease.

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::attempt::{self, HOLD_BEYOND_TIMEOUT};
 use super::lane::Limits;
 use super::lanes::{Permit, Reserved};
-use super::{Shared, backoff};
+use super::{Shared, backoff, fetch};
 use crate::crash;
 use crate::domain::delivery::Class;
 use crate::domain::endpoint::{Endpoint, EndpointSettings};
@@ -36,7 +36,7 @@ const REFRESH_TRIES_MAX: u32 = 3;
 pub(super) struct Passes {
     shared: Arc<Shared>,
     attempts: JoinSet<()>,
-    /// Endpoints that were warned about: their secrets are missing.
+    /// Endpoints that were warned about: their secrets are missing, or the key that fetches.
     unsigned: HashSet<EndpointId>,
 }
 
@@ -118,15 +118,22 @@ impl Passes {
         asked
     }
 
-    /// Whether an endpoint is to be served and this gateway cannot sign for it. Says so once.
+    /// Whether an endpoint is to be served and this gateway cannot sign for it, or has no key to fetch with. Says so once.
     fn is_unsigned(&mut self, snapshot: &Snapshot, lane: &EndpointId) -> bool {
         let endpoint = snapshot.endpoint(lane).filter(|endpoint| endpoint.disabled.is_none());
         let now = self.shared.clock.now();
-        let is_unsigned = endpoint.is_some_and(|endpoint| !snapshot.can_sign(endpoint, now));
+        let has_no_key = endpoint.is_some_and(|endpoint| fetch::has_no_key(&self.shared, &endpoint.settings));
+        let is_unsigned = has_no_key || endpoint.is_some_and(|endpoint| !snapshot.can_sign(endpoint, now));
         if !is_unsigned {
             self.unsigned.remove(lane);
         } else if !self.unsigned.insert(lane.clone()) {
             // It was said.
+        } else if has_no_key {
+            tracing::warn!(
+                endpoint.id = %lane,
+                "this gateway has no `api_key` for the source whose mail is to be fetched, so that waits; give this \
+                 gateway the same config file and secrets as the others"
+            );
         } else if let Some(error) = snapshot.not_opened(lane, now) {
             tracing::warn!(
                 endpoint.id = %lane,

@@ -27,6 +27,7 @@ use crate::outbound::sign::Secret;
 use crate::store::*;
 
 mod clocks;
+mod fetch;
 mod jobs;
 mod none;
 mod requests;
@@ -248,7 +249,7 @@ fn start_by(
     let secrets: Secrets = secret.into_iter().map(|text| ("wh_1".into(), vec![Secret::parse(text).unwrap()])).collect();
     let networks = crate::domain::target::Networks::parse(&["127.0.0.0/8"]).unwrap();
     let egress = Egress { networks, ..Egress::default() };
-    let (sources, drain) = (CurrentSources::default(), Duration::from_millis(200));
+    let (sources, drain) = (fetch::sources(), Duration::from_millis(200));
     let settings = Settings {
         egress,
         drain,

@@ -17,6 +17,8 @@ pub(super) struct Kept {
     broken: Option<(RequestId, u32)>,
     pub(super) is_down: bool,
     pub(super) job: Option<Job>,
+    /// What is answered to whoever asks for one, if not what is above.
+    pub(super) stored: Option<Result<Option<StoredRequest>>>,
 }
 
 fn id(number: usize) -> RequestId {
@@ -25,6 +27,9 @@ fn id(number: usize) -> RequestId {
 
 impl Kept {
     pub(super) fn give(&mut self, wanted: &RequestId) -> Result<Option<StoredRequest>> {
+        if let Some(stored) = &self.stored {
+            return stored.clone();
+        }
         if let Some((_, times)) = self.broken.as_mut().filter(|(broken, _)| broken == wanted) {
             *times += 1;
             return Err(down());
