@@ -55,10 +55,8 @@ pub async fn request(
     stored: StoredRequest,
 ) -> Result<Option<Outcome>, Error> {
     let (id, provider) = (stored.id, reader(sources, &stored.request.source, &stored.provider)?);
-    let fetching = sources.get(&*stored.request.source).and_then(|source| source.fetching.clone());
     // A large one takes a while.
-    let read =
-        tokio::task::spawn_blocking(move || reprocess::read(stored.request, provider, fetching.as_deref())).await;
+    let read = tokio::task::spawn_blocking(move || reprocess::read(stored.request, provider)).await;
     let (verified, parsed) = read.map_err(|error| match error.is_panic() {
         true => StoreError::Corrupt("a request that cannot be read again".into()),
         false => StoreError::Unavailable("shutting down".into()),

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use waypost_providers::event::{BounceClass, Data, rfc3339_millis};
 use waypost_providers::{Found, Kind, Parsed, Provider, Request, Verified};
 
+use super::content;
 use super::delivery::Class;
 use super::endpoint::Endpoint;
 use super::id::{EventId, MailKey, RequestId, hash128};
@@ -65,7 +66,10 @@ pub fn plan_again(
     let (mut units, mut states) = (Vec::with_capacity(parsed.len()), Vec::new());
     for part in parsed {
         match part {
-            Parsed::Event(found) => units.push(unit(found, &raw, endpoints, suppress_on)?),
+            Parsed::Event(found) => {
+                let found = content::linked(found, provider, received, endpoints);
+                units.push(unit(&found, &raw, endpoints, suppress_on)?);
+            }
             // Understood: no later version finds more in it.
             Parsed::Snapshot { state, .. } => states.push(condition(state, &raw.request.source)),
             Parsed::Unmapped { .. } => raw.unmapped += 1,

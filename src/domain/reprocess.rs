@@ -12,19 +12,17 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use waypost_providers::{Parsed, Provider, Request, Verified};
 
-use super::content;
 use super::id::RequestId;
-use super::source::Fetching;
 
-/// Reads a request that is kept, as `provider` reads it now; whether the content of its source's mail is fetched, too.
+/// Reads a request that is kept, as `provider` reads it now.
 ///
 /// This is the one place that takes a request for verified without its proof, which is long stale. It holds because of
 /// where `request` comes from: a store is given requests by `Store::ingest` alone, each in an
 /// [`Ingest`](super::plan::Ingest) that [`fan_out::plan`](super::fan_out::plan) makes of a [`Verified`], and what was
 /// refused is never kept. So what is here was proven when it came, by the source whose name it bears.
-pub fn read(request: Request, provider: &dyn Provider, fetching: Option<&Fetching>) -> (Verified, Vec<Parsed>) {
+pub fn read(request: Request, provider: &dyn Provider) -> (Verified, Vec<Parsed>) {
     let verified = Verified::restored(request);
-    let parsed = content::read(provider, &verified, fetching);
+    let parsed = provider.parse(&verified);
     (verified, parsed)
 }
 

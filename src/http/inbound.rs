@@ -16,7 +16,6 @@ use super::gather::Gatherer;
 use super::problem::Problem;
 use super::rejecting;
 use super::state::Gateway;
-use crate::domain::content;
 use crate::domain::fan_out;
 use crate::domain::plan::Generation;
 use crate::domain::source::{DEFAULT_SOURCE, Source};
@@ -155,11 +154,11 @@ async fn work<T: Send + 'static>(
 
 /// Proves a request and reads it.
 async fn read(gateway: &Gateway, source: &Source, request: Request) -> Result<Read, Problem> {
-    let (Source { provider, proof, fetching }, len) = (source.clone(), request.body.len());
+    let (Source { provider, proof, .. }, len) = (source.clone(), request.body.len());
     let read = move || {
         let received_at = request.received_at;
         let verified = proof.verify(provider, request, received_at)?;
-        let parsed = content::read(provider, &verified, fetching.as_deref());
+        let parsed = provider.parse(&verified);
         Ok(Read { verified, parsed })
     };
     // A panic fails this request, and is answered.
@@ -207,7 +206,7 @@ async fn store(
         let generation = endpoints.generation();
         let (read, suppress_on) = (Arc::clone(read), gateway.suppress_on.clone());
         let len = read.verified.request().body.len();
-        // It hashes the whole body.
+        // It hashes the whole body, and may take it apart for the links of a mail.
         let plan = move || {
             let Read { verified, parsed } = &*read;
             Ok(fan_out::plan(provider, verified, parsed, generation, endpoints.all(), &suppress_on)?)
