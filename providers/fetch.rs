@@ -41,7 +41,12 @@ pub enum Gives {
     /// the mail as it was sent ([`Part::Raw`]), this comes last of it.
     Mail,
     /// What it knows of the attachments; likewise.
-    Attachments,
+    Attachments {
+        /// The provider's id of the mail.
+        mail: String,
+        /// Those of its attachments, in the order of [`crate::event::Attachment::n`].
+        ids: Vec<String>,
+    },
     /// The part itself, byte for byte.
     Part {
         /// Which one.

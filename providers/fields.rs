@@ -22,6 +22,23 @@ pub(crate) fn written(json: &str) -> Option<BTreeMap<String, &RawValue>> {
     serde_json::from_str(json).ok()
 }
 
+/// Reads the fields of a JSON object, as they are written; what [`json`] reads, this does.
+pub(crate) fn with_written<T>(body: &[u8], read: impl FnOnce(&BTreeMap<String, &RawValue>) -> Option<T>) -> Option<T> {
+    let text = String::from_utf8_lossy(body);
+    if let Some(fields) = written(&text) {
+        return read(&fields);
+    }
+    read(&written(&repaired(&text))?)
+}
+
+/// The text that a field is, copied once.
+pub(crate) fn whole_text(field: Option<&&RawValue>) -> Option<String> {
+    match value(field?.get())? {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
 /// A JSON value. What its reader refuses and senders write all the same costs what it stands in, and not the whole.
 pub(crate) fn value(json: &str) -> Option<Value> {
     serde_json::from_str(json).or_else(|_| serde_json::from_str(&repaired(json))).ok()

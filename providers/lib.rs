@@ -141,7 +141,7 @@ pub trait Provider: Sync {
     }
 
     /// What an answer holds; none where it cannot be read. Total.
-    fn fetched(&self, _request: &Request, _base: &str, _gives: &Gives, _answer: &[u8]) -> Option<Vec<Fetched>> {
+    fn fetched(&self, _base: &str, _gives: &Gives, _answer: &[u8]) -> Option<Vec<Fetched>> {
         None
     }
 

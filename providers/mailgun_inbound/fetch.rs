@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::attachments::Kept;
 use super::parse::head;
-use crate::fields::{self, text};
+use crate::fields;
 use crate::form::Form;
 use crate::mail::{ATTACHMENTS_MAX, file_name, media_type};
 use crate::{Content, Fetch, Fetched, Gives, Part, Request};
@@ -38,7 +38,13 @@ pub(super) fn first(request: &Request, base: &str) -> Vec<Fetch> {
 
 /// The mail in the answer; none where it is not what Mailgun answers.
 pub(super) fn read(gives: &Gives, answer: &[u8]) -> Option<Vec<Fetched>> {
-    let mime = (*gives == Gives::Mail).then(|| text(&fields::json(answer)?["body-mime"])).flatten()?;
+    if *gives != Gives::Mail {
+        return None;
+    }
+    let mime = fields::with_written(answer, |mail| fields::whole_text(mail.get("body-mime")))?;
+    if mime.trim().is_empty() {
+        return None;
+    }
     let content = Content { bytes: mime.into(), content_type: "message/rfc822".into(), filename: None };
     Some(vec![Fetched::Part(Part::Raw, content)])
 }
@@ -171,6 +177,9 @@ mod tests {
             (&content.bytes[..], content.content_type.as_str()),
             (&b"Subject: a\r\n\r\nb"[..], "message/rfc822")
         );
-        assert!(read(&Gives::Mail, b"{}").is_none() && read(&Gives::Attachments, b"{}").is_none());
+        assert!(
+            read(&Gives::Mail, b"{}").is_none()
+                && read(&Gives::Attachments { mail: "m".into(), ids: vec![] }, b"{}").is_none()
+        );
     }
 }

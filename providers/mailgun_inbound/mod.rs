@@ -77,7 +77,7 @@ impl Provider for Inbound {
         fetch::first(request, base)
     }
 
-    fn fetched(&self, _request: &Request, _base: &str, gives: &Gives, answer: &[u8]) -> Option<Vec<Fetched>> {
+    fn fetched(&self, _base: &str, gives: &Gives, answer: &[u8]) -> Option<Vec<Fetched>> {
         fetch::read(gives, answer)
     }
 

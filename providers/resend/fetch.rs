@@ -2,7 +2,10 @@
 //! Attachments"; `resend/resend-node`, "get-receiving-email.interface.ts"). Download links are signed by Resend, good for
 //! an hour, and want no key.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::fields::{self, text};
 use crate::mail::ATTACHMENTS_MAX;
@@ -16,24 +19,26 @@ const OCTETS: &str = "application/octet-stream";
 pub(super) fn first(request: &Request, base: &str) -> Vec<Fetch> {
     let Some((body, id)) = received(request) else { return Vec::new() };
     let mut all = vec![Fetch { url: mail_url(base, &id), with_key: true, accept: JSON, gives: Gives::Mail }];
-    if body["data"]["attachments"].as_array().is_some_and(|attached| !attached.is_empty()) {
-        all.push(attachments(base, &id, None));
+    // The webhook's own order counts: the event was made of it.
+    let attached = body["data"]["attachments"].as_array().into_iter().flatten().take(ATTACHMENTS_MAX);
+    let ids: Vec<_> = attached.map(|one| one["id"].as_str().unwrap_or_default().to_owned()).collect();
+    if !ids.is_empty() {
+        all.push(attachments(base, id, ids, None));
     }
     all
 }
 
 /// What an answer holds; none where it is not what Resend answers.
-pub(super) fn read(request: &Request, base: &str, gives: &Gives, answer: &[u8]) -> Option<Vec<Fetched>> {
-    let (body, id) = received(request)?;
-    let answer = fields::json(answer)?;
+pub(super) fn read(base: &str, gives: &Gives, answer: &[u8]) -> Option<Vec<Fetched>> {
     match gives {
-        Gives::Mail => answer.is_object().then(|| mail(&answer)),
-        Gives::Attachments => {
+        Gives::Mail => fields::with_written(answer, |answer| Some(mail(answer))),
+        Gives::Attachments { mail, ids } => {
+            let answer = fields::json(answer)?;
             let listed = answer["data"].as_array()?;
-            let mut found: Vec<_> = listed.iter().filter_map(|given| attachment(given, &body)).collect();
+            let mut found: Vec<_> = listed.iter().filter_map(|given| attachment(given, ids)).collect();
             let last = listed.last().and_then(|given| text(&given["id"]));
             if let (Some(true), Some(last)) = (answer["has_more"].as_bool(), last) {
-                found.push(Fetched::Next(attachments(base, &id, Some(&last))));
+                found.push(Fetched::Next(attachments(base, mail.clone(), ids.clone(), Some(&last))));
             }
             Some(found)
         }
@@ -56,29 +61,28 @@ fn mail_url(base: &str, id: &str) -> String {
     format!("{base}/emails/receiving/{id}")
 }
 
-fn attachments(base: &str, id: &str, after: Option<&str>) -> Fetch {
+fn attachments(base: &str, mail: String, ids: Vec<String>, after: Option<&str>) -> Fetch {
     let after = after.filter(|after| is_plain(after)).map(|after| format!("&after={after}")).unwrap_or_default();
-    let url = format!("{}/attachments?limit=100{after}", mail_url(base, id));
-    Fetch { url, with_key: true, accept: JSON, gives: Gives::Attachments }
+    let url = format!("{}/attachments?limit=100{after}", mail_url(base, &mail));
+    Fetch { url, with_key: true, accept: JSON, gives: Gives::Attachments { mail, ids } }
 }
 
-fn mail(answer: &Value) -> Vec<Fetched> {
+fn mail(answer: &BTreeMap<String, &RawValue>) -> Vec<Fetched> {
     let given = |part, name: &str, content_type: &str| {
-        let bytes = answer[name].as_str()?.to_owned().into();
+        let bytes = fields::whole_text(answer.get(name))?.into();
         Some(Fetched::Part(part, Content { bytes, content_type: content_type.into(), filename: None }))
     };
+    let raw = answer.get("raw").and_then(|raw| fields::value(raw.get())).unwrap_or_default();
     let parts = [
         given(Part::Text, "text", "text/plain; charset=utf-8"),
         given(Part::Html, "html", "text/html; charset=utf-8"),
-        download(&answer["raw"], Part::Raw, "message/rfc822".into(), None),
+        download(&raw, Part::Raw, "message/rfc822".into(), None),
     ];
     parts.into_iter().flatten().collect()
 }
 
-/// The webhook's own order counts: the event was made of it.
-fn attachment(given: &Value, webhook: &Value) -> Option<Fetched> {
-    let known = webhook["data"]["attachments"].as_array()?;
-    let n = known.iter().take(ATTACHMENTS_MAX).position(|one| one["id"].is_string() && one["id"] == given["id"])?;
+fn attachment(given: &Value, ids: &[String]) -> Option<Fetched> {
+    let n = ids.iter().position(|id| !id.is_empty() && given["id"] == **id)?;
     let content_type = text(&given["content_type"]).unwrap_or_else(|| OCTETS.into());
     download(given, Part::Attachment(n), content_type, text(&given["filename"]))
 }
@@ -140,7 +144,7 @@ mod tests {
         let listed = (0..=ATTACHMENTS_MAX).map(|n| format!(r#"{{"id":"a{n}","download_url":"https://cdn.example/"}}"#));
         let answer = format!(r#"{{"data":[{}]}}"#, listed.collect::<Vec<_>>().join(","));
         let attachments = first(&request, BASE).remove(1).gives;
-        let asked = read(&request, BASE, &attachments, answer.as_bytes()).unwrap();
+        let asked = read(BASE, &attachments, answer.as_bytes()).unwrap();
         let asked = asked.iter().filter_map(|one| match one {
             Fetched::Next(Fetch { gives: Gives::Part { part, .. }, .. }) => Some(*part),
             _ => None,
@@ -152,14 +156,14 @@ mod tests {
     fn an_answer_gives_parts_and_where_more_is_to_be_had_without_the_key() {
         let answer =
             r#"{"object":"email","text":"hé","html":null,"raw":{"download_url":"https://cdn.example/raw?s=1"}}"#;
-        let found = read(&request(WEBHOOK), BASE, &Gives::Mail, answer.as_bytes()).unwrap();
+        let found = read(BASE, &Gives::Mail, answer.as_bytes()).unwrap();
         let [Fetched::Part(Part::Text, text), Fetched::Next(raw)] = &found[..] else { panic!("{found:?}") };
         assert_eq!(
             (&text.bytes[..], raw.url.as_str(), raw.with_key),
             ("hé".as_bytes(), "https://cdn.example/raw?s=1", false)
         );
-        assert_eq!(read(&request(WEBHOOK), BASE, &Gives::Mail, b"[]"), None);
-        assert_eq!(read(&request(WEBHOOK), BASE, &Gives::Mail, b"<html>"), None);
+        assert_eq!(read(BASE, &Gives::Mail, b"[]"), None);
+        assert_eq!(read(BASE, &Gives::Mail, b"<html>"), None);
     }
 
     #[test]
@@ -168,7 +172,8 @@ mod tests {
             {"id":"b2","filename":"b.png","content_type":"image/png","download_url":"https://cdn.example/b"},
             {"id":"other","download_url":"https://cdn.example/c"},
             {"id":"a1","download_url":"https://cdn.example/a"}]}"#;
-        let found = read(&request(WEBHOOK), BASE, &Gives::Attachments, answer.as_bytes()).unwrap();
+        let gives = first(&request(WEBHOOK), BASE).remove(1).gives;
+        let found = read(BASE, &gives, answer.as_bytes()).unwrap();
         let next: Vec<_> = found
             .iter()
             .map(|one| match one {

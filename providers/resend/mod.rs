@@ -56,8 +56,8 @@ impl Provider for Resend {
         fetch::first(request, base)
     }
 
-    fn fetched(&self, request: &Request, base: &str, gives: &Gives, answer: &[u8]) -> Option<Vec<Fetched>> {
-        fetch::read(request, base, gives, answer)
+    fn fetched(&self, base: &str, gives: &Gives, answer: &[u8]) -> Option<Vec<Fetched>> {
+        fetch::read(base, gives, answer)
     }
 
     fn sign(&self, draft: Draft<'_>) -> Result<Signed, KeyError> {

@@ -8,13 +8,13 @@ use http::Request;
 use jiff::Timestamp;
 
 use super::Shared;
-use super::client::{Answer, Posted};
+use super::client::Posted;
 use super::disable::{Disabling, disable, note_disabled};
 use super::fetch::{Errand, NoErrand};
 use super::gather::Settled;
 use super::lanes::{Noted, Permit};
 use crate::crash;
-use crate::domain::delivery::{Attempt, EndReason, ErrorClass, Split, Status, millis};
+use crate::domain::delivery::{Attempt, EndReason, ErrorClass, Status, millis};
 use crate::domain::endpoint::{DisabledReason, Endpoint};
 use crate::domain::id::DeliveryId;
 use crate::domain::link::Links;
@@ -35,8 +35,8 @@ const MOVED_RETRY: Duration = Duration::from_secs(5);
 enum Wanted {
     /// Tell an endpoint.
     Posted(Result<Request<Bytes>, RequestError>),
-    /// Fetch a mail's content.
-    Content(Errand),
+    /// Fetch a mail's content; none where it cannot be read what to fetch.
+    Content(Option<Errand>),
 }
 
 /// What came of an attempt that was made.
@@ -73,7 +73,8 @@ async fn settle(shared: &Shared, mut lease: Lease, taken: Duration) -> Option<(F
     let secrets = snapshot.secrets(&endpoint.id, at);
     let wanted = if endpoint.settings.fetches {
         match Errand::of(shared, &event).await {
-            Ok(errand) => Wanted::Content(errand),
+            Ok(errand) => Wanted::Content(Some(errand)),
+            Err(NoErrand::Unreadable) => Wanted::Content(None),
             Err(NoErrand::NotNow) => return None,
             Err(NoErrand::Gone) => {
                 let told = exhausted(shared, &lease, event.source.as_deref(), EndReason::Expired);
@@ -173,13 +174,14 @@ async fn make(shared: &Shared, lease: &Lease, endpoint: &Endpoint, wanted: Wante
     let started = shared.clock.elapsed();
     let timeout = endpoint.settings.timeout();
     let (sent, Posted { answer, split }) = match wanted {
-        Wanted::Content(errand) => (String::new(), errand.run(shared, timeout).await),
+        Wanted::Content(Some(errand)) => (String::new(), errand.run(shared, timeout).await),
+        Wanted::Content(None) => (String::new(), Posted::failed(ErrorClass::Protocol)),
         Wanted::Posted(Ok(request)) => {
             (request::told(&endpoint.settings, &request), shared.client.post(request, timeout).await)
         }
         Wanted::Posted(Err(error)) => {
             tracing::warn!(endpoint.id = %lease.endpoint, %error, "an endpoint's settings make no request");
-            (String::new(), Posted { answer: Answer::failed(ErrorClass::Protocol), split: Split::default() })
+            (String::new(), Posted::failed(ErrorClass::Protocol))
         }
     };
     crash::point("posted");

@@ -9,16 +9,19 @@ use bytes::Bytes;
 use http::Request;
 use http::header::{DATE, HeaderName, RETRY_AFTER};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Body;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use webpki_roots::TLS_SERVER_ROOTS;
 
 use super::connector::{Bounded, ConnectError, Connector};
+use super::room::Room;
 use super::split::Noted;
 use crate::clock::Clock;
 use crate::domain::delivery::{ErrorClass, Split, millis};
@@ -68,6 +71,23 @@ pub struct Posted {
     pub answer: Answer,
     /// Where the time went.
     pub split: Split,
+}
+
+/// An answer to be kept whole, and the room that it takes.
+#[derive(Debug, Default)]
+pub struct Got {
+    /// Without its body.
+    pub posted: Posted,
+    /// That.
+    pub body: Bytes,
+    _held: Option<OwnedSemaphorePermit>,
+}
+
+impl Posted {
+    /// That no answer came.
+    pub fn failed(error: ErrorClass) -> Self {
+        Self { answer: Answer::failed(error), split: Split::default() }
+    }
 }
 
 /// What came of a request. With an error there may still be a status: the body broke off after it.
@@ -136,29 +156,37 @@ impl Client {
     /// Posts, and reads the answer. `deadline` is over all of it: resolve, connect, TLS, headers and body.
     pub async fn post(&self, request: Request<Bytes>, deadline: Duration) -> Posted {
         if check_uri(request.uri(), &self.networks).is_err() {
-            return Posted { answer: Answer::failed(ErrorClass::Blocked), split: Split::default() };
+            return Posted::failed(ErrorClass::Blocked);
         }
-        let (mut posted, kept) = self.within(request, deadline, (READ_BYTES_MAX, KEPT_BYTES_MAX)).await;
+        let (mut posted, kept) = self.within(request, deadline, (READ_BYTES_MAX, KEPT_BYTES_MAX), None).await;
         posted.answer.body = (!kept.is_empty()).then(|| text(&kept));
         posted
     }
 
-    /// Gets, and keeps the whole body, which is an error where it is larger than this.
-    pub async fn get(&self, request: Request<Bytes>, deadline: Duration, bytes_max: usize) -> (Posted, Vec<u8>) {
+    /// Gets, and keeps the whole body, which is an error where it is larger than this. It is not read before there is room
+    /// for it, and that is held as long as the answer.
+    pub async fn get(&self, request: Request<Bytes>, deadline: Duration, bytes_max: usize, room: &Room) -> Got {
         if check_uri(request.uri(), &self.networks).is_err() {
-            return (Posted { answer: Answer::failed(ErrorClass::Blocked), split: Split::default() }, Vec::new());
+            return Got { posted: Posted::failed(ErrorClass::Blocked), ..Got::default() };
         }
         let more = bytes_max.saturating_add(1);
-        let (mut posted, kept) = self.within(request, deadline, (more, more)).await;
+        let mut held = None;
+        let (mut posted, kept) = self.within(request, deadline, (more, more), Some((room, &mut held))).await;
         if kept.len() > bytes_max {
             posted.answer.error = posted.answer.error.or(Some(ErrorClass::Protocol));
         }
-        (posted, kept)
+        Got { posted, body: kept.into(), _held: held }
     }
 
-    async fn within(&self, request: Request<Bytes>, deadline: Duration, room: (usize, usize)) -> (Posted, Vec<u8>) {
+    async fn within(
+        &self,
+        request: Request<Bytes>,
+        deadline: Duration,
+        maxima: (usize, usize),
+        room: Option<(&Room, &mut Option<OwnedSemaphorePermit>)>,
+    ) -> (Posted, Vec<u8>) {
         let (mut answer, mut kept, noted) = (Answer::default(), Vec::new(), Noted::default());
-        let exchange = noted.during(self.exchange(request, (&mut answer, &mut kept), room, &noted));
+        let exchange = noted.during(self.exchange(request, (&mut answer, &mut kept), maxima, room, &noted));
         answer.error = match timeout(deadline, exchange).await {
             Ok(Ok(())) => None,
             Ok(Err(class)) => Some(class),
@@ -172,6 +200,7 @@ impl Client {
         request: Request<Bytes>,
         (answer, kept): (&mut Answer, &mut Vec<u8>),
         (read_max, kept_max): (usize, usize),
+        room: Option<(&Room, &mut Option<OwnedSemaphorePermit>)>,
         noted: &Noted,
     ) -> Result<(), ErrorClass> {
         let began = self.clock.elapsed();
@@ -182,6 +211,14 @@ impl Client {
         let header = |name: HeaderName| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
         (answer.retry_after, answer.date) = (header(RETRY_AFTER), header(DATE));
         let mut body = response.into_body();
+        if let Some((room, held)) = room {
+            let told = body.size_hint().exact().map(|len| usize::try_from(len).unwrap_or(usize::MAX));
+            if told.is_some_and(|told| told >= kept_max) {
+                return Err(ErrorClass::Protocol);
+            }
+            *held = room.take(told.unwrap_or(kept_max)).await;
+            kept.reserve_exact(told.unwrap_or_default());
+        }
         let mut read = 0;
         // What is left unread costs the connection; what is read to its end lets the next attempt use it again.
         while read < read_max {

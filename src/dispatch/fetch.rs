@@ -8,9 +8,9 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::Request;
 use http::header::{ACCEPT, AUTHORIZATION, HeaderValue, USER_AGENT};
-use waypost_providers::{Auth, Content, Fetch, Fetched, Gives, Part, Provider, by_name};
+use tokio::task::spawn_blocking;
+use waypost_providers::{Auth, Content, Fetch, Fetched, Gives, Part, Provider, Request, by_name};
 
 use super::Shared;
 use super::client::{Answer, Posted};
@@ -18,14 +18,16 @@ use crate::crash;
 use crate::domain::content;
 use crate::domain::delivery::{ErrorClass, Split};
 use crate::domain::endpoint::EndpointSettings;
-use crate::domain::id::RequestId;
+use crate::domain::id::{EventId, RequestId};
 use crate::domain::plan::{Generation, Ingest, RawRequest, StoredEvent};
 use crate::domain::source::Fetching;
 use crate::outbound::request::AGENT;
-use crate::store::{Committed, Result, StoreError, StoredRequest};
+use crate::store::{Committed, Result, StoreError};
 
 /// The largest answer taken; mails have 40 MB with everything in them (resend.com, "Attachments").
-const BYTES_MAX: usize = 48 << 20;
+pub(super) const BYTES_MAX: usize = 48 << 20;
+/// The largest list of attachments: as values it takes many times its length.
+const LIST_BYTES_MAX: usize = 2 << 20;
 /// Calls that one mail may take; it has no more parts than that.
 const CALLS_MAX: usize = 1_000;
 /// How often keeping a part is tried; each time the endpoint set has just changed.
@@ -43,9 +45,11 @@ struct Failure {
 
 /// What is to be fetched, and from where.
 pub(super) struct Errand {
-    event: Arc<StoredEvent>,
-    /// None where the store has it and cannot give it.
-    stored: Option<StoredRequest>,
+    event: EventId,
+    /// The request that told of the mail, without its body.
+    told: Request,
+    provider: &'static dyn Provider,
+    first: Vec<Fetch>,
     fetching: Arc<Fetching>,
 }
 
@@ -53,6 +57,8 @@ pub(super) struct Errand {
 pub(super) enum NoErrand {
     /// The request that told of the mail is no longer kept.
     Gone,
+    /// It is kept and cannot be read.
+    Unreadable,
     /// This gateway has no key to the API, or the store is down.
     NotNow,
 }
@@ -68,40 +74,43 @@ fn fetching(shared: &Shared, source: &str) -> Option<Arc<Fetching>> {
 
 impl Errand {
     /// The errand of a lease.
-    pub(super) async fn of(shared: &Shared, event: &Arc<StoredEvent>) -> std::result::Result<Self, NoErrand> {
+    pub(super) async fn of(shared: &Shared, event: &StoredEvent) -> std::result::Result<Self, NoErrand> {
         let source = event.source.as_deref().ok_or(NoErrand::Gone)?;
         let fetching = fetching(shared, source).ok_or(NoErrand::NotNow)?;
         let id = event.request_id.as_ref().ok_or(NoErrand::Gone)?;
-        let stored = match shared.store.request(id).await {
-            Ok(stored) => Some(stored.ok_or(NoErrand::Gone)?),
-            Err(StoreError::Unavailable(_)) => return Err(NoErrand::NotNow),
-            Err(error) => {
-                tracing::error!(event.id = %event.id, %error, "the request that told of a mail cannot be read");
-                None
-            }
+        let failed = |error| no_errand(&event.id, &error);
+        let len = shared.store.request_len(id).await.map_err(failed)?.ok_or(NoErrand::Gone)?;
+        let held = shared.room.take(len).await;
+        let stored = shared.store.request(id).await.map_err(failed)?.ok_or(NoErrand::Gone)?;
+        let provider = by_name(&stored.provider).ok_or(NoErrand::Unreadable)?;
+        let (mut told, url) = (stored.request, fetching.url.clone());
+        let first = move || {
+            let first = provider.to_fetch(&told, &url);
+            told.body = Bytes::new();
+            (first, told)
         };
-        Ok(Self { event: Arc::clone(event), stored, fetching })
+        // A large one takes a while.
+        let (first, told) = spawn_blocking(first).await.map_err(|_| NoErrand::Unreadable)?;
+        drop(held);
+        Ok(Self { event: event.id.clone(), told, provider, first, fetching })
     }
 
     /// Fetches all of it within this; half of it is for any one call, so that one which hangs is not all that is tried.
     /// Answers what the last call that failed was answered, without a body where that is content.
-    pub(super) async fn run(self, shared: &Shared, within: Duration) -> Posted {
+    pub(super) async fn run(mut self, shared: &Shared, within: Duration) -> Posted {
         let began = shared.clock.elapsed();
-        let done = Posted { answer: Answer { status: Some(200), ..Answer::default() }, split: Split::default() };
-        let Some(stored) = &self.stored else { return failed(ErrorClass::Protocol) };
-        let Some(provider) = by_name(&stored.provider) else { return failed(ErrorClass::Protocol) };
-        let mut open: VecDeque<_> = provider.to_fetch(&stored.request, &self.fetching.url).into();
+        let mut open = VecDeque::from(std::mem::take(&mut self.first));
         let (mut calls, mut failure) = (0, None);
         while let Some(fetch) = open.pop_front() {
             let left = within.saturating_sub(shared.clock.elapsed().saturating_sub(began));
             calls += 1;
             if calls > CALLS_MAX {
-                return failed(ErrorClass::Protocol);
+                return Posted::failed(ErrorClass::Protocol);
             }
             if left.is_zero() {
-                return failed(ErrorClass::Timeout);
+                return Posted::failed(ErrorClass::Timeout);
             }
-            match self.call(shared, provider, stored, fetch, left.min(within / 2)).await {
+            match self.call(shared, fetch, left.min(within / 2)).await {
                 Ok(more) => open.extend(more),
                 Err(Failure { posted, is_last: true }) => return posted,
                 // A part that is gone for good does not end what else may be had.
@@ -109,49 +118,37 @@ impl Errand {
                 Err(Failure { posted, .. }) => failure = Some(posted),
             }
         }
-        failure.unwrap_or(done)
+        let done = || Posted { answer: Answer { status: Some(200), ..Answer::default() }, split: Split::default() };
+        failure.unwrap_or_else(done)
     }
 
     /// Makes one call, unless what it gives is kept, and keeps that. Answers what is to be called next.
-    async fn call(
-        &self,
-        shared: &Shared,
-        provider: &dyn Provider,
-        stored: &StoredRequest,
-        fetch: Fetch,
-        within: Duration,
-    ) -> std::result::Result<Vec<Fetch>, Failure> {
-        let part = match &fetch.gives {
-            Gives::Part { part, .. } => Some(*part),
-            Gives::Mail => Some(Part::Raw),
-            Gives::Attachments => None,
+    async fn call(&self, shared: &Shared, fetch: Fetch, within: Duration) -> std::result::Result<Vec<Fetch>, Failure> {
+        let (part, bytes_max) = match &fetch.gives {
+            Gives::Part { part, .. } => (Some(*part), BYTES_MAX),
+            Gives::Mail => (Some(Part::Raw), BYTES_MAX),
+            Gives::Attachments { .. } => (None, LIST_BYTES_MAX),
         };
         if let Some(part) = part
             && self.has(shared, part).await.map_err(|_| Failure::of_store())?
         {
             return Ok(Vec::new());
         }
-        let request = self.request(provider, &fetch).ok_or_else(Failure::unreadable)?;
-        let (posted, body) = shared.client.get(request, within, BYTES_MAX).await;
-        if posted.answer.error.is_some() || !posted.answer.status.is_some_and(|status| (200..300).contains(&status)) {
+        let request = self.request(&fetch).ok_or_else(Failure::unreadable)?;
+        // Its room is held until all of it is kept.
+        let got = shared.client.get(request, within, bytes_max, &shared.room).await;
+        let Answer { status, error, .. } = &got.posted.answer;
+        if error.is_some() || !status.is_some_and(|status| (200..300).contains(&status)) {
             // Whoever asks on is refused on.
-            let is_last = posted.answer.status == Some(TOO_MANY_REQUESTS);
-            return Err(Failure { posted, is_last });
+            let is_last = *status == Some(TOO_MANY_REQUESTS);
+            return Err(Failure { posted: got.posted, is_last });
         }
-        let found = match fetch.gives {
-            Gives::Part { part, content_type, filename } => {
-                vec![Fetched::Part(part, Content { bytes: body.into(), content_type, filename })]
-            }
-            gives => {
-                provider.fetched(&stored.request, &self.fetching.url, &gives, &body).ok_or_else(Failure::unreadable)?
-            }
-        };
         let mut next = Vec::new();
-        for one in found {
+        for one in self.found(fetch.gives, got.body.clone()).await.ok_or_else(Failure::unreadable)? {
             match one {
                 Fetched::Next(fetch) => next.push(fetch),
                 Fetched::Part(part, content) => {
-                    self.keep(shared, stored, part, content).await.map_err(|_| Failure::of_store())?;
+                    self.keep(shared, part, content).await.map_err(|_| Failure::of_store())?;
                     crash::point("fetch.kept");
                 }
             }
@@ -159,14 +156,27 @@ impl Errand {
         Ok(next)
     }
 
-    fn request(&self, provider: &dyn Provider, fetch: &Fetch) -> Option<Request<Bytes>> {
-        let mut request = Request::get(&fetch.url).body(Bytes::new()).ok()?;
+    /// What an answer holds.
+    async fn found(&self, gives: Gives, body: Bytes) -> Option<Vec<Fetched>> {
+        let gives = match gives {
+            Gives::Part { part, content_type, filename } => {
+                return Some(vec![Fetched::Part(part, Content { bytes: body, content_type, filename })]);
+            }
+            gives => gives,
+        };
+        let (provider, url) = (self.provider, self.fetching.url.clone());
+        // A large one takes a while.
+        spawn_blocking(move || provider.fetched(&url, &gives, &body)).await.ok()?
+    }
+
+    fn request(&self, fetch: &Fetch) -> Option<http::Request<Bytes>> {
+        let mut request = http::Request::get(&fetch.url).body(Bytes::new()).ok()?;
         let headers = request.headers_mut();
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         headers.insert(ACCEPT, HeaderValue::from_static(fetch.accept));
         if fetch.with_key {
             let key = self.fetching.key.expose();
-            let value = match provider.api()?.auth {
+            let value = match self.provider.api()?.auth {
                 Auth::Bearer => format!("Bearer {key}"),
                 Auth::Basic(user) => format!("Basic {}", STANDARD.encode(format!("{user}:{key}"))),
             };
@@ -178,11 +188,11 @@ impl Errand {
     }
 
     async fn has(&self, shared: &Shared, part: Part) -> Result<bool> {
-        Ok(shared.store.request(&RequestId::of_part(&self.event.id, &part.url())).await?.is_some())
+        Ok(shared.store.request_len(&RequestId::of_part(&self.event, &part.url())).await?.is_some())
     }
 
-    async fn keep(&self, shared: &Shared, stored: &StoredRequest, part: Part, content: Content) -> Result<()> {
-        let raw = content::kept(&self.event.id, &stored.request, part, content);
+    async fn keep(&self, shared: &Shared, part: Part, content: Content) -> Result<()> {
+        let raw = content::kept(&self.event, &self.told, part, content);
         for _ in 0..TRIES_MAX {
             let generation = shared.endpoints.snapshot().generation();
             match shared.store.ingest_all(vec![of(raw.clone(), generation)]).await.pop() {
@@ -199,11 +209,11 @@ impl Errand {
 impl Failure {
     /// The call could not be made, or its answer not be read.
     fn unreadable() -> Self {
-        Self { posted: failed(ErrorClass::Protocol), is_last: false }
+        Self { posted: Posted::failed(ErrorClass::Protocol), is_last: false }
     }
 
     fn of_store() -> Self {
-        Self { posted: failed(ErrorClass::Closed), is_last: true }
+        Self { posted: Posted::failed(ErrorClass::Closed), is_last: true }
     }
 }
 
@@ -215,6 +225,10 @@ fn of(raw: RawRequest, generation: Generation) -> Ingest {
     Ingest { guards: Vec::new(), raw: Some(raw), generation, units: Vec::new(), states: Vec::new() }
 }
 
-fn failed(class: ErrorClass) -> Posted {
-    Posted { answer: Answer::failed(class), split: Split::default() }
+fn no_errand(event: &EventId, error: &StoreError) -> NoErrand {
+    if let StoreError::Unavailable(_) = error {
+        return NoErrand::NotNow;
+    }
+    tracing::error!(event.id = %event, %error, "the request that told of a mail cannot be read");
+    NoErrand::Unreadable
 }

@@ -23,6 +23,7 @@ mod lane;
 mod lanes;
 mod pass;
 mod reprocess;
+pub mod room;
 mod run;
 mod split;
 #[cfg(test)]
@@ -36,6 +37,7 @@ use client::{Client, Egress};
 use gather::Gatherer;
 use lanes::Lanes;
 use pass::Passes;
+use room::Room;
 
 /// How the dispatcher works.
 #[derive(Clone, Debug)]
@@ -71,6 +73,8 @@ struct Shared {
     suppress_on: Vec<BounceClass>,
     links: LinkSettings,
     client: Client,
+    /// For the content of mail that is fetched.
+    room: Room,
     lanes: Arc<Lanes>,
     gatherer: Gatherer,
 }
@@ -90,6 +94,7 @@ impl Dispatcher {
         let shared = Arc::new(Shared {
             gatherer: Gatherer::start(Arc::clone(&store), Arc::clone(&endpoints), Arc::clone(&clock)),
             client: Client::new(settings.egress, Arc::clone(&clock))?,
+            room: Room::for_one_of(fetch::BYTES_MAX),
             lanes: Lanes::new(settings.max_in_flight),
             store,
             endpoints,

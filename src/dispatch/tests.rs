@@ -161,6 +161,9 @@ impl Store for Fake {
     async fn request(&self, id: &RequestId) -> Result<Option<StoredRequest>> {
         self.with(|state| state.requests.give(id))
     }
+    async fn request_len(&self, id: &RequestId) -> Result<Option<usize>> {
+        Ok(self.request(id).await?.map(|stored| stored.request.body.len()))
+    }
     async fn deliveries_of(&self, _: &EventId) -> Result<Vec<Delivery>> {
         unreachable!()
     }

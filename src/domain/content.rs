@@ -54,7 +54,7 @@ fn unlink(mail: &mut Mail, provider: &dyn Provider, request: &Request, base: &st
         }
     }
     let is_attachment =
-        |gives: &Gives| matches!(gives, Gives::Attachments | Gives::Part { part: Part::Attachment(_), .. });
+        |gives: &Gives| matches!(gives, Gives::Attachments { .. } | Gives::Part { part: Part::Attachment(_), .. });
     if fetches.iter().any(|fetch| is_attachment(&fetch.gives)) {
         mail.attachments.iter_mut().for_each(|attachment| attachment.url = None);
     }

@@ -50,6 +50,13 @@ pub(super) struct Blob {
     len: usize,
 }
 
+impl Blob {
+    /// How many bytes the body has.
+    pub(super) fn len(self) -> usize {
+        self.len
+    }
+}
+
 /// The files of one directory. Any number of stores may share it, on any number of machines.
 pub struct Blobs {
     files: Files,

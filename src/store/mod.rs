@@ -169,6 +169,9 @@ pub trait Store: Replays + Requests {
     /// One request as it was received.
     async fn request(&self, id: &RequestId) -> Result<Option<StoredRequest>>;
 
+    /// How many bytes the body of a request has, if that is kept; the body itself is not read, unless it is small.
+    async fn request_len(&self, id: &RequestId) -> Result<Option<usize>>;
+
     /// The deliveries of one event, in the order of its endpoints; then its replays, in the order they were made.
     async fn deliveries_of(&self, event: &EventId) -> Result<Vec<Delivery>>;
 

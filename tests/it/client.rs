@@ -9,7 +9,8 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use waypost::clock::SystemClock;
-use waypost::dispatch::client::{Answer, Client, Egress, KEPT_BYTES_MAX};
+use waypost::dispatch::client::{Answer, Client, Egress, Got, KEPT_BYTES_MAX};
+use waypost::dispatch::room::Room;
 use waypost::domain::delivery::ErrorClass;
 use waypost::domain::retry::Outcome;
 use waypost::domain::target::Networks;
@@ -99,6 +100,35 @@ async fn a_dripping_body_is_cut_at_the_deadline() {
     let answer = post_to(&server, Duration::from_millis(300)).await;
     assert_eq!((answer.status, answer.error), (Some(200), Some(ErrorClass::Timeout)));
     assert!(answer.body.unwrap().starts_with('x'));
+}
+
+async fn get_into(room: &Room, answer: &'static str, within_ms: u64) -> Got {
+    let server = answering(answer).await;
+    let request = http::Request::get(format!("http://{}/", server.address)).body(Bytes::from_static(b"{}")).unwrap();
+    client(&["127.0.0.0/8"]).get(request, Duration::from_millis(within_ms), 10, room).await
+}
+
+#[tokio::test]
+async fn a_body_that_is_kept_whole_is_read_when_there_is_room_for_it() {
+    const WHOLE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n0123456789";
+    const SMALL: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n01234";
+    const UNTOLD: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n";
+    const LARGE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n0123456789a";
+    let room = Room::for_one_of(10);
+    let (one, other) = (get_into(&room, SMALL, 5_000).await, get_into(&room, SMALL, 5_000).await);
+    assert_eq!((&one.body[..], &other.body[..]), (&b"01234"[..], &b"01234"[..]));
+    for more in [SMALL, WHOLE, UNTOLD] {
+        let refused = get_into(&room, more, 200).await;
+        assert_eq!((refused.posted.answer.error, refused.body.len()), (Some(ErrorClass::Timeout), 0), "{more}");
+    }
+    drop(one);
+    assert_eq!(get_into(&room, UNTOLD, 200).await.posted.answer.error, Some(ErrorClass::Timeout));
+    let waits = get_into(&room, WHOLE, 5_000);
+    let (whole, ()) = tokio::join!(waits, async { drop(other) });
+    assert_eq!(whole.body, "0123456789");
+    drop(whole);
+    assert_eq!(get_into(&room, UNTOLD, 5_000).await.body, "a");
+    assert_eq!(get_into(&room, LARGE, 5_000).await.posted.answer.error, Some(ErrorClass::Protocol));
 }
 
 #[tokio::test]

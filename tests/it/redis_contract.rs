@@ -75,7 +75,7 @@ mod in_files {
         }
     }
 
-    run_contract!(OnRedisAndFiles, ingest: [a_raw_request_comes_back]);
+    run_contract!(OnRedisAndFiles, ingest: [a_raw_request_comes_back, the_length_of_a_request_is_told]);
     run_contract!(OnRedisAndFiles, requests: [
         a_large_one_is_read_again_whole, what_brought_a_mail_lives_as_long_as_its_event,
     ]);

@@ -292,6 +292,11 @@ impl Store for Embedded {
         self.read(move |view| view.request(&id, &blobs)).await
     }
 
+    async fn request_len(&self, id: &RequestId) -> Result<Option<usize>> {
+        let id = id.clone();
+        self.read(move |view| view.request_len(&id)).await
+    }
+
     async fn deliveries_of(&self, event: &EventId) -> Result<Vec<Delivery>> {
         let event = event.clone();
         self.read(move |view| view.deliveries_of(&event)).await

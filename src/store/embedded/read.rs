@@ -14,7 +14,7 @@ use crate::domain::breaker::Breaker;
 use crate::domain::delivery::{Delivery, Status};
 use crate::domain::id::{EndpointId, EventId, RequestId};
 use crate::domain::plan::StoredEvent;
-use crate::store::blobs::Blobs;
+use crate::store::blobs::{Blob, Blobs};
 use crate::store::{Endpoints, LaneState, Page, PageQuery, Result, StoreError, StoredRequest};
 
 /// So many rows that are not shown are passed over for one page.
@@ -84,6 +84,14 @@ impl<'a> View<'a> {
             None => row.body.to_vec().into(),
         };
         Ok(Some(head.with(id.clone(), body, self.lacks_at(seq)?)))
+    }
+
+    pub(super) fn request_len(&self, id: &RequestId) -> Result<Option<usize>> {
+        let Some(seq) = self.place(Kind::Request, id.bits())? else { return Ok(None) };
+        let Some(row) = self.get(Space::Requests, &seq.to_be_bytes())? else { return Ok(None) };
+        let row = RequestRow::read(&row)?;
+        let head: RequestHead = unpack(row.head)?;
+        Ok(Some(head.blob.map_or(row.body.len(), Blob::len)))
     }
 
     pub(super) fn endpoints(&self) -> Result<Endpoints> {

@@ -238,6 +238,10 @@ impl Store for RedisStore {
         raw::request(self, id).await
     }
 
+    async fn request_len(&self, id: &RequestId) -> Result<Option<usize>> {
+        raw::request_len(self, id).await
+    }
+
     async fn deliveries_of(&self, event: &EventId) -> Result<Vec<Delivery>> {
         read::deliveries_of(&self.link, event).await
     }

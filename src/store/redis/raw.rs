@@ -41,6 +41,9 @@ struct Head {
     /// The file that holds the body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     blob: Option<Blob>,
+    /// How many bytes the body has; an older version did not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    len: Option<usize>,
     request: StoredRequest,
 }
 
@@ -96,10 +99,11 @@ async fn set(store: &RedisStore, raw: Option<(RawRequest, Duration)>) -> Result<
         }
         _ => None,
     };
+    let len = Some(request.body.len());
     let body = if blob.is_some() { Bytes::new() } else { request.body.clone() };
     let Packed { zstd, here, chunks } = pack(&store.link, &id, body, lifetime + CHUNK_GRACE).await?;
     let request = StoredRequest { id, provider: provider.into(), request, unmapped: 0, unreadable: 0 };
-    let head = Head { zstd, chunks, blob, request };
+    let head = Head { zstd, chunks, blob, len, request };
     let mut value = serde_json::to_vec(&head).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     value.push(b'\n');
     value.extend_from_slice(&here);
@@ -112,6 +116,14 @@ async fn set(store: &RedisStore, raw: Option<(RawRequest, Duration)>) -> Result<
     let mut keep = Call::new(&scripts::KEEP, partition, &[&format!("r:{id}"), &format!("n:{id}"), "incomplete"]);
     keep.num(seconds(lifetime)).arg(id.as_str()).arg(value).arg(lacks);
     Ok(Some(keep))
+}
+
+/// What precedes a body, and what follows.
+fn split(value: &[u8]) -> Result<(Head, &[u8])> {
+    let unreadable = || corrupt("a request that cannot be read");
+    let end = value.iter().position(|byte| *byte == b'\n').ok_or_else(unreadable)?;
+    let head = serde_json::from_slice(&value[..end]).map_err(|_| unreadable())?;
+    Ok((head, &value[end + 1..]))
 }
 
 /// What is stored of a body.
@@ -197,13 +209,11 @@ pub(super) async fn request(store: &RedisStore, id: &RequestId) -> Result<Option
     let (value, lacks) = (answers.next().ok_or_else(missing)??, answers.next().ok_or_else(missing)??);
     let Some(value) = value else { return Ok(None) };
     let unreadable = || corrupt("a request that cannot be read");
-    let end = value.iter().position(|byte| *byte == b'\n').ok_or_else(unreadable)?;
-    let (line, rest) = value.split_at(end);
-    let mut head: Head = serde_json::from_slice(line).map_err(|_| unreadable())?;
+    let (mut head, rest) = split(&value)?;
     let body = match head.chunks {
         // Read below.
         None if head.blob.is_some() => Vec::new(),
-        None => rest.get(1..).unwrap_or_default().to_vec(),
+        None => rest.to_vec(),
         Some(chunks) => match read_chunks(link, partition, id, chunks).await? {
             Some(body) => body,
             None => return Ok(None),
@@ -222,6 +232,19 @@ pub(super) async fn request(store: &RedisStore, id: &RequestId) -> Result<Option
         (head.request.unmapped, head.request.unreadable) = (lacks.unmapped, lacks.unreadable);
     }
     Ok(Some(head.request))
+}
+
+/// How many bytes the body of a request has.
+pub(super) async fn request_len(store: &RedisStore, id: &RequestId) -> Result<Option<usize>> {
+    if id.bits().is_none() {
+        return Ok(None);
+    }
+    let key = Partition::of_request(id).request(id);
+    let Some(value) = store.link.send::<Option<Vec<u8>>>(get(key)).await? else { return Ok(None) };
+    match split(&value)?.0.len {
+        Some(len) => Ok(Some(len)),
+        None => Ok(request(store, id).await?.map(|stored| stored.request.body.len())),
+    }
 }
 
 async fn read_blob(store: &RedisStore, id: RequestId, blob: Blob) -> Result<Bytes> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use waypost::domain::delivery::{Class, Status};
+use waypost::domain::id::RequestId;
 use waypost::domain::plan::{Generation, Ingest, Unit};
 use waypost::store::{Committed, Fate, Ingested, PageQuery, Store};
 use waypost_providers::ReplayGuard;
@@ -190,4 +191,20 @@ pub(crate) async fn a_raw_request_comes_back(harness: &mut impl Harness) {
     assert_eq!(stored.request.headers, raw.request.headers);
     assert_eq!(stored.request.source, raw.request.source);
     assert_eq!(stored.request.received_at, raw.request.received_at);
+}
+
+/// Without its body, which is in the row, in chunks or in a file.
+pub(crate) async fn the_length_of_a_request_is_told(harness: &mut impl Harness) {
+    let noise = |len: u32| (0..len).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect::<Vec<_>>();
+    let store = harness.store();
+    for body in [Vec::new(), vec![7; 5_000], noise(100_000), noise(900_000)] {
+        let mut plan = ingest(Generation(0), vec![]);
+        let raw = plan.raw.as_mut().unwrap();
+        (raw.id, raw.request.body) = (RequestId::of("resend", &body), body.clone().into());
+        let id = raw.id.clone();
+        assert_eq!(store.request_len(&id).await.unwrap(), None);
+        assert_eq!(store.ingest(plan).await.unwrap(), NOTHING);
+        assert_eq!(store.request_len(&id).await.unwrap(), Some(body.len()));
+        assert!(store.request(&id).await.unwrap().unwrap().request.body == body);
+    }
 }

@@ -68,6 +68,7 @@ macro_rules! run_contract {
             a_token_is_remembered_under_each_key_that_signed_it, the_generation_grows,
             an_endpoint_that_was_removed_stays_away,
             a_raw_request_comes_back,
+            the_length_of_a_request_is_told,
         ]);
         crate::contract::run_contract!($harness, copies: [
             a_fact_under_another_id_is_a_repeat, an_opening_under_another_id_is_kept_and_marked,
