@@ -2,15 +2,11 @@
 //!
 //! It is not kept twice: it is read out of the request that brought the mail.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, Charset, ContentDisposition, DispositionParam, DispositionType,
     ExtendedValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use actix_web::web::{Bytes, Data, Path, Query};
+use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use waypost_providers::{Content, Part, by_name};
@@ -18,6 +14,7 @@ use waypost_providers::{Content, Part, by_name};
 use super::api::find;
 use super::auth::authorize;
 use super::problem::Problem;
+use super::sending::{Held, Sending};
 use super::state::{CONTENT_BUDGET_BYTES, Gateway};
 use crate::domain::access::Scope;
 use crate::domain::content::unkept;
@@ -26,6 +23,8 @@ use crate::domain::id::{EventId, RequestId};
 use crate::domain::source::FETCH_PREFIX;
 use crate::store::StoredRequest;
 
+/// A request is read from what is packed, and what is read from it may be as long.
+const READ_TIMES: usize = 3;
 /// Types that a browser would run, were it to open them, whatever it is told besides.
 const ACTIVE: [&str; 4] = ["html", "xml", "svg", "script"];
 const BYTES: &str = "application/octet-stream";
@@ -43,7 +42,8 @@ struct LinkQuery {
 /// scope `read`. Always as a file to be saved: nothing that a sender wrote is shown as a page of the gateway.
 ///
 /// `403` for a link that is not ours or has expired, `404` where the mail has no such part or is no longer kept, `503` with
-/// `Retry-After` while as much content as may be is held for others, or while it is yet to be fetched from the provider.
+/// `Retry-After` while as much content as may be is held for others, or while it is yet to be fetched from the provider. Who
+/// reads too slowly is cut off.
 pub(super) async fn content(
     request: HttpRequest,
     gateway: Data<Gateway>,
@@ -74,16 +74,22 @@ async fn answer(request: &HttpRequest, gateway: Data<Gateway>, id: &str, part: P
     let event = find(&gateway, id).await?;
     let gone = Problem::NotFound("content");
     let Some(request_id) = event.request_id else { return Err(gone) };
-    // What it will take is known when it has been read; half of it is what it is read from.
-    let mut held = Held::take(gateway.clone(), CONTENT_BUDGET_BYTES / 2)?;
-    let stored = gateway.store.request(&request_id).await?.ok_or(gone)?;
+    let (stored, held) = held(&gateway, &request_id).await?.ok_or(gone)?;
     let read = tokio::task::spawn_blocking(move || read(&stored, part)).await;
-    let content = match read.map_err(|_| Problem::ShuttingDown)? {
-        Some(content) => content,
-        None => fetched(&gateway, &event.id, part).await?,
-    };
-    held.keep(content.bytes.len());
-    Ok(file(content, part, held))
+    match read.map_err(|_| Problem::ShuttingDown)? {
+        Some(content) => Ok(file(content, part, held)),
+        None => {
+            drop(held);
+            fetched(&gateway, &event.id, part).await
+        }
+    }
+}
+
+/// A request, and the room that it takes together with what is read out of it: known before it is there.
+async fn held(gateway: &Gateway, id: &RequestId) -> Result<Option<(StoredRequest, Held)>, Problem> {
+    let Some(len) = gateway.store.request_len(id).await? else { return Ok(None) };
+    let held = Held::take(&gateway.content_budget, (len * READ_TIMES).min(CONTENT_BUDGET_BYTES)).await?;
+    Ok(gateway.store.request(id).await?.map(|stored| (stored, held)))
 }
 
 fn read(stored: &StoredRequest, part: Part) -> Option<Content> {
@@ -91,9 +97,9 @@ fn read(stored: &StoredRequest, part: Part) -> Option<Content> {
 }
 
 /// What was fetched, as the request that told of the mail does not have it.
-async fn fetched(gateway: &Gateway, event: &EventId, part: Part) -> Result<Content, Problem> {
-    if let Some(kept) = gateway.store.request(&RequestId::of_part(event, &part.url())).await? {
-        return Ok(unkept(kept.request));
+async fn fetched(gateway: &Gateway, event: &EventId, part: Part) -> Result<HttpResponse, Problem> {
+    if let Some((kept, held)) = held(gateway, &RequestId::of_part(event, &part.url())).await? {
+        return Ok(file(unkept(kept.request), part, held));
     }
     let deliveries = gateway.store.deliveries_of(event).await?;
     let is_coming = |delivery: &Delivery| {
@@ -114,8 +120,9 @@ async fn check(request: &HttpRequest, gateway: &Gateway, event: &EventId, part: 
     if is_good { Ok(()) } else { Err(Problem::BadLink) }
 }
 
-fn file(content: Content, part: Part, held: Held) -> HttpResponse {
+fn file(content: Content, part: Part, mut held: Held) -> HttpResponse {
     let Content { bytes, content_type, filename } = content;
+    held.keep(bytes.len());
     let mut parameters = Vec::new();
     if let Some(name) = filename {
         let value = ExtendedValue { charset: Charset::Ext("UTF-8".into()), language_tag: None, value: name.into() };
@@ -132,7 +139,7 @@ fn file(content: Content, part: Part, held: Held) -> HttpResponse {
         // The link is in the address, and the content is a person's.
         .insert_header((REFERRER_POLICY, "no-referrer"))
         .insert_header((CACHE_CONTROL, "private, no-store"))
-        .body(Counted { bytes, _held: held })
+        .body(Sending::new(bytes, held))
 }
 
 /// The type that a sender gave, unless a browser might run it, or it is none.
@@ -146,51 +153,6 @@ fn harmless(content_type: &str) -> String {
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_active = ACTIVE.iter().any(|word| media_type.contains(word));
     if is_type(&media_type) && !is_active { media_type } else { BYTES.to_owned() }
-}
-
-/// Bytes taken out of the budget of content, given back when it is dropped.
-struct Held {
-    gateway: Data<Gateway>,
-    len: usize,
-}
-
-impl Held {
-    fn take(gateway: Data<Gateway>, len: usize) -> Result<Self, Problem> {
-        let permits = u32::try_from(len).map_err(|_| Problem::BodiesOverBudget)?;
-        gateway.content_budget.try_acquire_many(permits).map_err(|_| Problem::BodiesOverBudget)?.forget();
-        Ok(Self { gateway, len })
-    }
-
-    /// Gives back what is more than this.
-    fn keep(&mut self, len: usize) {
-        let less = self.len.saturating_sub(len);
-        self.gateway.content_budget.add_permits(less);
-        self.len -= less;
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.gateway.content_budget.add_permits(self.len);
-    }
-}
-
-/// A body that is counted as long as it is being sent.
-struct Counted {
-    bytes: Bytes,
-    _held: Held,
-}
-
-impl MessageBody for Counted {
-    type Error = <Bytes as MessageBody>::Error;
-
-    fn size(&self) -> BodySize {
-        self.bytes.size()
-    }
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.bytes).poll_next(context)
-    }
 }
 
 #[cfg(test)]

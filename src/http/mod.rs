@@ -18,6 +18,7 @@ mod rejecting;
 mod replays;
 mod requests;
 pub mod routes;
+mod sending;
 mod share;
 pub mod sources;
 pub mod state;

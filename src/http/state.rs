@@ -86,7 +86,7 @@ pub struct Gateway {
     /// How links to the content of received mail are made.
     pub(super) links: LinkSettings,
     /// Bytes of content that may yet be held.
-    pub(super) content_budget: Semaphore,
+    pub(super) content_budget: Arc<Semaphore>,
     /// Bytes of bodies that may yet be held.
     pub(super) body_budget: Semaphore,
     /// What each source holds of them.
@@ -116,7 +116,7 @@ impl Gateway {
             suppress_on: Vec::new(),
             networks: Networks::default(),
             links: LinkSettings::default(),
-            content_budget: Semaphore::new(CONTENT_BUDGET_BYTES),
+            content_budget: Arc::new(Semaphore::new(CONTENT_BUDGET_BYTES)),
             body_budget: Semaphore::new(limits.body_budget_bytes.min(Semaphore::MAX_PERMITS)),
             shares: Shares::default(),
             large_mails: LargeMails::start(),

@@ -1,5 +1,6 @@
 //! What the links in a received mail's event lead to, for whom and until when; on both stores, and across gateways.
 
+use futures_util::future::join_all;
 use serde_json::Value;
 use waypost::clock::{Clock, SystemClock};
 use waypost::domain::id::EventId;
@@ -111,6 +112,13 @@ async fn links_are_good_for_what_they_were_made_for() {
     ] {
         assert_eq!(gateway.get(&gone).await.unwrap().status, 404, "{gone}");
     }
+    // Many at once take no more room than they have.
+    let many = join_all((0..64).map(|_| open(&gateway, link))).await;
+    assert!(
+        many.iter().all(|reply| reply.body == "paid\n"),
+        "{:?}",
+        many.iter().map(|one| one.status).collect::<Vec<_>>()
+    );
     // The key outlives the process, and its name is in no log.
     gateway.down();
     gateway.up(None);
