@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::fields::{self, text};
-use crate::mail::ATTACHMENTS_MAX;
+use crate::mail::{ATTACHMENTS_MAX, file_name, media_type};
 use crate::{Content, Fetch, Fetched, Gives, Part, Request};
 
 const JSON: &str = "application/json";
@@ -83,8 +83,8 @@ fn mail(answer: &BTreeMap<String, &RawValue>) -> Vec<Fetched> {
 
 fn attachment(given: &Value, ids: &[String]) -> Option<Fetched> {
     let n = ids.iter().position(|id| !id.is_empty() && given["id"] == **id)?;
-    let content_type = text(&given["content_type"]).unwrap_or_else(|| OCTETS.into());
-    download(given, Part::Attachment(n), content_type, text(&given["filename"]))
+    let content_type = given["content_type"].as_str().and_then(media_type).unwrap_or_else(|| OCTETS.into());
+    download(given, Part::Attachment(n), content_type, given["filename"].as_str().and_then(file_name))
 }
 
 fn download(given: &Value, part: Part, content_type: String, filename: Option<String>) -> Option<Fetched> {
@@ -189,5 +189,11 @@ mod tests {
             (None, more),
         ];
         assert_eq!(next, expected);
+        // As of any attachment: nothing that would end a header's line.
+        let answer = r#"{"data":[{"id":"b2","filename":"b\r\n.png","content_type":"image/png; name=b","download_url":"https://cdn.example/b"}]}"#;
+        let found = read(BASE, &gives, answer.as_bytes()).unwrap();
+        let gives =
+            Gives::Part { part: Part::Attachment(1), content_type: "image/png".into(), filename: Some("b.png".into()) };
+        assert!(matches!(&found[..], [Fetched::Next(fetch)] if fetch.gives == gives), "{found:?}");
     }
 }

@@ -25,8 +25,21 @@ use crate::store::StoredRequest;
 
 /// A request is read from what is packed, and what is read from it may be as long.
 const READ_TIMES: usize = 3;
-/// Types that a browser would run, were it to open them, whatever it is told besides.
-const ACTIVE: [&str; 4] = ["html", "xml", "svg", "script"];
+/// Subtypes that a browser would run, were it to open them, whatever it is told besides; and whatever ends in `+xml`.
+const ACTIVE: [&str; 12] = [
+    "html",
+    "x-server-parsed-html",
+    "xml",
+    "xsl",
+    "javascript",
+    "x-javascript",
+    "ecmascript",
+    "x-ecmascript",
+    "jscript",
+    "livescript",
+    "vbscript",
+    "x-mixed-replace",
+];
 const BYTES: &str = "application/octet-stream";
 
 /// What makes a link good without a key.
@@ -125,6 +138,8 @@ fn file(content: Content, part: Part, mut held: Held) -> HttpResponse {
     held.keep(bytes.len());
     let mut parameters = Vec::new();
     if let Some(name) = filename {
+        // For whoever knows the other not, as `curl -OJ`.
+        parameters.push(DispositionParam::Filename(in_ascii(&name)));
         let value = ExtendedValue { charset: Charset::Ext("UTF-8".into()), language_tag: None, value: name.into() };
         parameters.push(DispositionParam::FilenameExt(value));
     }
@@ -142,6 +157,12 @@ fn file(content: Content, part: Part, mut held: Held) -> HttpResponse {
         .body(Sending::new(bytes, held))
 }
 
+/// A file name that needs no encoding, and names no folder.
+fn in_ascii(name: &str) -> String {
+    let is_plain = |letter: char| matches!(letter, ' '..='~') && !matches!(letter, '"' | '\\' | '/' | '%');
+    name.chars().map(|letter| if is_plain(letter) { letter } else { '_' }).collect()
+}
+
 /// The type that a sender gave, unless a browser might run it, or it is none.
 fn harmless(content_type: &str) -> String {
     let is_type = |text: &str| {
@@ -151,7 +172,8 @@ fn harmless(content_type: &str) -> String {
         text.split_once('/').is_some_and(|(kind, rest)| is_token(kind) && is_token(rest))
     };
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let is_active = ACTIVE.iter().any(|word| media_type.contains(word));
+    let subtype = media_type.split_once('/').unwrap_or_default().1;
+    let is_active = ACTIVE.contains(&subtype) || subtype.ends_with("+xml") || subtype.starts_with("javascript1.");
     if is_type(&media_type) && !is_active { media_type } else { BYTES.to_owned() }
 }
 
@@ -168,11 +190,26 @@ mod tests {
             ("application/xhtml+xml", BYTES),
             ("image/svg+xml", BYTES),
             ("text/javascript", BYTES),
+            ("text/JavaScript1.5", BYTES),
+            ("application/ecmascript", BYTES),
+            ("text/xml; charset=utf-8", BYTES),
+            ("multipart/x-mixed-replace", BYTES),
+            (
+                "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+                "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+            ),
+            ("application/postscript", "application/postscript"),
             ("", BYTES),
             ("text", BYTES),
             ("a/b\r\nset-cookie: c", BYTES),
         ] {
             assert_eq!(harmless(given), told, "{given}");
         }
+    }
+
+    #[test]
+    fn a_file_name_is_told_to_those_who_read_ascii_alone() {
+        assert_eq!(in_ascii("r\u{e9}\"ceipt\" 1%.pdf"), "r__ceipt_ 1_.pdf");
+        assert_eq!(in_ascii("../a\\b\r\n"), ".._a_b__");
     }
 }

@@ -51,7 +51,7 @@ async fn links_of_a_delivery_lead_to_the_content(taker: &Gateway, giver: &Gatewa
         assert_eq!((reply.status, &reply.bytes[..]), (200, bytes), "{link}");
         for (header, value) in [
             ("content-type", content_type),
-            ("content-disposition", &format!("attachment; filename*=utf-8''{name}")),
+            ("content-disposition", &format!("attachment; filename=\"{name}\"; filename*=utf-8''{name}")),
             ("x-content-type-options", "nosniff"),
             ("content-security-policy", "sandbox; default-src 'none'"),
             ("cache-control", "private, no-store"),

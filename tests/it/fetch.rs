@@ -137,7 +137,10 @@ async fn the_whole_is_there(gateway: &Gateway, event: &str) {
     assert_eq!(gateway.get(&of("content/raw")).await.unwrap().bytes, RAW);
     let file = gateway.get(&of("attachments/0")).await.unwrap();
     assert_eq!((file.status, file.bytes == pdf()), (200, true));
-    assert_eq!(file.header("content-disposition"), Some("attachment; filename*=utf-8''r%c3%a9ceipt.pdf"));
+    assert_eq!(
+        file.header("content-disposition"),
+        Some("attachment; filename=\"r_ceipt.pdf\"; filename*=utf-8''r%c3%a9ceipt.pdf")
+    );
     // It was null.
     assert_eq!(gateway.get(&of("content/text")).await.unwrap().status, 404);
     assert_eq!(gateway.get(&of("attachments/1")).await.unwrap().status, 404);
