@@ -63,9 +63,16 @@ async fn reload(config: Option<&Path>, reloader: &Reloader) {
     }
 }
 
-/// Reads the config, and says what of it has no effect.
+/// Reads the config, and says what of it has no effect, or not the one that is meant.
 fn load(config: Option<&Path>) -> Result<Settings, ConfigError> {
     let settings = Settings::load_here(config)?;
+    let has_links = settings.sources.values().any(|one| one.provider.receives_mail() || one.fetching.is_some());
+    if has_links && !settings.endpoints.is_empty() && settings.server.public_url.is_none() {
+        tracing::warn!(
+            "server.public_url is not set, so that links to received mail are paths, which no endpoint can follow; set \
+             it to what this gateway is called by from outside"
+        );
+    }
     for (id, entry) in settings.endpoints.iter().filter(|(_, entry)| !entry.left_out.is_empty()) {
         let left_out: Vec<_> = entry.left_out.iter().map(|scheme| scheme.as_str()).collect();
         tracing::warn!(endpoint.id = %id, ?left_out, "signatures are left out: the endpoint's secrets are not good for them");

@@ -67,6 +67,10 @@ fn read_key(place: &str, key: Value, env: &Env) -> Result<Secret, ConfigError> {
 
 fn read_url(place: &str, url: &Value, networks: &Networks) -> Result<String, ConfigError> {
     let text = url.as_str().unwrap_or_default();
+    if text.contains(['?', '#']) {
+        let remedy = "write it as \"https://api.resend.com\", without query and fragment";
+        return Err(ConfigError::new(place, format!("`{text}` has more than an address and a path"), remedy));
+    }
     endpoint_fields::check_url(text, networks).map_err(|error| ConfigError::new(place, error.problem, error.remedy))?;
     Ok(text.trim_end_matches('/').to_owned())
 }

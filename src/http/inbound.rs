@@ -73,6 +73,16 @@ pub(super) async fn receive_default(
     take(&request, payload, &gateway, &gatherer, DEFAULT_SOURCE).await
 }
 
+/// What is below a source and nothing. A mail that is posted there, by a URL with a slash too many, is to come again.
+pub(super) async fn nothing(request: HttpRequest, gateway: Data<Gateway>) -> HttpResponse {
+    let name = request.path().split('/').nth(2).unwrap_or_default();
+    let source = gateway.source(name);
+    if is_of_mail(name, source.as_ref()) {
+        return answer(&gateway, name, source.as_ref(), Err(Problem::UnknownSource));
+    }
+    Problem::NotFound("route").error_response()
+}
+
 async fn take(
     request: &HttpRequest,
     payload: Payload,

@@ -12,6 +12,7 @@ pub fn configure(app: &mut ServiceConfig) {
     app.service(sources().guard(guard::Post()).default_service(web::to(inbound::receive)))
         .service(sources().default_service(web::to(|| async { Problem::MethodNotAllowed("POST").plain() })))
         .service(post("/in/{source}/token", token::give))
+        .service(web::scope("/in").default_service(web::to(inbound::nothing)))
         .service(post("/api/webhooks", inbound::receive_default))
         .service(get("/v1/events", api::events))
         .service(get("/v1/events/{id}", api::event))
@@ -86,14 +87,40 @@ where
 
 #[cfg(test)]
 mod tests {
-    use actix_web::test::{TestRequest, call_service, init_service};
-    use actix_web::{App, http::Method};
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::time::Duration;
 
+    use actix_web::test::{TestRequest, call_service, init_service};
+    use actix_web::web::Data;
+    use actix_web::{App, http::Method};
+    use waypost_providers::{Proof, by_name};
+
+    use super::super::state::{Gateway, Limits};
     use super::*;
+    use crate::clock::SystemClock;
+    use crate::domain::retention::Lifetimes;
+    use crate::domain::source::Source;
+    use crate::sources::CurrentSources;
+    use crate::store::embedded::Embedded;
+
+    /// A gateway with a source of mail.
+    fn gateway(dir: &Path) -> Gateway {
+        let clock = Arc::new(SystemClock::new());
+        let life = Duration::from_secs(60);
+        let lifetimes = Lifetimes { events: life, requests: life, tokens: life };
+        let store = Arc::new(Embedded::open(dir, Arc::clone(&clock) as _, lifetimes).unwrap());
+        let provider = by_name("sendgrid-inbound").unwrap();
+        let source = Source { provider, proof: Arc::new(Proof::Basic(Vec::new())), fetching: None };
+        let sources = CurrentSources::default();
+        sources.replace([("mail".to_owned(), source)].into());
+        Gateway::new(store, clock, Arc::default(), Limits::NONE).with_sources(sources)
+    }
 
     #[actix_web::test]
     async fn what_is_not_there_is_404_and_a_wrong_method_405_with_the_right_one() {
-        let app = init_service(App::new().configure(configure)).await;
+        let dir = tempfile::tempdir().unwrap();
+        let app = init_service(App::new().app_data(Data::new(gateway(dir.path()))).configure(configure)).await;
         let cases = [
             (Method::GET, "/v1/nothing", 404, None),
             (Method::GET, "/healthz", 200, None),
@@ -101,6 +128,10 @@ mod tests {
             (Method::POST, "/in", 404, None),
             (Method::POST, "/in/", 404, None),
             (Method::POST, "/in/resend/", 404, None),
+            // A mail is dropped for good on any 4xx.
+            (Method::POST, "/in/mail/", 503, None),
+            (Method::POST, "/in/mail/more/", 503, None),
+            (Method::POST, "/in/another-inbound/", 503, None),
             (Method::POST, "/inn/resend", 404, None),
             (Method::DELETE, "/v1/events/evt_1", 405, Some("GET")),
         ];

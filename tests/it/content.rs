@@ -16,6 +16,8 @@ use crate::wire::{self, Reply};
 const SOURCE: &str = "[sources.postmark-inbound]\nprovider = \"postmark-inbound\"\nverify = \"basic\"\n\
                       logins = [{ user = \"postmark\", password = \"test login, not a secret\" }]\n";
 const PUBLIC: &str = "https://hooks.acme.example/waypost";
+const PATHS: &str = "server.public_url is not set, so that links to received mail are paths, which no endpoint can follow; \
+                     set it to what this gateway is called by from outside";
 const PNG: &[u8] = b"\x89PNG\r\n";
 
 /// A mail with two attachments, as Postmark posts it.
@@ -81,6 +83,7 @@ async fn links_are_good_for_what_they_were_made_for() {
     let mut gateway = gateway;
     gateway.up(None);
     gateway.until_alive().await;
+    assert!(gateway.logged(PATHS).is_empty());
     let event = links_of_a_delivery_lead_to_the_content(&gateway, &gateway, &receiver).await;
     let id = event["id"].as_str().unwrap();
     let link = event["data"]["mail"]["attachments"][0]["url"].as_str().unwrap().strip_prefix(PUBLIC).unwrap();
@@ -135,7 +138,8 @@ async fn a_link_of_one_gateway_is_good_at_another() {
     let (one, other) = pair(&server, &format!("{SOURCE}{}", endpoint("wh_1", &target, ""))).await;
     assert_eq!(Poster::new().post(&one.url("postmark-inbound"), mail()).await, Some(200));
     let event = delivered(&receiver).await;
-    // Without a public URL they are paths.
+    // Without a public URL they are paths, which is told.
+    assert!(!one.logged(PATHS).is_empty());
     let link = event["data"]["mail"]["attachments"][1]["url"].as_str().unwrap();
     for gateway in [&one, &other] {
         assert_eq!(open(gateway, link).await.bytes, PNG);

@@ -92,6 +92,10 @@ fn what_fetches_the_mail_of_a_source_is_told_what_is_wrong_with_it() {
             "sources.a.api_timeout_s: is there without `api_key`; add that, or take it out",
         ),
         (
+            "[sources.a]\nprovider = 'resend'\napi_key = 'k'\napi_url = 'https://api.example/?v=1'",
+            "sources.a.api_url: `https://api.example/?v=1` has more than an address and a path; write it as \"https://",
+        ),
+        (
             "[sources.a]\nprovider = 'resend'\napi_key = 'k'\napi_timeout_s = 601",
             "sources.a.api_timeout_s: 601 is out of range; use 1 to 600",
         ),
