@@ -43,6 +43,7 @@ mod redis_suppressions;
 mod replays;
 mod reprocess;
 mod resends;
+mod shapes;
 mod sick;
 mod signal;
 mod simulate;
