@@ -42,7 +42,7 @@ impl Ingest {
     /// How long its request is kept. A later version may find more in what was not understood, the content of a mail is
     /// served out of it, or out of what was fetched of it: these live as long as events.
     pub fn request_life(&self, lifetimes: &Lifetimes) -> Duration {
-        let brings_mail = || self.units.iter().any(|unit| unit.kind.provider() == Some(Kind::Received));
+        let brings_mail = || self.units.iter().any(Unit::brings_mail);
         let is_incomplete = self.raw.as_ref().is_some_and(RawRequest::is_incomplete);
         let is_part = || self.raw.as_ref().is_some_and(|raw| raw.provider == FETCHED);
         if is_incomplete || is_part() || brings_mail() { lifetimes.events } else { lifetimes.requests }
@@ -92,6 +92,13 @@ pub struct Unit {
     pub condition: Option<Condition>,
     /// Whom it puts on the suppression list, if it is new.
     pub suppresses: Option<ToSuppress>,
+}
+
+impl Unit {
+    /// Whether content is served out of its request.
+    pub fn brings_mail(&self) -> bool {
+        self.kind.provider() == Some(Kind::Received)
+    }
 }
 
 /// Tells copies of an event that a provider sends under another id. Both are of one mail.

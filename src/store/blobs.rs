@@ -98,6 +98,11 @@ impl Blobs {
         tokio::task::spawn_blocking(keep).await.map_err(|_| stopping())?
     }
 
+    /// Whether a body is kept for so long from now on.
+    pub(super) fn is_kept(&self, blob: Blob, life: Duration) -> bool {
+        blob.day >= self.files.day_after(life)
+    }
+
     /// Reads a body back; on a thread that may wait for the disk.
     pub(super) fn read(&self, id: &RequestId, blob: Blob) -> Result<Bytes> {
         let read = self.files.read(id, blob);
@@ -121,6 +126,10 @@ impl Files {
         u64::try_from(self.clock.now().as_second()).unwrap_or_default()
     }
 
+    fn day_after(&self, life: Duration) -> u64 {
+        self.now_s().saturating_add(life.as_secs()) / DAY_S
+    }
+
     fn folder(&self, day: u64) -> PathBuf {
         self.dir.join(day.to_string())
     }
@@ -136,7 +145,7 @@ impl Files {
     }
 
     fn keep(&self, id: &RequestId, body: &[u8], life: Duration) -> Result<Blob> {
-        let day = self.now_s().saturating_add(life.as_secs()) / DAY_S;
+        let day = self.day_after(life);
         let blob = Blob { day, hash: xxh3_64(body), len: body.len() };
         let new = self.folder(day).join(format!("{}.new", hex::encode(random::<8>()?)));
         let written = self.write(&new, &self.path(id, blob), body);

@@ -1,17 +1,21 @@
 //! The store's contract on Redis.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tempfile::TempDir;
 use waypost::domain::breaker::Breaker;
 use waypost::domain::delivery::{Class, EndReason, Status};
-use waypost::domain::id::{EndpointId, EventId, GatewayId, MailKey, RequestId};
+use waypost::domain::id::{EndpointId, EventId, GatewayId, MailKey, RequestId, hash64};
 use waypost::domain::ownership::Shards;
 use waypost::domain::plan::{Generation, Ingest, Unit};
+use waypost::store::blobs::Blobs;
 use waypost::store::{Finished, Ingested, LaneState, Lease, Store, StoreError, Then, Want};
-use waypost_providers::ReplayGuard;
+use waypost_providers::{Kind, ReplayGuard};
 
 use crate::redis_fixture::*;
 use crate::redis_harness::Server;
+use crate::support::TestClock;
 
 #[tokio::test]
 async fn a_copy_is_a_repeat_and_is_delivered_once() {
@@ -304,4 +308,43 @@ async fn what_is_not_in_the_feed_is_before_all_that_comes_after_it() {
     let feed = server.command(&["XREVRANGE", &format!("{{wp:{mail}}}:feed"), "+", "-"]).await;
     let feed = redis::from_redis_value::<redis::streams::StreamRangeReply>(feed).unwrap();
     assert_eq!(feed.ids.iter().map(|entry| entry.id.as_str()).collect::<Vec<_>>(), ["4000000000000-2"]);
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+#[tokio::test]
+async fn a_request_outlives_the_mail_that_could_not_be_committed_with_it() {
+    let (server, dir, clock) = (Server::start().await, TempDir::new().unwrap(), TestClock::new());
+    let blobs = Blobs::open(dir.path(), Arc::clone(&clock) as _).unwrap();
+    let stores = [server.store().await, server.store().await.with_blobs(blobs)];
+    let noise: String = (0..40_000_u64).map(|number| format!("{:016x}", hash64(&[&number.to_be_bytes()]))).collect();
+    for (store, body) in
+        [(&stores[0], "small".as_bytes()), (&stores[0], noise.as_bytes()), (&stores[1], &noise.as_bytes()[1..])]
+    {
+        let mail = || Unit { kind: Kind::Received.into(), ..unit(&body.len().to_string(), "m", "wh_1") };
+        let late = Ingest { generation: Generation(7), ..ingest_of(body, vec![mail()]) };
+        assert_eq!(store.ingest(late).await.unwrap(), Ingested::Stale);
+        let id = RequestId::of("main", body);
+        let keys = server.command(&["KEYS", &format!("*r:{id}*")]).await;
+        let keys: Vec<String> = redis::from_redis_value(keys).unwrap();
+        // As after most of a month, at the end of which it comes again.
+        for again in [stored(1, 0), stored(0, 1)] {
+            for key in &keys {
+                server.command(&["EXPIRE", key, "100"]).await;
+            }
+            clock.step(3 * 24 * 3600 * 1_000_000);
+            assert_eq!(store.ingest(ingest_of(body, vec![mail()])).await.unwrap(), again);
+            for key in &keys {
+                let left: u64 = redis::from_redis_value(server.command(&["TTL", key]).await).unwrap();
+                // A repeat does not begin anew what was kept.
+                let is_renewed = again == stored(1, 0);
+                assert_eq!(left > 29 * DAY.as_secs(), is_renewed, "{} bytes: {key} has {left} s", body.len());
+            }
+        }
+        assert_eq!(store.request(&id).await.unwrap().unwrap().request.body, body);
+    }
+    let days = std::fs::read_dir(dir.path()).unwrap().map(|day| day.unwrap().file_name().into_string().unwrap());
+    let mut days: Vec<u64> = days.map(|day| day.parse().unwrap()).collect();
+    days.sort_unstable();
+    assert!(matches!(days[..], [first, renewed] if renewed == first + 3), "{days:?}");
 }

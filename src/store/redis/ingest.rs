@@ -9,10 +9,11 @@ use waypost_providers::{Kind, ReplayGuard};
 use super::gather::{Shape, run_gathered};
 use super::keys::{Partition, letter};
 use super::link::{Call, Link, missing, read};
+use super::raw::{self, Keep};
 use super::requests::understood;
 use super::rows::seconds;
 use super::suppression::AddressKeys;
-use super::{RedisStore, raw, scripts};
+use super::{RedisStore, scripts};
 use crate::crash;
 use crate::domain::address::AddressKey;
 use crate::domain::plan::{Condition, Copies, Fingerprint, Generation, Ingest, PlannedDelivery, RawRequest, Unit};
@@ -46,11 +47,13 @@ pub(super) async fn ingest_all(store: &RedisStore, ingests: Vec<Ingest>) -> Vec<
     let whole = |raw: &RawRequest| (!raw.is_incomplete()).then(|| raw.id.clone());
     for ((ingest, answer), is_same) in ingests.into_iter().zip(&mut answers).zip(remembered) {
         let life = ingest.request_life(&store.lifetimes);
+        let mails = ingest.units.iter().filter(|unit| unit.brings_mail());
+        let mails = mails.map(|unit| Partition::of_mail(unit.mail).event(&unit.id)).collect();
         let Ingest { raw, generation, units, states, .. } = ingest;
         match is_same {
             Ok(true) => {
                 open.push((answer, raw.as_ref().and_then(whole), generation, units, states));
-                raws.push(raw.map(|raw| (raw, life)));
+                raws.push(raw.map(|raw| Keep { raw, life, mails }));
             }
             Ok(false) => *answer = Ok(Committed::Forged),
             Err(error) => *answer = Err(error),

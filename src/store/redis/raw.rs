@@ -47,7 +47,7 @@ struct Head {
     request: StoredRequest,
 }
 
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
 struct Chunks {
     count: usize,
     /// Of what they hold.
@@ -63,11 +63,19 @@ fn chunk_key(partition: Partition, id: &RequestId, chunks: Chunks, number: usize
     format!("{}:{:016x}:{number}", partition.request(id), chunks.hash)
 }
 
+/// A request to be kept.
+pub(super) struct Keep {
+    pub(super) raw: RawRequest,
+    pub(super) life: Duration,
+    /// The keys of the events whose content is served out of it.
+    pub(super) mails: Vec<String>,
+}
+
 /// Stores requests, each for its lifetime, unless they are there, or there is none. Answers whether each was there.
-pub(super) async fn keep(store: &RedisStore, raws: Vec<Option<(RawRequest, Duration)>>) -> Vec<Result<bool>> {
+pub(super) async fn keep(store: &RedisStore, keeps: Vec<Option<Keep>>) -> Vec<Result<bool>> {
     let mut calls = Vec::new();
     let mut add = |set: Option<Call>| set.map(|set| calls.push(set)).is_some();
-    let sets = join_all(raws.into_iter().map(|raw| set(store, raw))).await;
+    let sets = join_all(keeps.into_iter().map(|keep| set(store, keep))).await;
     let added: Vec<Result<bool>> = sets.into_iter().map(|set| set.map(&mut add)).collect();
     let len = calls.len();
     let answers = store.link.run(calls).await;
@@ -80,19 +88,16 @@ pub(super) async fn keep(store: &RedisStore, raws: Vec<Option<(RawRequest, Durat
 }
 
 /// What stores a request; nothing where it is known to be there.
-async fn set(store: &RedisStore, raw: Option<(RawRequest, Duration)>) -> Result<Option<Call>> {
-    let Some((raw, lifetime)) = raw else { return Ok(None) };
+async fn set(store: &RedisStore, keep: Option<Keep>) -> Result<Option<Call>> {
+    let Some(keep) = keep else { return Ok(None) };
+    if (keep.raw.request.body.len() > INLINE_LEN_MAX || !keep.mails.is_empty()) && is_there(store, &keep).await? {
+        return Ok(None);
+    }
+    let Keep { raw, life: lifetime, .. } = keep;
     let partition = Partition::of_request(&raw.id);
     let lacks = Lacks::of(&raw).map(|lacks| lacks.json()).transpose()?;
     let RawRequest { id, provider, request, .. } = raw;
     let key = partition.request(&id);
-    if request.body.len() > INLINE_LEN_MAX {
-        let mut exists = Cmd::new();
-        exists.arg("EXISTS").arg(&key);
-        if store.link.send::<bool>(exists).await? {
-            return Ok(None);
-        }
-    }
     let blob = match &store.blobs {
         Some(blobs) if request.body.len() > BLOB_LEN_MIN => {
             Some(blobs.keep(id.clone(), request.body.clone(), lifetime).await?)
@@ -116,6 +121,47 @@ async fn set(store: &RedisStore, raw: Option<(RawRequest, Duration)>) -> Result<
     let mut keep = Call::new(&scripts::KEEP, partition, &[&format!("r:{id}"), &format!("n:{id}"), "incomplete"]);
     keep.num(seconds(lifetime)).arg(id.as_str()).arg(value).arg(lacks);
     Ok(Some(keep))
+}
+
+/// Whether a request is there. One that came before and whose events could not be committed then is to outlive them.
+async fn is_there(store: &RedisStore, keep: &Keep) -> Result<bool> {
+    let key = Partition::of_request(&keep.raw.id).request(&keep.raw.id);
+    let mut pipe = Pipeline::new();
+    for key in [&key].into_iter().chain(&keep.mails) {
+        pipe.cmd("EXISTS").arg(key);
+    }
+    let answers = store.link.pipe(&pipe).await?.into_iter().map(|answer| read::<bool>(answer?));
+    let answers = answers.collect::<Result<Vec<_>>>()?;
+    let (was_there, are_in) = answers.split_first().ok_or_else(missing)?;
+    if *was_there && are_in.contains(&false) {
+        renew(store, &key, keep).await?;
+    }
+    Ok(*was_there)
+}
+
+/// Lets a request live on as if it had just come, if it would not.
+async fn renew(store: &RedisStore, key: &str, Keep { raw, life, .. }: &Keep) -> Result<()> {
+    let (id, link) = (&raw.id, &store.link);
+    let Some(value) = link.send::<Option<Vec<u8>>>(get(key.to_owned())).await? else { return Ok(()) };
+    let (mut head, _) = split(&value)?;
+    let mut pipe = Pipeline::new();
+    let mut expire = |key: &str, life| {
+        pipe.cmd("EXPIRE").arg(key).arg(seconds(life)).arg("GT");
+    };
+    let chunks = head.chunks.unwrap_or_default();
+    for number in 0..chunks.count {
+        expire(&chunk_key(Partition::of_request(id), id, chunks, number), *life + CHUNK_GRACE);
+    }
+    expire(key, *life);
+    if let Some(blobs) = &store.blobs
+        && head.blob.is_some_and(|blob| !blobs.is_kept(blob, *life))
+    {
+        head.blob = Some(blobs.keep(id.clone(), raw.request.body.clone(), *life).await?);
+        let mut line = serde_json::to_vec(&head).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        line.push(b'\n');
+        pipe.cmd("SET").arg(key).arg(line).arg("XX").arg("KEEPTTL");
+    }
+    link.pipe(&pipe).await?.into_iter().try_for_each(|answer| answer.map(drop))
 }
 
 /// What precedes a body, and what follows.
