@@ -21,6 +21,7 @@ const LARGE_BYTES: usize = 1024 * 1024;
 pub(super) async fn run(config: Option<&Path>) -> Result<(), Failure> {
     let settings = load(config)?;
     open_more_files();
+    take_small_pages();
     let app = App::build(&settings, Arc::new(SystemClock::new())).await?;
     tracing::info!(listen = %app.address(), sources = settings.sources.len(), "waypost serves");
     // With many endpoints it takes much memory, and was copied where it is needed.
@@ -42,6 +43,14 @@ pub(super) async fn run(config: Option<&Path>) -> Result<(), Failure> {
     app.run(stop).await?;
     tracing::info!("waypost has stopped");
     Ok(())
+}
+
+/// With huge pages, two MiB are taken for each few bytes that a thread has of a kind: several times as much as is needed.
+fn take_small_pages() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "transparent huge pages stay as the system has them");
+    }
 }
 
 /// Makes the allocator give back what has been free for a while. It looks when somebody gives back a large piece, which an

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -10,7 +11,7 @@ use actix_web::http::header::{CONTENT_LENGTH, HeaderMap};
 use actix_web::web::Payload;
 use bytes::Bytes;
 use futures_util::Stream;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::buffer::Buffer;
 use super::problem::Problem;
@@ -26,32 +27,45 @@ pub(super) struct Size {
     pub(super) within: Duration,
 }
 
-/// The bytes that a body holds, until it is dropped.
-pub(super) struct Held<'a> {
-    budget: &'a Semaphore,
-    all: SemaphorePermit<'a>,
+/// What a body holds of the budget of all, and of the share of its source, until it is dropped.
+pub(super) struct Held {
+    budget: Arc<Semaphore>,
+    all: OwnedSemaphorePermit,
     share: Option<Share>,
 }
 
-impl<'a> Held<'a> {
-    /// Nothing yet, out of the budget of all and out of the share of a source.
-    pub(super) fn nothing(budget: &'a Semaphore, share: Option<Share>) -> Result<Self, Problem> {
-        Ok(Self { budget, all: take(budget, 0)?, share })
+impl Held {
+    /// Nothing yet.
+    pub(super) fn nothing(budget: &Arc<Semaphore>, share: Option<Share>) -> Result<Self, Problem> {
+        Ok(Self { budget: Arc::clone(budget), all: take(budget, 0)?, share })
     }
 
     fn take(&mut self, len: usize) -> Result<(), Problem> {
         self.share.as_mut().map_or(Ok(()), |share| share.take(len))?;
-        self.all.merge(take(self.budget, len)?);
+        self.all.merge(take(&self.budget, len)?);
         Ok(())
     }
 }
 
-/// Reads the whole body, whose bytes `held` then holds. A body that came in one piece is not copied.
+/// A body, and what it holds: whoever has a part of it, has the memory.
+struct Owned {
+    body: Bytes,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Owned {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+/// Reads the whole body, which holds as much as it has bytes until the last copy of it is dropped. A body that came in one
+/// piece is not copied.
 ///
 /// # Errors
 /// [`Problem::BodyTooLarge`] (also at once, when the length told is), [`Problem::BodyTooSlow`],
 /// [`Problem::BodiesOverBudget`] or [`Problem::BodyBroken`].
-pub(super) async fn read<S>(mut body: S, told: Option<u64>, size: Size, held: &mut Held<'_>) -> Result<Bytes, Problem>
+pub(super) async fn read<S>(mut body: S, told: Option<u64>, size: Size, mut held: Held) -> Result<Bytes, Problem>
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
@@ -59,8 +73,9 @@ where
         return Err(Problem::BodyTooLarge(size.bytes_max));
     }
     let told = told.and_then(|told| usize::try_from(told).ok());
-    let whole = whole(&mut body, told, size.bytes_max, held);
-    tokio::time::timeout(size.within, whole).await.map_err(|_| Problem::BodyTooSlow)?
+    let whole = whole(&mut body, told, size.bytes_max, &mut held);
+    let body = tokio::time::timeout(size.within, whole).await.map_err(|_| Problem::BodyTooSlow)??;
+    Ok(Bytes::from_owner(Owned { body, _held: held }))
 }
 
 /// The most bytes that the body of a call of the API may have.
@@ -72,15 +87,14 @@ pub(super) const API_BYTES_MAX: usize = 64 * 1024;
 /// As of [`read`].
 pub(super) async fn of_api(request: &HttpRequest, payload: Payload, gateway: &Gateway) -> Result<Bytes, Problem> {
     let size = Size { bytes_max: API_BYTES_MAX, within: gateway.limits.body_timeout };
-    let mut held = Held::nothing(&gateway.body_budget, None)?;
-    read(payload, length(request.headers()), size, &mut held).await
+    read(payload, length(request.headers()), size, Held::nothing(&gateway.body_budget, None)?).await
 }
 
 /// Room for a request that is read from the store: as much as any may have, until it is known how much this one has.
 ///
 /// # Errors
 /// [`Problem::BodiesOverBudget`].
-pub(super) fn room(gateway: &Gateway) -> Result<SemaphorePermit<'_>, Problem> {
+pub(super) fn room(gateway: &Gateway) -> Result<OwnedSemaphorePermit, Problem> {
     take(&gateway.body_budget, gateway.limits.body_bytes_max.max(gateway.limits.mail_bytes_max))
 }
 
@@ -88,11 +102,11 @@ pub(super) fn room(gateway: &Gateway) -> Result<SemaphorePermit<'_>, Problem> {
 ///
 /// # Errors
 /// As of [`room`].
-pub(super) fn fit<'a>(
-    mut room: SemaphorePermit<'a>,
+pub(super) fn fit(
+    mut room: OwnedSemaphorePermit,
     len: usize,
-    gateway: &'a Gateway,
-) -> Result<SemaphorePermit<'a>, Problem> {
+    gateway: &Gateway,
+) -> Result<OwnedSemaphorePermit, Problem> {
     match len.checked_sub(room.num_permits()) {
         Some(more) => room.merge(take(&gateway.body_budget, more)?),
         None => drop(room.split(room.num_permits() - len)),
@@ -100,12 +114,20 @@ pub(super) fn fit<'a>(
     Ok(room)
 }
 
+/// Room for the copy that a body is decoded into, where what it holds leaves so much.
+///
+/// # Errors
+/// As of [`room`].
+pub(super) fn room_to_decode(gateway: &Gateway, len: usize) -> Result<OwnedSemaphorePermit, Problem> {
+    take(&gateway.body_budget, len.min(gateway.limits.body_budget_bytes.saturating_sub(len)))
+}
+
 /// The length that a head tells.
 pub(super) fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-async fn whole<S>(body: &mut S, told: Option<usize>, bytes_max: usize, held: &mut Held<'_>) -> Result<Bytes, Problem>
+async fn whole<S>(body: &mut S, told: Option<usize>, bytes_max: usize, held: &mut Held) -> Result<Bytes, Problem>
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
@@ -122,9 +144,9 @@ where
     Ok(all.freeze())
 }
 
-fn take(budget: &Semaphore, len: usize) -> Result<SemaphorePermit<'_>, Problem> {
+fn take(budget: &Arc<Semaphore>, len: usize) -> Result<OwnedSemaphorePermit, Problem> {
     let len = u32::try_from(len).map_err(|_| Problem::BodiesOverBudget)?;
-    budget.try_acquire_many(len).map_err(|_| Problem::BodiesOverBudget)
+    Arc::clone(budget).try_acquire_many_owned(len).map_err(|_| Problem::BodiesOverBudget)
 }
 
 #[cfg(test)]
@@ -147,15 +169,13 @@ mod tests {
         body: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
         told: Option<u64>,
     ) -> Result<Bytes, Problem> {
-        let budget = Semaphore::new(10);
-        let mut held = Held::nothing(&budget, None)?;
-        let read = read(body, told, size(bytes_max, Duration::from_secs(10)), &mut held).await;
-        if let Ok(body) = &read {
-            assert_eq!(budget.available_permits(), 10 - body.len());
-        }
-        drop(held);
+        let budget = Arc::new(Semaphore::new(10));
+        let held = Held::nothing(&budget, None)?;
+        let read = read(body, told, size(bytes_max, Duration::from_secs(10)), held).await;
+        assert_eq!(budget.available_permits(), 10 - read.as_ref().map_or(0, Bytes::len));
+        let copied = read.map(|body| Bytes::copy_from_slice(&body));
         assert_eq!(budget.available_permits(), 10);
-        read
+        copied
     }
 
     fn pieces(pieces: &[&'static str]) -> impl Stream<Item = Result<Bytes, PayloadError>> + Unpin {
@@ -181,9 +201,8 @@ mod tests {
 
     #[actix_web::test]
     async fn a_body_that_does_not_come_or_breaks_off_is_told_apart() {
-        let budget = Semaphore::new(5);
-        let mut held = Held::nothing(&budget, None).unwrap();
-        let slow = read(stream::pending(), None, size(5, Duration::ZERO), &mut held).await;
+        let held = Held::nothing(&Arc::new(Semaphore::new(5)), None).unwrap();
+        let slow = read(stream::pending(), None, size(5, Duration::ZERO), held).await;
         assert!(matches!(slow, Err(Problem::BodyTooSlow)));
         let broken = read_up_to(5, stream::iter([Err(PayloadError::Incomplete(None))]), None).await;
         assert!(matches!(broken, Err(Problem::BodyBroken)));
@@ -191,20 +210,23 @@ mod tests {
 
     #[actix_web::test]
     async fn what_has_come_is_taken_out_of_the_budget_and_of_the_share_and_given_back() {
-        let (budget, shares) = (Semaphore::new(10), Shares::default());
+        let (budget, shares) = (Arc::new(Semaphore::new(10)), Shares::default());
         let body = async |source, body, told| {
-            let mut held = Held::nothing(&budget, Some(shares.of(source, 8))).unwrap();
-            let read = read(pieces(body), told, size(8, Duration::from_secs(10)), &mut held).await;
-            read.map(|body| (body, held))
+            let held = Held::nothing(&budget, Some(shares.of(source, 8))).unwrap();
+            read(pieces(body), told, size(8, Duration::from_secs(10)), held).await
         };
         let first = body("a", &["abcd", "ef"], Some(8)).await.unwrap();
         assert_eq!(budget.available_permits(), 4);
         assert!(matches!(body("a", &["abc"], None).await, Err(Problem::BodiesOverBudget)), "its share");
         assert!(matches!(body("b", &["abc", "de"], None).await, Err(Problem::BodiesOverBudget)), "the budget");
-        assert_eq!(body("b", &["abcd"], None).await.unwrap().0, "abcd");
+        assert_eq!(body("b", &["abcd"], None).await.unwrap(), "abcd");
         assert_eq!(budget.available_permits(), 4);
+        // Whoever has a part has it all.
+        let part = first.slice(1..2);
         drop(first);
-        assert_eq!(body("a", &["abcdefgh"], None).await.unwrap().0, "abcdefgh");
+        assert_eq!(budget.available_permits(), 4);
+        drop(part);
+        assert_eq!(body("a", &["abcdefgh"], None).await.unwrap(), "abcdefgh");
         assert_eq!(budget.available_permits(), 10);
     }
 }

@@ -29,6 +29,8 @@ pub(super) const STORE_WITHIN: Duration = Duration::from_millis(900);
 const STORE_BYTES_PER_S: usize = 4 << 20;
 /// Larger bodies are read on a thread of their own, for the others of this one would wait.
 const READ_HERE_MAX: usize = 1 << 20;
+/// Such a body is decoded as a whole; of others no part is copied that is large.
+const URL_ENCODED: &str = "application/x-www-form-urlencoded";
 /// The most characters of a provider's own word that are logged.
 const KIND_LEN_MAX: usize = 64;
 /// How often an ingest is planned before it is given up; each time the endpoint set has just changed.
@@ -115,8 +117,8 @@ async fn accept(
     }
     let source = source.ok_or(Problem::UnknownSource)?;
     let (size, share) = gateway.limits.of(source.provider);
-    let mut held = Held::nothing(&gateway.body_budget, Some(gateway.shares.of(name, share)))?;
-    let body = body::read(payload, body::length(request.headers()), size, &mut held).await?;
+    let held = Held::nothing(&gateway.body_budget, Some(gateway.shares.of(name, share)))?;
+    let body = body::read(payload, body::length(request.headers()), size, held).await?;
     // Not before: whoever sends slowly, proven or not, takes no place from those who do not.
     let _permit = gateway.admit()?;
     let store_within = store_within(body.len());
@@ -165,7 +167,10 @@ async fn work<T: Send + 'static>(
 /// Proves a request and reads it.
 async fn read(gateway: &Gateway, source: &Source, request: Request) -> Result<Read, Problem> {
     let (Source { provider, proof, .. }, len) = (source.clone(), request.body.len());
+    let is_encoded = request.headers.get("content-type").is_some_and(|it| it.starts_with(URL_ENCODED));
+    let room = if is_encoded && len > READ_HERE_MAX { Some(body::room_to_decode(gateway, len)?) } else { None };
     let read = move || {
+        let _room = room;
         let received_at = request.received_at;
         let verified = proof.verify(provider, request, received_at)?;
         let parsed = provider.parse(&verified);

@@ -88,7 +88,7 @@ pub struct Gateway {
     /// Bytes of content that may yet be held.
     pub(super) content_budget: Arc<Semaphore>,
     /// Bytes of bodies that may yet be held.
-    pub(super) body_budget: Semaphore,
+    pub(super) body_budget: Arc<Semaphore>,
     /// What each source holds of them.
     pub(super) shares: Shares,
     /// What reads large mails.
@@ -117,7 +117,7 @@ impl Gateway {
             networks: Networks::default(),
             links: LinkSettings::default(),
             content_budget: Arc::new(Semaphore::new(CONTENT_BUDGET_BYTES)),
-            body_budget: Semaphore::new(limits.body_budget_bytes.min(Semaphore::MAX_PERMITS)),
+            body_budget: Arc::new(Semaphore::new(limits.body_budget_bytes.min(Semaphore::MAX_PERMITS))),
             shares: Shares::default(),
             large_mails: LargeMails::start(),
             refusals: Throttle::default(),

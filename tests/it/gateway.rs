@@ -46,7 +46,7 @@ pub(crate) fn gated_receiver(is_open: watch::Receiver<bool>) -> (SocketAddr, See
         let (seen, is_open) = (Arc::clone(&shared), is_open.clone());
         let handle = move |_: HttpRequest, body: web::Bytes| {
             let event: serde_json::Value = serde_json::from_slice(&body).unwrap();
-            let id = event["data"]["provider"]["event_id"].as_str().unwrap().to_owned();
+            let id = event["data"]["provider"]["event_id"].as_str().unwrap_or_default().to_owned();
             *seen.lock().unwrap().entry(id).or_default() += 1;
             let mut is_open = is_open.clone();
             async move {

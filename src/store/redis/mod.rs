@@ -44,7 +44,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::Cmd;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 
 use super::blobs::Blobs;
@@ -87,12 +87,17 @@ use gather::Gather;
 use link::Link;
 use suppression::AddressKeys;
 
+/// So many large bodies are compressed and sent at once: the server takes them one after the other.
+const PACKING_MAX: usize = 2;
+
 /// A store on Redis. Must be made within a Tokio runtime.
 pub struct RedisStore {
     link: Arc<Link>,
     lifetimes: Lifetimes,
     address_keys: Arc<AddressKeys>,
     blobs: Option<Arc<Blobs>>,
+    /// Of large bodies that are on their way in chunks.
+    packing: Semaphore,
     units: Gather<ingest::Planned, i64>,
     finishes: Gather<queue::Finishing, i64>,
     credits: Mutex<lease::Credits>,
@@ -134,6 +139,7 @@ impl RedisStore {
             lifetimes,
             address_keys,
             blobs: None,
+            packing: Semaphore::new(PACKING_MAX),
             units,
             finishes,
             credits: Mutex::default(),

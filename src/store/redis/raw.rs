@@ -27,6 +27,9 @@ const INLINE_LEN_MAX: usize = 64 * 1024;
 const CHUNK_LEN: usize = 256 * 1024;
 /// How many chunks one pipeline carries.
 const CHUNKS_AT_ONCE: usize = 2;
+/// The most that what one pipeline carries takes, and some more. Buffers of more than half a MiB go back to the system, or to
+/// any other thread; of smaller ones the allocator keeps several for each thread that ever had one.
+const PART_LEN_MAX: usize = CHUNK_LEN * (CHUNKS_AT_ONCE + 2);
 /// How much longer chunks live than what refers to them.
 const CHUNK_GRACE: Duration = Duration::from_secs(3600);
 
@@ -106,7 +109,7 @@ async fn set(store: &RedisStore, keep: Option<Keep>) -> Result<Option<Call>> {
     };
     let len = Some(request.body.len());
     let body = if blob.is_some() { Bytes::new() } else { request.body.clone() };
-    let Packed { zstd, here, chunks } = pack(&store.link, &id, body, lifetime + CHUNK_GRACE).await?;
+    let Packed { zstd, here, chunks } = pack(store, &id, body, lifetime + CHUNK_GRACE).await?;
     let request = StoredRequest { id, provider: provider.into(), request, unmapped: 0, unreadable: 0 };
     let head = Head { zstd, chunks, blob, len, request };
     let mut value = serde_json::to_vec(&head).map_err(|error| StoreError::Corrupt(error.to_string()))?;
@@ -181,27 +184,33 @@ struct Packed {
 }
 
 /// Compresses a body, and writes what is large meanwhile: none of it is in memory twice.
-async fn pack(link: &Link, id: &RequestId, body: Bytes, lifetime: Duration) -> Result<Packed> {
+async fn pack(store: &RedisStore, id: &RequestId, body: Bytes, lifetime: Duration) -> Result<Packed> {
     if body.len() <= PLAIN_LEN_MAX {
         return Ok(Packed { zstd: false, here: body, chunks: None });
     }
+    // What one takes beside its body is the same whether many come or one.
+    let _place = if body.len() > CHUNK_LEN { Some(store.packing.acquire().await) } else { None };
     let failed = |error: io::Error| StoreError::Unavailable(format!("cannot compress: {error}"));
     // Of what they hold, though they are not known yet: two versions of zstd may differ.
     let hash = xxh3_64_with_seed(&body, zstd::zstd_safe::version_number().into());
     let mut chunks = Chunks { count: 0, hash };
-    let mut packing = Packing { encoder: zstd::Encoder::new(Vec::new(), 1).map_err(failed)?, body, at: 0 };
+    let room = if body.len() > CHUNK_LEN { PART_LEN_MAX } else { body.len() };
+    let encoder = zstd::Encoder::new(Vec::with_capacity(room), 1).map_err(failed)?;
+    let mut packing = Packing { encoder, body, at: 0 };
     loop {
         // Off the runtime's threads, for a large body takes a while.
         let step = tokio::task::spawn_blocking(|| packing.step()).await;
-        let (part, left) = step.map_err(|_| StoreError::Unavailable("shutting down".into()))?.map_err(failed)?;
-        if left.is_none() && chunks.count == 0 && part.len() <= INLINE_LEN_MAX {
-            return Ok(Packed { zstd: true, here: part.into(), chunks: None });
+        packing = step.map_err(|_| StoreError::Unavailable("shutting down".into()))?.map_err(failed)?;
+        let part = packing.encoder.get_mut();
+        let is_last = packing.at == packing.body.len();
+        if is_last && chunks.count == 0 && part.len() <= INLINE_LEN_MAX {
+            return Ok(Packed { zstd: true, here: std::mem::take(part).into(), chunks: None });
         }
-        write_chunks(link, id, &mut chunks, &part, lifetime).await?;
-        match left {
-            Some(left) => packing = left,
-            None => return Ok(Packed { zstd: true, here: Bytes::new(), chunks: Some(chunks) }),
+        write_chunks(&store.link, id, &mut chunks, part, lifetime).await?;
+        if is_last {
+            return Ok(Packed { zstd: true, here: Bytes::new(), chunks: Some(chunks) });
         }
+        part.clear();
     }
 }
 
@@ -214,28 +223,27 @@ struct Packing {
 }
 
 impl Packing {
-    /// As much as one pipeline carries, and what is left to do.
-    fn step(mut self) -> io::Result<(Vec<u8>, Option<Self>)> {
-        while self.at < self.body.len() {
+    /// As much as one pipeline carries, or all that is left.
+    fn step(mut self) -> io::Result<Self> {
+        while self.at < self.body.len() && self.encoder.get_ref().len() < CHUNK_LEN * CHUNKS_AT_ONCE {
             let end = self.body.len().min(self.at + CHUNK_LEN);
             self.encoder.write_all(&self.body[self.at..end])?;
             self.at = end;
-            if self.encoder.get_ref().len() >= CHUNK_LEN * CHUNKS_AT_ONCE {
-                return Ok((std::mem::take(self.encoder.get_mut()), Some(self)));
-            }
         }
-        Ok((self.encoder.finish()?, None))
+        if self.at == self.body.len() {
+            self.encoder.do_finish()?;
+        }
+        Ok(self)
     }
 }
 
 async fn write_chunks(link: &Link, id: &RequestId, chunks: &mut Chunks, part: &[u8], lifetime: Duration) -> Result<()> {
     let (partition, mut pipe) = (Partition::of_request(id), Pipeline::new());
     for chunk in part.chunks(CHUNK_LEN) {
-        pipe.cmd("SET")
-            .arg(chunk_key(partition, id, *chunks, chunks.count))
-            .arg(chunk)
-            .arg("EX")
-            .arg(seconds(lifetime));
+        let mut set = Cmd::with_capacity(5, PART_LEN_MAX);
+        set.arg("SET").arg(chunk_key(partition, id, *chunks, chunks.count));
+        set.arg(chunk).arg("EX").arg(seconds(lifetime));
+        pipe.add_command(set);
         chunks.count += 1;
     }
     link.pipe(&pipe).await?.into_iter().try_for_each(|answer| answer.map(drop))
