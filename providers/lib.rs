@@ -110,6 +110,11 @@ pub trait Provider: Sync {
         Err(VerifyError::Mismatch)
     }
 
+    /// The headers that its signature stands in, none of which may be missing; none where it stands in the body.
+    fn proof_headers(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// What to tell the caller whose request is not proven.
     fn refusal(&self, _error: &VerifyError) -> Refusal {
         Refusal::Retryable

@@ -73,6 +73,29 @@ impl Proof {
         }
     }
 
+    /// What the headers alone show of a request to this source, before its body has come. What is right so far may still
+    /// fail.
+    ///
+    /// # Errors
+    /// When it cannot be proven in this way, whatever its body is. Of a signature that is missing: when it was made is the
+    /// caller's word until it is checked.
+    pub fn precheck(
+        &self,
+        provider: &dyn Provider,
+        source: &str,
+        headers: &Headers,
+        now: Timestamp,
+    ) -> Result<(), VerifyError> {
+        match self {
+            Self::Signature(_) => {
+                let is_missing = |name: &&&str| headers.get(name).is_none_or(str::is_empty);
+                provider.proof_headers().iter().find(is_missing).map_or(Ok(()), |name| Err(VerifyError::Missing(name)))
+            }
+            Self::Basic(logins) => basic::check(headers, logins),
+            Self::Oauth(clients) => oauth::check(source, headers, clients, now),
+        }
+    }
+
     /// Makes `draft` a request that is proven so at the source of this name, for tests, `waypost send` and the demo.
     ///
     /// # Errors

@@ -34,6 +34,10 @@ impl Provider for Generic {
         Ok(Key::hmac(verify::secret(text)?))
     }
 
+    fn proof_headers(&self) -> &'static [&'static str] {
+        &[verify::SIGNATURE]
+    }
+
     fn verify(&self, request: Request, keys: &Keys, now: Timestamp) -> Result<Verified, VerifyError> {
         verify::verify(request, keys, now)
     }

@@ -50,11 +50,12 @@ fn hash(text: &[u8]) -> [u8; 32] {
 }
 
 pub(super) fn verify(request: Request, logins: &[Login]) -> Result<Verified, VerifyError> {
-    let given = given(&request.headers)?;
-    if !logins.iter().any(|login| login.is(&given)) {
-        return Err(VerifyError::Mismatch);
-    }
-    Ok(Verified::new(request, None))
+    check(&request.headers, logins).map(|()| Verified::new(request, None))
+}
+
+pub(super) fn check(headers: &Headers, logins: &[Login]) -> Result<(), VerifyError> {
+    let given = given(headers)?;
+    if logins.iter().any(|login| login.is(&given)) { Ok(()) } else { Err(VerifyError::Mismatch) }
 }
 
 /// User and password of a request, with a `:` between them.

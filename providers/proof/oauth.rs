@@ -49,15 +49,18 @@ fn parts<'a>(source: &'a str, client: &'a str, made_at: &'a str) -> [&'a [u8]; 6
 }
 
 pub(super) fn verify(request: Request, clients: &[Client], now: Timestamp) -> Result<Verified, VerifyError> {
-    let token = credentials(&request.headers, "bearer")?;
+    check(&request.source, &request.headers, clients, now).map(|()| Verified::new(request, None))
+}
+
+pub(super) fn check(source: &str, headers: &Headers, clients: &[Client], now: Timestamp) -> Result<(), VerifyError> {
+    let token = credentials(headers, "bearer")?;
     let (made_at, mac) = token.split_once('.').ok_or(VerifyError::Malformed(AUTHORIZATION))?;
     let mac = hex::decode(mac).map_err(|_| VerifyError::Malformed(AUTHORIZATION))?;
-    let made = |client: &Client| client.secret.made(&mac, &parts(&request.source, &client.id, made_at));
+    let made = |client: &Client| client.secret.made(&mac, &parts(source, &client.id, made_at));
     if !clients.iter().any(made) {
         return Err(VerifyError::Mismatch);
     }
-    check_fresh(unix_seconds(made_at, AUTHORIZATION)?, now, WINDOW)?;
-    Ok(Verified::new(request, None))
+    check_fresh(unix_seconds(made_at, AUTHORIZATION)?, now, WINDOW)
 }
 
 /// Why no token is given, in the words of RFC 6749, section 5.2.

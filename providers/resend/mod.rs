@@ -40,6 +40,10 @@ impl Provider for Resend {
         Ok(Key::hmac(&verify::secret(text)?))
     }
 
+    fn proof_headers(&self) -> &'static [&'static str] {
+        &[verify::ID, verify::TIMESTAMP, verify::SIGNATURE]
+    }
+
     fn verify(&self, request: Request, keys: &Keys, now: Timestamp) -> Result<Verified, VerifyError> {
         verify::verify(request, keys, now)
     }

@@ -42,6 +42,10 @@ impl Provider for SendGrid {
         verify::public_key(text)
     }
 
+    fn proof_headers(&self) -> &'static [&'static str] {
+        &[verify::SIGNATURE, verify::TIMESTAMP]
+    }
+
     fn verify(&self, request: Request, keys: &Keys, now: Timestamp) -> Result<Verified, VerifyError> {
         verify::verify(request, keys, now, verify::WINDOW)
     }

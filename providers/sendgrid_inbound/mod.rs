@@ -18,7 +18,7 @@
 use jiff::Timestamp;
 
 use crate::samples::samples;
-use crate::sendgrid::verify::{PUBLIC_KEYS, public_key};
+use crate::sendgrid::verify::{PUBLIC_KEYS, SIGNATURE, TIMESTAMP, public_key};
 use crate::{
     Content, Draft, Key, KeyError, KeyField, Keys, Parsed, Part, Provider, Refusal, Request, Samples, Signed, Verified,
     VerifyError, Way,
@@ -48,6 +48,10 @@ impl Provider for Inbound {
 
     fn key(&self, _field: &str, text: &str) -> Result<Key, KeyError> {
         public_key(text)
+    }
+
+    fn proof_headers(&self) -> &'static [&'static str] {
+        &[SIGNATURE, TIMESTAMP]
     }
 
     fn verify(&self, request: Request, keys: &Keys, now: Timestamp) -> Result<Verified, VerifyError> {

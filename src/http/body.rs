@@ -25,7 +25,12 @@ pub(super) struct Size {
     pub(super) bytes_max: usize,
     /// How long it may take.
     pub(super) within: Duration,
+    /// How often it is looked at whether it still comes.
+    pub(super) window: Duration,
 }
+
+/// As [`Size::window`]: a connection that loses a packet is silent for a second or two.
+pub(super) const WINDOW: Duration = Duration::from_secs(5);
 
 /// What a body holds of the budget of all, and of the share of its source, until it is dropped.
 pub(super) struct Held {
@@ -59,8 +64,9 @@ impl AsRef<[u8]> for Owned {
     }
 }
 
-/// Reads the whole body, which holds as much as it has bytes until the last copy of it is dropped. A body that came in one
-/// piece is not copied.
+/// Reads the whole body; in each window it has to come half as fast, at least, as what is there already would have to come to
+/// be here in time. So a small one may be slow, and a large one that stands still loses its place. What is here holds as much as it
+/// has bytes until the last copy of it is dropped. A body that came in one piece is not copied.
 ///
 /// # Errors
 /// [`Problem::BodyTooLarge`] (also at once, when the length told is), [`Problem::BodyTooSlow`],
@@ -73,9 +79,19 @@ where
         return Err(Problem::BodyTooLarge(size.bytes_max));
     }
     let told = told.and_then(|told| usize::try_from(told).ok());
-    let whole = whole(&mut body, told, size.bytes_max, &mut held);
-    let body = tokio::time::timeout(size.within, whole).await.map_err(|_| Problem::BodyTooSlow)??;
-    Ok(Bytes::from_owner(Owned { body, _held: held }))
+    let mut all = Buffer::new(size.bytes_max, told);
+    let windows = size.within.as_millis().checked_div(size.window.as_millis()).unwrap_or_default();
+    let windows = u32::try_from(windows).unwrap_or(u32::MAX).max(1);
+    for _ in 0..windows {
+        let before = all.len();
+        let rest = rest(&mut body, &mut all, size.bytes_max, &mut held);
+        match tokio::time::timeout(size.within / windows, rest).await {
+            Ok(read) => return read.map(|()| Bytes::from_owner(Owned { body: all.freeze(), _held: held })),
+            Err(_) if all.len() - before < before / windows as usize / 2 => break,
+            Err(_) => {}
+        }
+    }
+    Err(Problem::BodyTooSlow)
 }
 
 /// The most bytes that the body of a call of the API may have.
@@ -86,7 +102,7 @@ pub(super) const API_BYTES_MAX: usize = 64 * 1024;
 /// # Errors
 /// As of [`read`].
 pub(super) async fn of_api(request: &HttpRequest, payload: Payload, gateway: &Gateway) -> Result<Bytes, Problem> {
-    let size = Size { bytes_max: API_BYTES_MAX, within: gateway.limits.body_timeout };
+    let size = Size { bytes_max: API_BYTES_MAX, within: gateway.limits.body_timeout, window: WINDOW };
     read(payload, length(request.headers()), size, Held::nothing(&gateway.body_budget, None)?).await
 }
 
@@ -127,11 +143,11 @@ pub(super) fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-async fn whole<S>(body: &mut S, told: Option<usize>, bytes_max: usize, held: &mut Held) -> Result<Bytes, Problem>
+/// May be given up at any time, and gone on with.
+async fn rest<S>(body: &mut S, all: &mut Buffer, bytes_max: usize, held: &mut Held) -> Result<(), Problem>
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
-    let mut all = Buffer::new(bytes_max, told);
     while let Some(piece) = poll_fn(|context| Pin::new(&mut *body).poll_next(context)).await {
         let piece = piece.map_err(|_| Problem::BodyBroken)?;
         if all.len() + piece.len() > bytes_max {
@@ -141,7 +157,7 @@ where
         held.take(piece.len())?;
         all.push(piece)?;
     }
-    Ok(all.freeze())
+    Ok(())
 }
 
 fn take(budget: &Arc<Semaphore>, len: usize) -> Result<OwnedSemaphorePermit, Problem> {
@@ -154,13 +170,14 @@ mod tests {
     use actix_web::FromRequest;
     use actix_web::test::TestRequest;
     use actix_web::web::Payload;
-    use futures_util::stream;
+    use futures_util::{StreamExt, stream};
 
     use super::super::share::Shares;
     use super::*;
+    use crate::clock::{Clock, SystemClock};
 
     fn size(bytes_max: usize, within: Duration) -> Size {
-        Size { bytes_max, within }
+        Size { bytes_max, within, window: within }
     }
 
     /// At most this many bytes, with a budget of 10.
@@ -206,6 +223,29 @@ mod tests {
         assert!(matches!(slow, Err(Problem::BodyTooSlow)));
         let broken = read_up_to(5, stream::iter([Err(PayloadError::Incomplete(None))]), None).await;
         assert!(matches!(broken, Err(Problem::BodyBroken)));
+    }
+
+    #[actix_web::test]
+    async fn a_body_that_stands_still_loses_its_place_and_a_slow_one_comes_in() {
+        let size = Size { bytes_max: 5_000, within: Duration::from_secs(10), window: Duration::from_millis(100) };
+        let come = async |first: usize, then: usize, count: usize| {
+            let lens = [first].into_iter().chain(std::iter::repeat_n(then, count));
+            let body = stream::iter(lens).then(async |len| {
+                tokio::time::sleep(Duration::from_millis(if len == first { 0 } else { 50 })).await;
+                Ok(Bytes::from(vec![b'x'; len]))
+            });
+            let held = Held::nothing(&Arc::new(Semaphore::new(5_000)), None).unwrap();
+            let clock = SystemClock::new();
+            (read(Box::pin(body), None, size, held).await.map(|body| body.len()), clock.elapsed())
+        };
+        let (stalled, after) = come(4_000, 1, 200).await;
+        assert!(
+            matches!(stalled, Err(Problem::BodyTooSlow)) && after < Duration::from_secs(5),
+            "{stalled:?}, {after:?}"
+        );
+        // A tenth of it, or a few bytes, at the same pace.
+        assert_eq!(come(100, 101, 20).await.0.unwrap(), 2_120);
+        assert_eq!(come(2, 1, 20).await.0.unwrap(), 22);
     }
 
     #[actix_web::test]

@@ -9,7 +9,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
 use actix_web::web::{Data, Payload, ThinData};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
-use waypost_providers::{Headers, Parsed, Provider, Request, Verified};
+use waypost_providers::{Headers, Parsed, Provider, Request, Verified, VerifyError};
 
 use super::body::{self, Held};
 use super::gather::Gatherer;
@@ -45,7 +45,7 @@ const PLANS_MAX: usize = 5;
 /// | `401` | the signature, login or token is wrong, missing or stale; worth another try |
 /// | `404` | there is no such source (`503` where its name ends in `-inbound`) |
 /// | `406` | Mailgun: signature fields missing or of the wrong shape, or a token used again for other content |
-/// | `408` | the body took longer than `server.body_timeout_s` |
+/// | `408` | the body took longer than `server.body_timeout_s`, or nearly stood still |
 /// | `413` | the body is over `server.body_bytes_max` |
 /// | `500` | an event could not be read or written; nothing was stored |
 /// | `503` with `Retry-After` | the store is down or slow, too much is under way, or the gateway is shutting down |
@@ -116,6 +116,9 @@ async fn accept(
         return Err(Problem::ShuttingDown);
     }
     let source = source.ok_or(Problem::UnknownSource)?;
+    let headers = headers(request.headers());
+    let precheck = source.proof.precheck(source.provider, name, &headers, gateway.clock.now());
+    precheck.map_err(|error| not_proven(source.provider, error))?;
     let (size, share) = gateway.limits.of(source.provider);
     let held = Held::nothing(&gateway.body_budget, Some(gateway.shares.of(name, share)))?;
     let body = body::read(payload, body::length(request.headers()), size, held).await?;
@@ -123,7 +126,6 @@ async fn accept(
     let _permit = gateway.admit()?;
     let store_within = store_within(body.len());
     let received_at = gateway.clock.now();
-    let headers = headers(request.headers());
     let request = Request { source: name.into(), received_at, headers, body };
     let read = tokio::time::timeout(size.within, read(gateway, source, request)).await;
     let read = Arc::new(read.map_err(|_| Problem::Overloaded)??);
@@ -150,16 +152,11 @@ struct Read {
 
 /// Does it here, or elsewhere if a body of this length takes a while.
 async fn work<T: Send + 'static>(
-    gateway: &Gateway,
-    provider: &dyn Provider,
     len: usize,
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     if len <= READ_HERE_MAX {
         return work();
-    }
-    if provider.receives_mail() {
-        return gateway.large_mails.run(work).await;
     }
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(Problem::ReadFailed))
 }
@@ -178,8 +175,15 @@ async fn read(gateway: &Gateway, source: &Source, request: Request) -> Result<Re
     };
     // A panic fails this request, and is answered.
     let read = || catch_unwind(AssertUnwindSafe(read)).map_err(|_| Problem::ReadFailed);
-    let read = work(gateway, provider, len, read).await?;
-    read.map_err(|error| Problem::NotProven { refusal: provider.refusal(&error), error })
+    let read = match len > READ_HERE_MAX && provider.receives_mail() {
+        true => gateway.large_mails.run(read).await?,
+        false => work(len, read).await?,
+    };
+    read.map_err(|error| not_proven(provider, error))
+}
+
+fn not_proven(provider: &dyn Provider, error: VerifyError) -> Problem {
+    Problem::NotProven { refusal: provider.refusal(&error), error }
 }
 
 /// Logs what is kept raw and is no event: one line for each word or reason, however large the batch.
@@ -221,12 +225,13 @@ async fn store(
         let generation = endpoints.generation();
         let (read, suppress_on) = (Arc::clone(read), gateway.suppress_on.clone());
         let len = read.verified.request().body.len();
-        // It hashes the whole body, and may take it apart for the links of a mail.
+        // It hashes the whole body, and may take it apart for the links of a mail. Not behind those that are being read, for the
+        // store's time is running.
         let plan = move || {
             let Read { verified, parsed } = &*read;
             Ok(fan_out::plan(provider, verified, parsed, generation, endpoints.all(), &suppress_on)?)
         };
-        match gatherer.ingest(work(gateway, provider, len, plan).await?).await? {
+        match gatherer.ingest(work(len, plan).await?).await? {
             Committed::Stored(fates) => return Ok(first.with(fates)),
             Committed::Forged => return Err(Problem::Forged),
             Committed::Stale(fates) => {

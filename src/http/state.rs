@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use waypost_providers::Provider;
 use waypost_providers::event::BounceClass;
 
-use super::body::Size;
+use super::body::{Size, WINDOW};
 use super::large::LargeMails;
 use super::problem::Problem;
 use super::rejecting::Rejecting;
@@ -50,10 +50,11 @@ impl Limits {
     /// Of a body at a source, and of all bodies there together. One source leaves room for the others, but has it for the
     /// largest of its own.
     pub(super) fn of(&self, provider: &dyn Provider) -> (Size, usize) {
-        let size = match provider.receives_mail() {
-            true => Size { bytes_max: self.mail_bytes_max, within: self.mail_timeout },
-            false => Size { bytes_max: self.body_bytes_max, within: self.body_timeout },
+        let (bytes_max, within) = match provider.receives_mail() {
+            true => (self.mail_bytes_max, self.mail_timeout),
+            false => (self.body_bytes_max, self.body_timeout),
         };
+        let size = Size { bytes_max, within, window: WINDOW };
         (size, (self.body_budget_bytes / 2).max(size.bytes_max))
     }
 }

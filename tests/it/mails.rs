@@ -89,6 +89,11 @@ fn failures(shape: &Shape) -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("larger than allowed, untold", chunked(&vec![chunk(1_000); 100]), "body_too_large"),
         ("too large a mail", wire::post(&path, &shape.mail("two", &large)), "body_too_large"),
         ("a wrong proof", wire::post(&path, &forged), "not_proven"),
+        // Mailgun's proof is in the body.
+        match shape.provider {
+            "mailgun-inbound" => ("no body", head(1_000), "body_broken"),
+            _ => ("no proof, and no body yet", wire::head(&path, &unproven(&good), 1_000), "not_proven"),
+        },
         ("no such source", wire::post("/in/x-inbound", &good), "unknown_source"),
     ]
 }
