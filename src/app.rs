@@ -21,10 +21,10 @@ use crate::http::state::{Gateway, Limits};
 use crate::http::{routes, sources};
 use crate::keyring::{Keyring, random};
 use crate::sources::CurrentSources;
-use crate::store::Store;
 use crate::store::blobs::Blobs;
 use crate::store::embedded::{Embedded, KeyFile};
 use crate::store::redis::RedisStore;
+use crate::store::{Store, StoreError};
 
 /// Why a gateway cannot be built. The text is for the operator.
 pub type BuildError = Box<dyn std::error::Error + Send + Sync>;
@@ -178,10 +178,15 @@ pub(crate) async fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<
         }
         (StoreUrl::Redis(url), blobs) => {
             let store = RedisStore::connect(url.expose(), lifetimes, &settings.store.accept_risk).await?;
-            Arc::new(match blobs {
+            let store = match blobs {
                 Some(blobs) => store.with_blobs(Blobs::open(blobs, clock)?),
                 None => store,
-            })
+            };
+            match store.check_place().await {
+                Err(error @ StoreError::Refused(_)) => return Err(error.into()),
+                // It is down, and asked again when it is up.
+                _ => Arc::new(store),
+            }
         }
     })
 }

@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! DIR/20789/req_0f8k….5a1c…    the day, counted from 1970; the request, and a hash of the body
+//! DIR/blobs.id                 what tells the directory from another
 //! ```
 
 use std::fs::{self, DirBuilder, File};
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Result, StoreError, random};
+use super::{Result, StoreError, place, random};
 use crate::clock::Clock;
 use crate::crash;
 use crate::domain::id::RequestId;
@@ -60,6 +61,8 @@ impl Blob {
 /// The files of one directory. Any number of stores may share it, on any number of machines.
 pub struct Blobs {
     files: Files,
+    /// Of the directory.
+    id: String,
     writes: Arc<Semaphore>,
     /// Dropped, it ends the thread that removes what is past.
     sweeper: Option<(Sender<()>, JoinHandle<()>)>,
@@ -75,15 +78,29 @@ impl Blobs {
     /// Opens the directory, and makes it if it is not there.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// When it cannot be made, or written.
     pub fn open(dir: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
         let files = Files { dir: dir.to_owned(), clock };
         files.make_dir().map_err(|error| files.failed("cannot be made", &error))?;
+        let id = place::id(dir)?;
         let (sender, stopped) = mpsc::channel();
         let swept = files.clone();
         let thread = std::thread::Builder::new().name("store-blobs".into()).spawn(move || swept.sweep(&stopped));
         let thread = thread.map_err(|error| files.failed("has no thread to be tidied by", &error))?;
-        Ok(Self { files, writes: Arc::new(Semaphore::new(WRITES_MAX)), sweeper: Some((sender, thread)) })
+        Ok(Self { files, id, writes: Arc::new(Semaphore::new(WRITES_MAX)), sweeper: Some((sender, thread)) })
+    }
+
+    /// What tells the directory from another.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Holds it against the id of the directory that a store began with.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] when it is another.
+    pub(super) fn check(&self, known: &str) -> Result<()> {
+        place::check(Some((&self.files.dir, &self.id)), known)
     }
 
     /// Keeps the body of a request that lives so long from now on. When this returns, it would survive a power cut.

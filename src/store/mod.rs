@@ -80,6 +80,7 @@ use crate::domain::tally::{Tallies, Tally};
 pub mod blobs;
 pub mod embedded;
 mod model;
+mod place;
 pub mod redis;
 mod replays;
 mod requests;

@@ -19,7 +19,7 @@ use crate::wire;
 struct Stage {
     gateway: Gateway,
     blobs: PathBuf,
-    _dir: TempDir,
+    dir: TempDir,
     _server: Option<Server>,
 }
 
@@ -29,15 +29,22 @@ impl Stage {
         let store = server.as_ref().map_or_else(|| "embedded".to_owned(), Server::url);
         let gateway = Gateway::with(&store, receiver().0, "", SOURCE);
         let dir = tempfile::tempdir().unwrap();
-        let mut blobs = gateway.data().join("blobs");
-        if server.is_some() {
-            blobs = dir.path().join("bodies");
-            let config = gateway.data().with_file_name("waypost.toml");
-            let text = std::fs::read_to_string(&config).unwrap();
-            let text = text.replacen("[store]\n", &format!("[store]\nblobs = \"{}\"\n", blobs.display()), 1);
-            std::fs::write(config, text).unwrap();
+        let blobs = gateway.data().join("blobs");
+        let mut stage = Self { gateway, blobs, dir, _server: server };
+        if stage._server.is_some() {
+            stage.blobs = stage.dir.path().join("bodies");
+            stage.configure(Some(&stage.blobs));
         }
-        Self { gateway, blobs, _dir: dir, _server: server }
+        stage
+    }
+
+    /// Writes its config again with this directory, or none.
+    fn configure(&self, blobs: Option<&Path>) {
+        let config = self.gateway.data().with_file_name("waypost.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        let others = text.lines().filter(|line| !line.starts_with("blobs =")).collect::<Vec<_>>().join("\n");
+        let line = blobs.map_or_else(String::new, |blobs| format!("blobs = \"{}\"\n", blobs.display()));
+        std::fs::write(config, others.replacen("[store]\n", &format!("[store]\n{line}"), 1)).unwrap();
     }
 
     async fn post(&self, signed: &Signed) -> u16 {
@@ -47,7 +54,7 @@ impl Stage {
     /// The files of bodies, and whether each is whole: those that are not end in `.new`.
     fn files(&self) -> Vec<PathBuf> {
         let list = |dir: &Path| std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
-        list(&self.blobs).iter().flat_map(|day| list(day)).collect()
+        list(&self.blobs).iter().filter(|day| day.is_dir()).flat_map(|day| list(day)).collect()
     }
 
     /// How many are whole, and how many are not.
@@ -105,6 +112,43 @@ async fn dies_at(point: &str, on: &str) {
     assert_eq!(stage.counts(), (1, usize::from(point == "blob.written")));
 }
 
+async fn dies_when_its_directory_has_an_id(on: &str) {
+    let mut stage = Stage::new(on).await;
+    stage.gateway.up(Some("blobs.marked"));
+    let (status, _) = stage.gateway.ended(Duration::from_secs(10)).await.expect("it dies at its point");
+    assert_eq!(status.signal(), Some(ABORTED), "{status}");
+    stage.gateway.up(None);
+    stage.gateway.until_alive().await;
+    let mail = large("one");
+    until("the mail is taken", async || stage.post(&mail).await == 200).await;
+    stage.assert_whole(&mail).await;
+}
+
+async fn another_directory_is_refused(on: &str) {
+    let mut stage = Stage::new(on).await;
+    stage.gateway.up(None);
+    stage.gateway.until_alive().await;
+    let mail = large("one");
+    until("the mail is taken", async || stage.post(&mail).await == 200).await;
+    assert!(stage.gateway.terminate(Duration::from_secs(10)).await);
+    let other = stage.dir.path().join("other");
+    // To leave it out is to name the embedded store's own.
+    let wrong: &[_] = if on == "redis" { &[Some(&*other), None] } else { &[Some(&*other)] };
+    for blobs in wrong {
+        stage.configure(*blobs);
+        stage.gateway.up(None);
+        let (status, _) = stage.gateway.ended(Duration::from_secs(10)).await.expect("it does not start");
+        assert!(!status.success());
+    }
+    assert_eq!(stage.gateway.log().matches("store.blobs: ").count(), wrong.len(), "{}", stage.gateway.log());
+    std::fs::remove_dir_all(&other).unwrap();
+    std::fs::rename(&stage.blobs, &other).unwrap();
+    stage.configure(Some(&other));
+    stage.gateway.up(None);
+    stage.gateway.until_alive().await;
+    stage.assert_whole(&mail).await;
+}
+
 async fn a_missing_file_is_told(on: &str) {
     let mut stage = Stage::new(on).await;
     stage.gateway.up(None);
@@ -150,8 +194,13 @@ async fn a_full_disk_keeps_nothing_by_half(on: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_before_the_commit_is_completed_by_a_resend() {
     for on in ["embedded", "redis"] {
-        tokio::join!(dies_at("blob.written", on), dies_at("blob.named", on));
+        tokio::join!(dies_at("blob.written", on), dies_at("blob.named", on), dies_when_its_directory_has_an_id(on));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_directory_than_the_one_it_began_with_is_refused() {
+    tokio::join!(another_directory_is_refused("embedded"), another_directory_is_refused("redis"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

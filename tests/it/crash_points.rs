@@ -31,7 +31,8 @@ const EMBEDDED: [&str; 11] = [
 const REDIS: [&str; 7] =
     ["raw.stored", "units.committed", "lease.committed", "leased", "posted", "finish.committed", "finished"];
 /// What has a test of its own.
-const REDIS_ALONE: [&str; 12] = [
+const REDIS_ALONE: [&str; 13] = [
+    "blobs.marked",
     "blob.written",
     "blob.named",
     "fetch.kept",
@@ -47,7 +48,8 @@ const REDIS_ALONE: [&str; 12] = [
 ];
 
 /// What has a test of its own.
-const EMBEDDED_ALONE: [&str; 13] = [
+const EMBEDDED_ALONE: [&str; 14] = [
+    "blobs.marked",
     "blob.written",
     "blob.named",
     "fetch.kept",

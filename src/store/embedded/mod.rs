@@ -110,12 +110,13 @@ impl Embedded {
     /// The same with another place for large bodies than its own.
     ///
     /// # Errors
-    /// Also when that cannot be made.
+    /// Also when that cannot be made, or is not the place that the store began with.
     pub fn open_with(dir: &Path, blobs: &Path, clock: Arc<dyn Clock>, lifetimes: Lifetimes) -> Result<Self> {
         let shared = Arc::new(Shared::new());
         let writer = Writer::open(dir.to_owned(), Arc::clone(&clock), lifetimes, Arc::clone(&shared))?;
         let address_key = address_key::open(dir, &*shared.spaces()?)?;
         let blobs = Arc::new(Blobs::open(blobs, Arc::clone(&clock))?);
+        blobs.check(&shared.spaces()?.blobs(blobs.id())?)?;
         let (calls, receiver) = mpsc::channel(CALLS_MAX);
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run(receiver));
         let thread = thread.map_err(|error| StoreError::Unavailable(format!("no thread to write with: {error}")))?;

@@ -103,6 +103,8 @@ impl Space {
 /// less, more is merged.
 const MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
 
+/// The key of the id of the directory of large bodies.
+const BLOBS: &[u8] = b"blobs";
 /// The key of the format's number, and the number, so that each version knows what it reads.
 const FORMAT: (&[u8], &[u8]) = (b"format", b"15");
 
@@ -179,6 +181,17 @@ impl Spaces {
         // Before the engine: a row may move there meanwhile.
         let layers = self.layers();
         Range::new(span, &layers, self.of(span.space).range::<&[u8], _>(span.bounds()))
+    }
+
+    /// The id of the directory of large bodies that the store has its own in: of this one, if it had none before.
+    pub(super) fn blobs(&self, id: &str) -> Result<String> {
+        let meta = self.of(Space::Meta);
+        if let Some(known) = meta.get(BLOBS).map_err(engine)? {
+            return Ok(String::from_utf8_lossy(&known).into_owned());
+        }
+        meta.insert(BLOBS, id).map_err(engine)?;
+        self.db.persist(PersistMode::SyncAll).map_err(engine)?;
+        Ok(id.to_owned())
     }
 
     /// What is seen before the engine's own.

@@ -36,7 +36,7 @@
 //!
 //! What a replay made goes by `<event>~<replay>` where others go by their event; its class is `l`.
 //!
-//! `endpoints`, `generation`, `gateways`, the jobs (`j:<job>`, `jobs`, `jobs:active`) and what was counted at each source
+//! `endpoints`, `generation`, `blobs` (what tells the directory of large bodies from another), `gateways`, the jobs (`j:<job>`, `jobs`, `jobs:active`) and what was counted at each source
 //! (`tally:<source>`) are in the first partition only.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,13 +44,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::Cmd;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OnceCell, Semaphore};
 use tokio::task::JoinHandle;
 
 use super::blobs::Blobs;
 use super::{
     Committed, Due, Endpoints, Finished, LaneState, LeaseLost, Leased, Page, PageQuery, Result, Store, StoreError,
-    StoredRequest, Want,
+    StoredRequest, Want, place,
 };
 use crate::domain::address::Address;
 use crate::domain::delivery::{Delivery, Status};
@@ -96,6 +96,8 @@ pub struct RedisStore {
     lifetimes: Lifetimes,
     address_keys: Arc<AddressKeys>,
     blobs: Option<Arc<Blobs>>,
+    /// Set once it is known to be the one of this store.
+    is_place_known: OnceCell<()>,
     /// Of large bodies that are on their way in chunks.
     packing: Semaphore,
     units: Gather<ingest::Planned, i64>,
@@ -139,6 +141,7 @@ impl RedisStore {
             lifetimes,
             address_keys,
             blobs: None,
+            is_place_known: OnceCell::new(),
             packing: Semaphore::new(PACKING_MAX),
             units,
             finishes,
@@ -158,6 +161,27 @@ impl RedisStore {
         self
     }
 
+    /// Holds the directory of large bodies against the one that the store began with; asked once.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] when it is another.
+    pub async fn check_place(&self) -> Result<()> {
+        let check = async || {
+            let mut cmd = Cmd::new();
+            let key = keys::Partition::FIRST.key("blobs");
+            match &self.blobs {
+                Some(blobs) => cmd.arg("SET").arg(key).arg(blobs.id()).arg("NX").arg("GET"),
+                None => cmd.arg("GET").arg(key),
+            };
+            match (&self.blobs, self.link.send::<Option<String>>(cmd).await?) {
+                (_, None) => Ok(()),
+                (Some(blobs), Some(known)) => blobs.check(&known),
+                (None, Some(known)) => place::check(None, &known),
+            }
+        };
+        self.is_place_known.get_or_try_init(check).await.copied()
+    }
+
     fn recent(&self) -> MutexGuard<'_, look::Recent> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -175,6 +199,7 @@ impl Store for RedisStore {
         let len = ingests.len();
         let checked = async {
             self.link.check().await?;
+            self.check_place().await?;
             let answers = ingest::ingest_all(self, ingests).await;
             // Again, for the connection may have broken and led to another server meanwhile.
             self.link.check().await?;
@@ -266,6 +291,7 @@ impl Store for RedisStore {
 
     async fn ready(&self) -> Result<()> {
         self.link.check().await?;
+        self.check_place().await?;
         // A write, for a server that is full, or a replica, can still be read.
         let mut cmd = Cmd::new();
         cmd.arg("SET").arg(keys::Partition::FIRST.key("ready")).arg(1).arg("EX").arg(60);
