@@ -56,6 +56,7 @@ mod tests {
         settings.events = events;
         Endpoint {
             id: id.into(),
+            number: 1,
             settings,
             origin: Origin::File,
             disabled: None,

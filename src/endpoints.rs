@@ -6,10 +6,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
 
-use crate::domain::endpoint::{Endpoint, EndpointSettings, reconcile};
+use crate::domain::endpoint::{Endpoint, EndpointSettings};
 use crate::domain::id::EndpointId;
 use crate::domain::kept::Opened;
 use crate::domain::plan::Generation;
+use crate::domain::reconcile::reconcile;
 use crate::domain::seal::OpenError;
 use crate::keyring::Keyring;
 use crate::outbound::sign::{Secret, can_sign};
@@ -173,7 +174,7 @@ impl EndpointCache {
             return Err(StoreError::Unavailable(LOST.into()));
         }
         while file.is_new || endpoints.generation == Generation::default() {
-            let changes = reconcile(&endpoints.all, &file.endpoints, file.read_at);
+            let changes = reconcile(&endpoints.all, endpoints.numbered, &file.endpoints, file.read_at);
             let is_same = changes.is_empty() && endpoints.generation != Generation::default();
             // Another gateway may have been first; then the set is read and compared again.
             file.is_new = !is_same && store.change_endpoints(endpoints.generation, &changes).await?.is_none();

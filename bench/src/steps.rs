@@ -130,7 +130,15 @@ fn endpoints(count: usize) -> Result<Vec<Endpoint>, Failure> {
             fetches: false,
         };
         let id = format!("wh_{number}").as_str().into();
-        Ok(Endpoint { id, settings, origin: Origin::File, disabled: None, enabled_at: None, created_at: now()? })
+        Ok(Endpoint {
+            id,
+            number: 1,
+            settings,
+            origin: Origin::File,
+            disabled: None,
+            enabled_at: None,
+            created_at: now()?,
+        })
     };
     (0..count).map(one).collect()
 }

@@ -202,8 +202,9 @@ mod tests {
     fn only_what_is_served_is_held_back_and_for_no_failure_before_it_was_enabled() {
         let at = Timestamp::UNIX_EPOCH;
         let settings = EndpointSettings { rate_limit: Some(5), ..settings("https://hooks.example/in") };
-        let (id, enabled_at) = ("wh_1".into(), Some(at));
-        let served = Endpoint { id, settings, origin: Origin::File, disabled: None, enabled_at, created_at: at };
+        let (id, number, enabled_at) = ("wh_1".into(), 1, Some(at));
+        let served =
+            Endpoint { id, number, settings, origin: Origin::File, disabled: None, enabled_at, created_at: at };
         let held = |endpoint: Option<&Endpoint>| {
             let limits = limits(endpoint);
             (limits.rate.is_some(), limits.forgives)

@@ -139,7 +139,7 @@ impl Store for Fake {
     ) -> Result<Option<Generation>> {
         Ok(self.with(|state| {
             assert_eq!(base, state.endpoints.generation);
-            state.endpoints = Endpoints { generation: Generation(base.0 + 1), all: changes.to_vec() };
+            state.endpoints = Endpoints { generation: Generation(base.0 + 1), numbered: 0, all: changes.to_vec() };
             Some(state.endpoints.generation)
         }))
     }
@@ -200,6 +200,7 @@ fn endpoint(url: &str) -> Endpoint {
     let created_at = jiff::Timestamp::UNIX_EPOCH;
     Endpoint {
         id: "wh_1".into(),
+        number: 1,
         settings: settings(url),
         origin: Origin::File,
         disabled: None,
@@ -245,7 +246,7 @@ fn start_by(
 ) -> Running {
     let store = Arc::new(Fake::default());
     store.with(|state| {
-        state.endpoints = Endpoints { generation: Generation(1), all: endpoints };
+        state.endpoints = Endpoints { generation: Generation(1), numbered: 0, all: endpoints };
         state.due.extend((0..leases).map(lease));
         change(state);
     });

@@ -97,7 +97,7 @@ mod tests {
         let fetching = Fetching { key: "k".into(), url: "https://api.resend.com".into(), timeout_s: 1 };
         let (id, settings) = fetching.endpoint(source).unwrap();
         let at = Timestamp::UNIX_EPOCH;
-        Endpoint { id, settings, origin: Origin::File, disabled, enabled_at: None, created_at: at }
+        Endpoint { id, number: 1, settings, origin: Origin::File, disabled, enabled_at: None, created_at: at }
     }
 
     /// How many links are told of a mail that came in by the source `mail`, and to whom.

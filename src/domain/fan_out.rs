@@ -182,6 +182,7 @@ mod tests {
         settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         Endpoint {
             id: id.into(),
+            number: 1,
             settings: serde_json::from_value(settings).unwrap(),
             origin: Origin::File,
             disabled: None,

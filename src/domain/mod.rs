@@ -22,6 +22,7 @@ pub mod ownership;
 pub mod plan;
 pub mod proxy;
 pub mod rate;
+pub mod reconcile;
 pub mod refusals;
 pub mod replay;
 pub mod reprocess;

@@ -6,6 +6,7 @@ mod api;
 mod auth;
 mod body;
 mod buffer;
+mod compat;
 mod content;
 pub mod gather;
 mod health;

@@ -4,7 +4,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, Scope, guard};
 
 use super::problem::Problem;
-use super::{api, content, health, inbound, jobs, replays, requests, sources, suppressions, token, webhooks};
+use super::{api, compat, content, health, inbound, jobs, replays, requests, sources, suppressions, token, webhooks};
 
 /// Adds every route. The app has to hold a [`Gateway`](super::state::Gateway) and, on each worker, a
 /// [`Gatherer`](super::gather::Gatherer) as its data.
@@ -41,6 +41,7 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(get("/v1/sources", sources::sources))
         .service(get("/v1/suppressions/{address}", suppressions::suppression))
         .configure(webhooks::configure)
+        .configure(compat::configure)
         .service(make("/v1/store/confirm", health::confirm))
         .service(get("/healthz", health::healthz))
         .service(get("/readyz", health::readyz))

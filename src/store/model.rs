@@ -210,6 +210,8 @@ pub struct LeaseLost {
 pub struct Endpoints {
     /// Its generation; 0 when the store has never been given one.
     pub generation: Generation,
+    /// The highest number that an endpoint has or had.
+    pub numbered: u64,
     /// In the order of their ids.
     pub all: Vec<Endpoint>,
 }

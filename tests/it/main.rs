@@ -7,6 +7,7 @@ mod client;
 mod client_of_api;
 mod clocks;
 mod commands;
+mod compat;
 mod consumers;
 mod content;
 mod contract;

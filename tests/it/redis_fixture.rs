@@ -129,5 +129,13 @@ pub(crate) fn endpoint(id: &str) -> Endpoint {
         active: true,
         fetches: false,
     };
-    Endpoint { id: id.into(), settings, origin: Origin::File, disabled: None, enabled_at: None, created_at: at(0) }
+    Endpoint {
+        id: id.into(),
+        number: 1,
+        settings,
+        origin: Origin::File,
+        disabled: None,
+        enabled_at: None,
+        created_at: at(0),
+    }
 }

@@ -29,7 +29,8 @@ async fn gateways(count: usize) -> (TempDir, Arc<Embedded>, Vec<Arc<Shared>>) {
     let store = Arc::new(Embedded::open(dir.path(), Arc::clone(&clock) as _, LIFETIMES).unwrap());
     let settings = settings("https://hooks.example/in");
     let (origin, created_at) = (Origin::File, Timestamp::UNIX_EPOCH);
-    let endpoint = Endpoint { id: "wh_1".into(), settings, origin, disabled: None, enabled_at: None, created_at };
+    let endpoint =
+        Endpoint { id: "wh_1".into(), number: 1, settings, origin, disabled: None, enabled_at: None, created_at };
     store.change_endpoints(Generation(0), &[endpoint]).await.unwrap();
     let gateways = (0..count).map(|_| {
         let (egress, cache) = (Egress::default(), Arc::new(EndpointCache::default()));

@@ -14,7 +14,15 @@ fn asking(id: &str, words: &[&str], sources: &[&str]) -> Endpoint {
         "signatures": ["drin"], "retry": [], "timeout_s": 1, "max_in_flight": 1, "format": "drin", "active": true,
     }))
     .unwrap();
-    Endpoint { id: id.into(), settings, origin: Origin::File, disabled: None, enabled_at: None, created_at: NOW }
+    Endpoint {
+        id: id.into(),
+        number: 1,
+        settings,
+        origin: Origin::File,
+        disabled: None,
+        enabled_at: None,
+        created_at: NOW,
+    }
 }
 
 fn open() -> Breaker {

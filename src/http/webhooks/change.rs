@@ -21,12 +21,14 @@ const TRIES_MAX: usize = 20;
 
 /// What is to change.
 pub(super) enum Step {
+    /// It is given the next number.
+    Add(Endpoint),
     Put(Endpoint),
     Remove(Endpoint),
 }
 
 /// All endpoints, as the store has them now.
-pub(super) async fn current(gateway: &Gateway) -> Result<Vec<Endpoint>, Problem> {
+pub(in crate::http) async fn current(gateway: &Gateway) -> Result<Vec<Endpoint>, Problem> {
     Ok(read(gateway).await?.all)
 }
 
@@ -52,6 +54,10 @@ pub(super) async fn change(
     for _ in 0..TRIES_MAX {
         let set = read(gateway).await?;
         let (changed, endpoint) = match decide(&set.all)? {
+            Step::Add(endpoint) => {
+                let endpoint = Endpoint { number: set.numbered + 1, ..endpoint };
+                (store.change_endpoints(set.generation, std::slice::from_ref(&endpoint)).await?, endpoint)
+            }
             Step::Put(endpoint) => {
                 (store.change_endpoints(set.generation, std::slice::from_ref(&endpoint)).await?, endpoint)
             }

@@ -16,7 +16,7 @@ use crate::domain::target::Networks;
 use crate::sources::Sources;
 
 /// A body's fields.
-pub(super) type Given = Map<String, Value>;
+pub(in crate::http) type Given = Map<String, Value>;
 /// Static headers; one without a value keeps the value it has.
 pub(super) type Headers = BTreeMap<String, Option<String>>;
 
@@ -24,6 +24,8 @@ pub(super) type Headers = BTreeMap<String, Option<String>>;
 pub(super) struct Known<'a> {
     pub(super) sources: &'a Sources,
     pub(super) networks: &'a Networks,
+    /// The format of the route that it is made on, where that is one format's own.
+    pub(super) route: Option<Format>,
 }
 
 #[derive(Deserialize)]
@@ -78,7 +80,7 @@ pub(super) fn settings(
     let shape = given::Given {
         events: fields.events,
         format: fields.format,
-        route: None,
+        route: known.route,
         signatures: fields.signatures,
         signature_header: fields.signature_header,
         retry: fields.retry,
@@ -179,7 +181,7 @@ mod tests {
     fn made(value: Value) -> Result<(EndpointSettings, Headers), FieldError> {
         let (sources, networks) = (Sources::new(), Networks::default());
         let secrets = [SigningSecret::parse(WHSEC).unwrap()];
-        settings(given(value), &secrets, &Known { sources: &sources, networks: &networks }, |_| true)
+        settings(given(value), &secrets, &Known { sources: &sources, networks: &networks, route: None }, |_| true)
     }
 
     #[test]

@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::change::{Step, api_endpoint, change, current, keys_to_seal, seal_secret};
-use super::{Answer, Chosen, choose_secret, fields, object, view};
+use super::service::{Chosen, choose_secret, object};
+use super::{Answer, fields, view};
 use crate::domain::access::Scope;
 use crate::domain::endpoint::{Endpoint, Origin};
 use crate::domain::field::within;

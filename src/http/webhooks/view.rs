@@ -14,7 +14,7 @@ use crate::domain::seal::{MasterKeys, Place, open};
 
 /// What a caller is shown.
 #[derive(Debug, Serialize)]
-pub(super) struct WebhookView {
+pub(in crate::http) struct WebhookView {
     pub(super) id: EndpointId,
     /// `active` is whether it gets anything; its headers are below.
     #[serde(flatten)]
@@ -61,12 +61,12 @@ impl WebhookView {
 
     /// The same with a secret that was generated, to be shown this once.
     #[must_use]
-    pub(super) fn with_secret(self, secret: Option<String>) -> Self {
+    pub(in crate::http) fn with_secret(self, secret: Option<String>) -> Self {
         Self { secret, ..self }
     }
 
     /// An answer that nobody on the way keeps.
-    pub(super) fn answer(&self, status: StatusCode) -> HttpResponse {
+    pub(in crate::http) fn answer(&self, status: StatusCode) -> HttpResponse {
         let mut answer = HttpResponse::build(status);
         if status == StatusCode::CREATED {
             answer.insert_header((LOCATION, format!("/v1/webhooks/{}", self.id)));

@@ -20,6 +20,8 @@ use crate::store::{Result, StoreError};
 /// The keys of [`Space::Meta`].
 /// The endpoint set's generation.
 pub(super) const GENERATION: &[u8] = b"generation";
+/// The highest number that an endpoint has or had.
+pub(super) const NUMBERED: &[u8] = b"numbered";
 const LAST: &[u8] = b"last";
 /// Through which places the ids have been written.
 pub(super) const IDS_WRITTEN: &[u8] = b"ids_written";
@@ -32,6 +34,8 @@ pub(super) struct Change {
     pub(super) base: Generation,
     /// Each as its row has it.
     pub(super) changes: Vec<(EndpointId, Slice)>,
+    /// The highest of their numbers.
+    pub(super) numbered: u64,
     pub(super) removed: Vec<EndpointId>,
 }
 
@@ -161,11 +165,14 @@ impl Core {
     pub(super) fn change_endpoints(
         &mut self,
         txn: &mut Txn<'_>,
-        Change { base, changes, removed }: Change,
+        Change { base, changes, numbered, removed }: Change,
         now: u64,
     ) -> Result<Option<Generation>> {
         if base != self.generation {
             return Ok(None);
+        }
+        if numbered > numbered_before(txn.get(Space::Meta, NUMBERED)?)? {
+            txn.put(Space::Meta, NUMBERED, numbered.to_be_bytes());
         }
         for (id, row) in changes {
             txn.put(Space::Endpoints, id.as_str().as_bytes(), row);
@@ -251,6 +258,10 @@ fn index_event(
 /// What the row says; before there is one, nothing was ever changed.
 pub(super) fn generation(row: Option<Slice>) -> Result<Generation> {
     row.map_or(Ok(Generation::default()), |row| Ok(Generation(number(&row)?.0)))
+}
+
+pub(super) fn numbered_before(row: Option<Slice>) -> Result<u64> {
+    row.map_or(Ok(0), |row| Ok(number(&row)?.0))
 }
 
 /// What became of a pending delivery that has a row; none when it cannot be read.

@@ -260,7 +260,8 @@ impl Store for Embedded {
     ) -> Result<Option<Generation>> {
         // Here, for the writer has others to serve.
         let rows = changes.iter().map(|change| Ok((change.id.clone(), encode(change)?.into())));
-        let change = Change { base, changes: rows.collect::<Result<_>>()?, removed: removed.to_vec() };
+        let numbered = changes.iter().map(|change| change.number).max().unwrap_or_default();
+        let change = Change { base, changes: rows.collect::<Result<_>>()?, numbered, removed: removed.to_vec() };
         self.ask(|answer| Call::Change(change, answer)).await
     }
 

@@ -3,7 +3,7 @@
 
 use fjall::{Readable, Slice, Snapshot};
 
-use super::core::{GENERATION, generation};
+use super::core::{GENERATION, NUMBERED, generation, numbered_before};
 use super::delivery::{Again, ENDED_LEN, Planned, Progress, Row, Waiting, pending, status_byte};
 use super::ids::Kind;
 use super::layers::Layers;
@@ -100,7 +100,7 @@ impl<'a> View<'a> {
         let all = self.range(&Span::from(Space::Endpoints, []));
         let mut all: Vec<_> = all.map(|row| decode(&row?.1)).collect::<Result<_>>()?;
         all.shrink_to_fit();
-        Ok(Endpoints { generation, all })
+        Ok(Endpoints { generation, numbered: numbered_before(self.get(Space::Meta, NUMBERED)?)?, all })
     }
 
     pub(super) fn lane_states(&self, endpoints: Vec<EndpointId>) -> Result<Vec<(EndpointId, LaneState)>> {

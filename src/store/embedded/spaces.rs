@@ -22,7 +22,7 @@ use crate::store::{Result, StoreError};
 /// What is kept apart. The discriminants are places in [`Spaces::all`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Space {
-    /// The format, the endpoint set's generation, the last places in the feed and among the requests, the last of what was
+    /// The format, the endpoint set's generation and highest number, the last places in the feed and among the requests, the last of what was
     /// reprocessed, how far the ids have been written, and until when what had expired was removed.
     Meta,
     /// Place in the feed -> event.
@@ -106,7 +106,7 @@ const MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
 /// The key of the id of the directory of large bodies.
 const BLOBS: &[u8] = b"blobs";
 /// The key of the format's number, and the number, so that each version knows what it reads.
-const FORMAT: (&[u8], &[u8]) = (b"format", b"15");
+const FORMAT: (&[u8], &[u8]) = (b"format", b"16");
 
 /// The open engine, and what is committed before it has it.
 pub(super) struct Spaces {

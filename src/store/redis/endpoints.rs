@@ -24,11 +24,16 @@ pub(super) async fn endpoints(link: &Link) -> Result<Endpoints> {
         cmd.arg("GET").arg(key);
         pipe.add_command(cmd);
     }
+    let mut numbered = Cmd::new();
+    numbered.arg("GET").arg(Partition::FIRST.key("numbered"));
+    pipe.add_command(numbered);
     let mut set = Cmd::new();
     set.arg("HGETALL").arg(Partition::FIRST.key("endpoints"));
     pipe.add_command(set);
     let mut answers = link.pipe(&pipe).await?;
     let set = answers.pop().ok_or_else(|| corrupt("no endpoint set"))?;
+    let numbered = answers.pop().ok_or_else(|| corrupt("no highest number"))?;
+    let numbered = read::<Option<u64>>(numbered?)?.unwrap_or_default();
     let mut all = Vec::new();
     for json in read::<BTreeMap<String, Vec<u8>>>(set?)?.into_values() {
         all.push(serde_json::from_slice::<Endpoint>(&json).map_err(|_| corrupt("an endpoint that cannot be read"))?);
@@ -41,7 +46,7 @@ pub(super) async fn endpoints(link: &Link) -> Result<Endpoints> {
     if known.iter().any(|known| *known < generation) {
         raise(link, generation, &[]).await?;
     }
-    Ok(Endpoints { generation: Generation(generation), all })
+    Ok(Endpoints { generation: Generation(generation), numbered, all })
 }
 
 /// Raises the generation everywhere; whoever changed the set may have died before it did. Lanes of endpoints that are
@@ -70,8 +75,9 @@ pub(super) async fn change(
     changes: &[Endpoint],
     removed: &[EndpointId],
 ) -> Result<Option<Generation>> {
-    let mut call = Call::new(&scripts::ENDPOINTS, Partition::FIRST, &["endpoints", "generation"]);
-    call.num(base.0).num(changes.len());
+    let mut call = Call::new(&scripts::ENDPOINTS, Partition::FIRST, &["endpoints", "generation", "numbered"]);
+    let numbered = changes.iter().map(|change| change.number).max().unwrap_or_default();
+    call.num(base.0).num(numbered).num(changes.len());
     for endpoint in changes {
         let json = serde_json::to_vec(endpoint).map_err(|_| corrupt("an endpoint that cannot be written"))?;
         call.arg(endpoint.id.as_str()).arg(json);

@@ -36,7 +36,8 @@
 //!
 //! What a replay made goes by `<event>~<replay>` where others go by their event; its class is `l`.
 //!
-//! `endpoints`, `generation`, `blobs` (what tells the directory of large bodies from another), `gateways`, the jobs (`j:<job>`, `jobs`, `jobs:active`) and what was counted at each source
+//! `endpoints`, `generation`, `numbered`, `blobs` (what tells the directory of large bodies from another), `gateways`, the jobs
+//! (`j:<job>`, `jobs`, `jobs:active`) and what was counted at each source
 //! (`tally:<source>`) are in the first partition only.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,0 +1,51 @@
+//! The endpoint APIs of other senders, for clients that were written for them: thin views of [`webhooks`](super::webhooks),
+//! with the same keys, scopes and errors.
+
+use actix_web::Resource;
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use serde_json::Value;
+
+use super::problem::Problem;
+use super::webhooks::service::Given;
+use crate::domain::endpoint::Endpoint;
+use crate::domain::field::FieldError;
+
+mod platform;
+mod sentinmail;
+
+/// Adds the routes.
+pub(super) fn configure(app: &mut ServiceConfig) {
+    app.configure(platform::configure).configure(sentinmail::configure);
+}
+
+/// A resource that answers `405` to all but these methods.
+fn resource(path: &str, allowed: &'static str) -> Resource {
+    let other = move || async move { Err::<HttpResponse, _>(Problem::MethodNotAllowed(allowed)) };
+    web::resource(path).default_service(web::to(other))
+}
+
+/// These APIs ask for events by name.
+fn check_events(given: &Given) -> Result<(), FieldError> {
+    match given.get("events") {
+        Some(Value::Array(events)) if events.is_empty() => {
+            Err(FieldError::new("events", "names no event", "name one at least, or `*` for all of them"))
+        }
+        None | Some(Value::Null) => Err(FieldError::new("events", "is missing", "name one event at least, or `*`")),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Those that somebody is told by, in the order they were made.
+fn shown(mut all: Vec<Endpoint>) -> Vec<Endpoint> {
+    all.retain(|endpoint| !endpoint.settings.fetches);
+    all.sort_by_key(|endpoint| endpoint.number);
+    all
+}
+
+/// An answer that nobody on the way keeps, for there may be a secret in it.
+fn private(mut answer: HttpResponseBuilder) -> HttpResponseBuilder {
+    answer.insert_header((CACHE_CONTROL, "no-store"));
+    answer
+}

@@ -1,0 +1,159 @@
+//! `/api/webhooks/manage`: endpoints with a numeric `id` and `events` as one comma-separated text. Those that are made here
+//! are sent the format `platform`.
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `GET` | `200 {"webhooks": […]}`, all of them, by `id` |
+//! | `POST` `{url, events, secret}` | `201` and the webhook; without a `secret`, one is generated and shown this once |
+//! | `PUT` or `PATCH` `{id, …}` | `200` and the webhook; what is not given stays |
+//! | `DELETE` `{id}` | `204` |
+//!
+//! The fields of `/v1/webhooks` can be given too. Errors are those of `/v1/webhooks`.
+
+use actix_web::web::{self, Data, Payload, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{check_events, private, resource, shown};
+use crate::domain::access::Scope;
+use crate::domain::endpoint::Endpoint;
+use crate::domain::field::FieldError;
+use crate::domain::format::Format;
+use crate::domain::id::EndpointId;
+use crate::http::auth::authorize;
+use crate::http::problem::Problem;
+use crate::http::state::Gateway;
+use crate::http::webhooks::service::{self, Given};
+
+pub(super) fn configure(app: &mut ServiceConfig) {
+    app.service(
+        resource("/api/webhooks/manage", "GET, POST, PUT, PATCH, DELETE")
+            .route(web::get().to(list))
+            .route(web::post().to(create))
+            .route(web::put().to(update))
+            .route(web::patch().to(update))
+            .route(web::delete().to(delete)),
+    );
+}
+
+/// A webhook as this API shows it, and the name that `/v1/webhooks` has for it.
+#[derive(Serialize)]
+struct View {
+    id: u64,
+    url: String,
+    events: String,
+    active: bool,
+    created_at: Timestamp,
+    webhook_id: EndpointId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+}
+
+impl View {
+    fn new(endpoint: Endpoint, secret: Option<String>) -> Self {
+        Self {
+            id: endpoint.number,
+            url: endpoint.settings.url,
+            events: joined(endpoint.settings.events.words()),
+            active: endpoint.disabled.is_none(),
+            created_at: endpoint.created_at,
+            webhook_id: endpoint.id,
+            secret,
+        }
+    }
+}
+
+/// The words as one text; the empty list of the other APIs is all events.
+fn joined(words: &[String]) -> String {
+    if words.is_empty() { "*".into() } else { words.join(",") }
+}
+
+async fn list(request: HttpRequest, gateway: Data<Gateway>) -> Result<HttpResponse, Problem> {
+    authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    let all = shown(service::current(&gateway).await?);
+    let webhooks: Vec<_> = all.into_iter().map(|endpoint| View::new(endpoint, None)).collect();
+    Ok(HttpResponse::Ok().json(json!({ "webhooks": webhooks })))
+}
+
+async fn create(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) -> Result<HttpResponse, Problem> {
+    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let given = split(service::object(&request, payload, &gateway).await?)?;
+    check_events(&given)?;
+    let (endpoint, secret) = service::create(&gateway, key, given, Some(Format::Platform)).await?;
+    Ok(private(HttpResponse::Created()).json(View::new(endpoint, secret)))
+}
+
+async fn update(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) -> Result<HttpResponse, Problem> {
+    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let mut given = split(service::object(&request, payload, &gateway).await?)?;
+    let id = named(&gateway, &mut given).await?;
+    if given.contains_key("events") {
+        check_events(&given)?;
+    }
+    let endpoint = service::update(&gateway, key, id.as_str(), given).await?;
+    Ok(HttpResponse::Ok().json(View::new(endpoint, None)))
+}
+
+async fn delete(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) -> Result<HttpResponse, Problem> {
+    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let mut given = service::object(&request, payload, &gateway).await?;
+    let id = named(&gateway, &mut given).await?;
+    service::delete(&gateway, key, id.as_str()).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Takes `id` out of a body: the endpoint that has this number.
+async fn named(gateway: &Gateway, given: &mut Given) -> Result<EndpointId, Problem> {
+    let wrong = || FieldError::new("id", "is no webhook's number", "send the `id` that GET /api/webhooks/manage shows");
+    let number = given.remove("id").as_ref().and_then(Value::as_u64).ok_or_else(wrong)?;
+    let all = service::current(gateway).await?;
+    let found = all.into_iter().find(|endpoint| endpoint.number == number);
+    Ok(found.ok_or(Problem::NotFound("webhook"))?.id)
+}
+
+/// `events` as the list that it stands for.
+fn split(mut given: Given) -> Result<Given, FieldError> {
+    match given.get_mut("events") {
+        None | Some(Value::Null) => {}
+        Some(events) => {
+            let text = events.as_str().ok_or_else(|| {
+                FieldError::new("events", "is no text", "separate the names by commas, such as `open,click`")
+            })?;
+            let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+            *events = words.collect();
+        }
+    }
+    Ok(given)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(value: Value) -> Given {
+        let Value::Object(given) = value else { panic!("no object") };
+        given
+    }
+
+    #[test]
+    fn events_are_separated_by_commas_with_or_without_blanks() {
+        for text in ["open,click", " open , click,", "open,,click"] {
+            assert_eq!(split(given(json!({ "events": text }))).unwrap()["events"], json!(["open", "click"]), "{text}");
+        }
+        assert_eq!(joined(&["open".into(), "click".into()]), "open,click");
+        assert_eq!(joined(&[]), "*");
+    }
+
+    #[test]
+    fn events_that_are_none_are_named_with_a_remedy() {
+        let told = |events: Value| {
+            let given = split(given(json!({ "events": events })));
+            given.and_then(|given| check_events(&given)).unwrap_err().to_string()
+        };
+        assert!(told(json!(["open"])).starts_with("events: is no text; separate the names by commas"));
+        assert!(told(json!(" , ")).starts_with("events: names no event; name one at least"));
+        assert!(told(Value::Null).starts_with("events: is missing; name one"));
+    }
+}
