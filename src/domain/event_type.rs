@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use waypost_providers::Kind;
 
+use super::id::MailKey;
+
 /// The type of a stored event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -42,12 +44,18 @@ impl EventType {
         }
     }
 
-    /// The same where it is one of the eleven: those that are in the feed and found by a search.
+    /// The same where it is one of the eleven.
     pub const fn provider(self) -> Option<Kind> {
         match self {
             Self::Provider(kind) => Some(kind),
             Self::Operational(_) => None,
         }
+    }
+
+    /// The same where such an event of this mail is in the feed and found by a search: what Waypost made is neither, be
+    /// it about its own state or a sample.
+    pub fn in_feed(self, mail: MailKey) -> Option<Kind> {
+        self.provider().filter(|_| !mail.is_operational())
     }
 }
 

@@ -204,7 +204,7 @@ impl MailKey {
         Self(if hash < Self::OPERATIONAL_END { hash | Self::OPERATIONAL_END } else { hash })
     }
 
-    /// Of an operational event, which belongs to no mail: those about one thing keep their order.
+    /// Of an operational event or a sample, which belong to no mail: those about one thing keep their order.
     pub fn operational(about: &str) -> Self {
         Self(hash64(&[b"operational", about.as_bytes()]) % Self::OPERATIONAL_END)
     }

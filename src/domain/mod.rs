@@ -29,6 +29,7 @@ pub mod reprocess;
 pub mod retention;
 pub mod retry;
 pub mod risk;
+pub mod sample;
 pub mod seal;
 pub mod secret;
 pub mod signing;

@@ -10,6 +10,7 @@ mod compat;
 mod content;
 pub mod gather;
 mod health;
+mod idempotency;
 mod inbound;
 mod jobs;
 mod large;

@@ -122,6 +122,9 @@ pub enum Problem {
     /// The secret before is yet to expire, at this time.
     #[error("the secret before the newest signs until {0}")]
     OverlapRuns(Timestamp),
+    /// What is to be changed is no longer what the caller saw.
+    #[error("the webhook has changed since it was seen")]
+    HasChanged,
     /// There are as many endpoints as there can be.
     #[error("there are {0} webhooks, which is the most")]
     TooManyWebhooks(usize),
@@ -205,6 +208,7 @@ impl Problem {
             Self::Forbidden(_) => (403, "forbidden", "The API key has not the scope"),
             Self::NotFound(_) => (404, "not_found", "There is no such thing"),
             Self::ManagedByFile => (409, "managed_by_file", "The webhook is the config file's"),
+            Self::HasChanged => (412, "has_changed", "It has changed since it was seen"),
             Self::OverlapRuns(_) => (409, "overlap_running", "Two secrets sign already"),
             Self::TooManyWebhooks(_) => (409, "too_many_webhooks", "There are too many webhooks"),
             Self::NoMasterKey | Self::NotOpened(_) => (409, "no_master_key", "A master key is missing"),
@@ -230,6 +234,7 @@ impl Problem {
                 "it came from the provider `{provider}`, which this version does not know; run one that does, and reprocess again"
             )),
             Self::ManagedByFile => Some("edit its [[endpoints]] table in the config file, and reload that".into()),
+            Self::HasChanged => Some("GET it, decide again, and send its `ETag` as `If-Match`".into()),
             Self::OverlapRuns(until) => Some(format!(
                 "the secret before the newest signs until {until}; wait, revoke it with DELETE …/secrets/old, or rotate \
                  with `overlap_s` 0, which ends both"

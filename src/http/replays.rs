@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use super::api::{find, shown};
 use super::auth::authorize;
-use super::body;
 use super::jobs::begin;
 use super::problem::Problem;
 use super::state::Gateway;
+use super::{body, idempotency};
 use crate::domain::access::{AccessKey, Scope};
 use crate::domain::delivery::{Delivery, Status};
 use crate::domain::id::{DeliveryId, EndpointId, ReplayId};
@@ -25,7 +25,6 @@ use crate::domain::job::{Job, Task};
 use crate::domain::plan::StoredEvent;
 use crate::domain::replay::{Filter, REPLAYS_OF_EVENT_MAX, Replay};
 use crate::domain::subscription::Subscription;
-use crate::keyring::random;
 use crate::store::Replayed;
 
 /// `GET /v1/deliveries/{id}`: one delivery. `404` also when its event has expired. Why an attempt failed, and what was
@@ -217,12 +216,9 @@ pub(super) fn read<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Prob
     serde_json::from_slice(body).map_err(|error| Problem::BadBody(error.to_string()))
 }
 
-/// The same for the same request with the same `Idempotency-Key`; else drawn.
+/// The same for the same request with the same `Idempotency-Key`.
 pub(super) fn replay_id(request: &HttpRequest, key: &AccessKey, body: &[u8]) -> Result<ReplayId, Problem> {
-    if let Some(given) = request.headers().get("idempotency-key") {
-        return Ok(ReplayId::of(&[key.name().as_bytes(), request.path().as_bytes(), given.as_bytes(), body]));
-    }
-    Ok(ReplayId::from_bits(random()?))
+    Ok(ReplayId::from_bits(idempotency::bits(request, key, body)?))
 }
 
 /// A delivery, and its event.
@@ -240,12 +236,12 @@ fn gone_or_never(id: &str) -> Problem {
 }
 
 /// Reads the endpoint set as it is now, once for a request.
-async fn refresh(gateway: &Gateway) -> Result<(), Problem> {
+pub(super) async fn refresh(gateway: &Gateway) -> Result<(), Problem> {
     Ok(gateway.endpoints.refresh(gateway.store.as_ref()).await?)
 }
 
 /// Whether the endpoint is served, by the endpoint set as it was read.
-fn check_endpoint(gateway: &Gateway, id: &EndpointId) -> Result<(), Problem> {
+pub(super) fn check_endpoint(gateway: &Gateway, id: &EndpointId) -> Result<(), Problem> {
     let wrong = || match gateway.endpoints.snapshot().endpoint(id) {
         None => Some(format!("the endpoint `{id}` no longer exists")),
         Some(endpoint) => endpoint.disabled.as_ref().map(|disabled| {

@@ -40,8 +40,8 @@
 //! event stays, in whichever order they come, and nothing there expires. An address is kept as its hash, under a key that
 //! the store makes once.
 //!
-//! **An operational event is an event that no request brought.** It is committed and delivered like any other, and is in
-//! neither the feed nor the lists of events; what looks through the feed does not find it.
+//! **An operational event is an event that no request brought**, as a sample is. It is committed and delivered like any
+//! other, and is in neither the feed nor the lists of events; what looks through the feed does not find it.
 //!
 //! **A lease is a due time moved forward, with a token.** There is no sweeper and no list of what is being processed:
 //! what a crashed worker held falls due again by itself. The store's clock counts (Redis: the server's), callers

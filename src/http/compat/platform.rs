@@ -25,7 +25,7 @@ use crate::domain::id::EndpointId;
 use crate::http::auth::authorize;
 use crate::http::problem::Problem;
 use crate::http::state::Gateway;
-use crate::http::webhooks::service::{self, Given};
+use crate::http::webhooks::service::{self, Given, Target};
 
 pub(super) fn configure(app: &mut ServiceConfig) {
     app.service(
@@ -81,7 +81,7 @@ async fn create(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) 
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
     let given = split(service::object(&request, payload, &gateway).await?)?;
     check_events(&given)?;
-    let (endpoint, secret) = service::create(&gateway, key, given, Some(Format::Platform)).await?;
+    let (endpoint, secret) = service::create(&gateway, key, &request, given, Some(Format::Platform)).await?;
     Ok(private(HttpResponse::Created()).json(View::new(endpoint, secret)))
 }
 
@@ -92,7 +92,7 @@ async fn update(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) 
     if given.contains_key("events") {
         check_events(&given)?;
     }
-    let endpoint = service::update(&gateway, key, id.as_str(), given).await?;
+    let endpoint = service::update(&gateway, key, &Target::new(&request, id.as_str()), given).await?;
     Ok(HttpResponse::Ok().json(View::new(endpoint, None)))
 }
 
@@ -100,7 +100,7 @@ async fn delete(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) 
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
     let mut given = service::object(&request, payload, &gateway).await?;
     let id = named(&gateway, &mut given).await?;
-    service::delete(&gateway, key, id.as_str()).await?;
+    service::delete(&gateway, key, &Target::new(&request, id.as_str())).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -41,7 +41,7 @@ async fn create(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) 
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
     let given = service::object(&request, payload, &gateway).await?;
     check_events(&given)?;
-    let (endpoint, secret) = service::create(&gateway, key, given, Some(Format::Sentinmail)).await?;
+    let (endpoint, secret) = service::create(&gateway, key, &request, given, Some(Format::Sentinmail)).await?;
     let view = webhooks::view(&gateway, endpoint, key.may(Scope::Admin));
     Ok(view.with_secret(secret).answer(StatusCode::CREATED))
 }
@@ -52,6 +52,6 @@ async fn update(request: HttpRequest, payload: Payload, gateway: Data<Gateway>, 
     if given.contains_key("events") {
         check_events(&given)?;
     }
-    let endpoint = service::update(&gateway, key, &id, given).await?;
+    let endpoint = service::update(&gateway, key, &service::Target::new(&request, &id), given).await?;
     Ok(webhooks::view(&gateway, endpoint, key.may(Scope::Admin)).answer(StatusCode::OK))
 }

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use actix_web::HttpRequest;
+use actix_web::http::header::{EntityTag, Header, IF_MATCH, IfMatch};
+
 use super::fields::Headers;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::field::FieldError;
-use crate::domain::id::EndpointId;
+use crate::domain::id::{EndpointId, hash128};
 use crate::domain::kept::Kept;
 use crate::domain::plan::Generation;
 use crate::domain::seal::{MasterKeys, OpenError, Place, Sealed, seal};
@@ -23,6 +26,8 @@ const TRIES_MAX: usize = 20;
 pub(super) enum Step {
     /// It is given the next number.
     Add(Endpoint),
+    /// Nothing: it is as it is wanted.
+    Keep(Endpoint),
     Put(Endpoint),
     Remove(Endpoint),
 }
@@ -58,6 +63,7 @@ pub(super) async fn change(
                 let endpoint = Endpoint { number: set.numbered + 1, ..endpoint };
                 (store.change_endpoints(set.generation, std::slice::from_ref(&endpoint)).await?, endpoint)
             }
+            Step::Keep(endpoint) => return Ok(endpoint),
             Step::Put(endpoint) => {
                 (store.change_endpoints(set.generation, std::slice::from_ref(&endpoint)).await?, endpoint)
             }
@@ -77,14 +83,43 @@ pub(super) async fn change(
     Err(Problem::Unsettled)
 }
 
+/// The endpoint that somebody means: by its id, and by what they last saw of it if they say so with `If-Match`.
+pub(in crate::http) struct Target<'a> {
+    id: &'a str,
+    seen: Option<IfMatch>,
+}
+
+impl<'a> Target<'a> {
+    /// As a request says. What is no ETag matches nothing.
+    pub(in crate::http) fn new(request: &HttpRequest, id: &'a str) -> Self {
+        let given = request.headers().contains_key(IF_MATCH);
+        let seen = given.then(|| IfMatch::parse(request).unwrap_or(IfMatch::Items(Vec::new())));
+        Self { id, seen }
+    }
+}
+
+/// What changes whenever an endpoint does.
+pub(super) fn etag(endpoint: &Endpoint) -> EntityTag {
+    // What cannot be written is never in a store.
+    let json = serde_json::to_vec(endpoint).unwrap_or_default();
+    EntityTag::new_strong(hex::encode(hash128(&[&json])))
+}
+
 /// The endpoint of this id.
-pub(super) fn find<'a>(all: &'a [Endpoint], id: &str) -> Result<&'a Endpoint, Problem> {
-    all.iter().find(|endpoint| endpoint.id.as_str() == id).ok_or(Problem::NotFound("webhook"))
+pub(super) fn find<'a>(all: &'a [Endpoint], target: &Target<'_>) -> Result<&'a Endpoint, Problem> {
+    let found = all.iter().find(|endpoint| endpoint.id.as_str() == target.id);
+    let endpoint = found.ok_or(Problem::NotFound("webhook"))?;
+    match &target.seen {
+        Some(IfMatch::Items(seen)) if !seen.iter().any(|seen| seen.strong_eq(&etag(endpoint))) => {
+            Err(Problem::HasChanged)
+        }
+        _ => Ok(endpoint),
+    }
 }
 
 /// The endpoint of this id, if the API may change it, and what it keeps.
-pub(super) fn api_endpoint<'a>(all: &'a [Endpoint], id: &str) -> Result<(&'a Endpoint, &'a Kept), Problem> {
-    let endpoint = find(all, id)?;
+pub(super) fn api_endpoint<'a>(all: &'a [Endpoint], target: &Target<'_>) -> Result<(&'a Endpoint, &'a Kept), Problem> {
+    let endpoint = find(all, target)?;
     Ok((endpoint, endpoint.origin.kept().ok_or(Problem::ManagedByFile)?))
 }
 

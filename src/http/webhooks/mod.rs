@@ -11,7 +11,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Json, Path, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
-use self::change::{Step, change, current, find};
+use self::change::{Step, Target, change, current, find};
 use self::view::WebhookView;
 use super::auth::authorize;
 use super::lists::{List, ListQuery};
@@ -24,6 +24,7 @@ use crate::store::{Page, PageQuery, StoreError};
 
 mod change;
 mod fields;
+mod sample;
 mod secrets;
 pub(super) mod service;
 mod view;
@@ -49,6 +50,7 @@ pub(super) fn configure(app: &mut ServiceConfig) {
     )
     .service(web::resource("/v1/webhooks/{id}/enable").route(web::post().to(enable)).default_service(other("POST")))
     .service(web::resource("/v1/webhooks/{id}/disable").route(web::post().to(disable)).default_service(other("POST")))
+    .service(web::resource("/v1/webhooks/{id}/test").route(web::post().to(sample::send)).default_service(other("POST")))
     .service(
         web::resource("/v1/webhooks/{id}/secret").route(web::get().to(secrets::show)).default_service(other("GET")),
     )
@@ -92,7 +94,7 @@ fn part(mut all: Vec<Endpoint>, page: &PageQuery) -> Result<Page<Endpoint>, Stor
 async fn create(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) -> Answer {
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
     let given = service::object(&request, payload, &gateway).await?;
-    let (endpoint, secret) = service::create(&gateway, key, given, None).await?;
+    let (endpoint, secret) = service::create(&gateway, key, &request, given, None).await?;
     let view = view(&gateway, endpoint, key.may(Scope::Admin));
     Ok(view.with_secret(secret).answer(StatusCode::CREATED))
 }
@@ -101,7 +103,7 @@ async fn create(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) 
 pub(super) async fn show(request: HttpRequest, gateway: Data<Gateway>, id: Path<String>) -> Answer {
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
     let all = current(&gateway).await?;
-    let endpoint = find(&all, &id)?.clone();
+    let endpoint = find(&all, &Target::new(&request, &id))?.clone();
     Ok(view(&gateway, endpoint, key.may(Scope::Admin)).answer(StatusCode::OK))
 }
 
@@ -110,7 +112,7 @@ pub(super) async fn show(request: HttpRequest, gateway: Data<Gateway>, id: Path<
 async fn update(request: HttpRequest, payload: Payload, gateway: Data<Gateway>, id: Path<String>) -> Answer {
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
     let given = service::object(&request, payload, &gateway).await?;
-    let endpoint = service::update(&gateway, key, &id, given).await?;
+    let endpoint = service::update(&gateway, key, &Target::new(&request, &id), given).await?;
     Ok(view(&gateway, endpoint, key.may(Scope::Admin)).answer(StatusCode::OK))
 }
 
@@ -118,7 +120,7 @@ async fn update(request: HttpRequest, payload: Payload, gateway: Data<Gateway>, 
 /// when the file no longer has it.
 pub(super) async fn delete(request: HttpRequest, gateway: Data<Gateway>, id: Path<String>) -> Answer {
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
-    service::delete(&gateway, key, &id).await?;
+    service::delete(&gateway, key, &Target::new(&request, &id)).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -134,9 +136,9 @@ async fn disable(request: HttpRequest, gateway: Data<Gateway>, id: Path<String>)
 
 async fn switch(request: &HttpRequest, gateway: &Gateway, id: &str, on: bool) -> Answer {
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
-    let now = gateway.clock.now();
+    let (target, now) = (Target::new(request, id), gateway.clock.now());
     let endpoint =
-        change(gateway, |all| find(all, id)?.switched(on, now).map(Step::Put).map_err(|_| Problem::ManagedByFile))
+        change(gateway, |all| find(all, &target)?.switched(on, now).map(Step::Put).map_err(|_| Problem::ManagedByFile))
             .await?;
     tracing::info!(endpoint.id = %endpoint.id, api_key.name = key.name(), on, "webhook switched");
     Ok(view(gateway, endpoint, key.may(Scope::Admin)).answer(StatusCode::OK))

@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::change::{Step, api_endpoint, change, current, keys_to_seal, seal_secret};
+use super::change::{Step, Target, api_endpoint, change, current, keys_to_seal, seal_secret};
 use super::service::{Chosen, choose_secret, object};
 use super::{Answer, fields, view};
 use crate::domain::access::Scope;
@@ -41,7 +41,7 @@ struct Old {
 pub(super) async fn show(request: HttpRequest, gateway: Data<Gateway>, id: Path<String>) -> Answer {
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Admin)?;
     let all = current(&gateway).await?;
-    let (endpoint, kept) = api_endpoint(&all, &id)?;
+    let (endpoint, kept) = api_endpoint(&all, &Target::new(&request, &id))?;
     let (keys, now) = (gateway.endpoints.keyring().keys(), gateway.clock.now());
     let mut shown: Option<Shown> = None;
     for secret in kept.live(now) {
@@ -75,11 +75,12 @@ pub(super) async fn rotate(request: HttpRequest, payload: Payload, gateway: Data
     let overlap_s = overlap_s.unwrap_or(OVERLAP_DEFAULT.as_secs());
     within("overlap_s", overlap_s, 0, OVERLAP_MAX.as_secs())?;
     // One that could not go on does not have a key made first.
-    api_endpoint(&current(&gateway).await?, &id)?;
+    let target = Target::new(&request, &id);
+    api_endpoint(&current(&gateway).await?, &target)?;
     let keys = keys_to_seal(&gateway).await?;
     let now = gateway.clock.now();
     let endpoint = change(&gateway, |all| {
-        let (endpoint, kept) = api_endpoint(all, &id)?;
+        let (endpoint, kept) = api_endpoint(all, &target)?;
         fields::check_secret(&endpoint.settings, &secret)?;
         let sealed = seal_secret(&keys, &endpoint.id, &secret)?;
         // One that does not open cannot sign on, and would keep the new one from signing.
@@ -98,9 +99,9 @@ pub(super) async fn rotate(request: HttpRequest, payload: Payload, gateway: Data
 /// `DELETE /v1/webhooks/{id}/secrets/old`: ends an overlap now; `404` when none is running.
 pub(super) async fn revoke_old(request: HttpRequest, gateway: Data<Gateway>, id: Path<String>) -> Answer {
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
-    let now = gateway.clock.now();
+    let (target, now) = (Target::new(&request, &id), gateway.clock.now());
     let endpoint = change(&gateway, |all| {
-        let (endpoint, kept) = api_endpoint(all, &id)?;
+        let (endpoint, kept) = api_endpoint(all, &target)?;
         kept.old(now).ok_or(Problem::NotFound("old secret"))?;
         Ok(Step::Put(Endpoint { origin: Origin::Api(kept.pruned(true, now)), ..endpoint.clone() }))
     })

@@ -6,8 +6,8 @@ use actix_web::web::Payload;
 use serde::Serialize;
 use serde_json::Value;
 
-pub(in crate::http) use super::change::current;
 use super::change::{Step, api_endpoint, change, find, keys_to_seal, seal_headers, seal_secret};
+pub(in crate::http) use super::change::{Target, current};
 pub(in crate::http) use super::fields::Given;
 use super::fields::{self, Known};
 use super::view::{self, WebhookView};
@@ -16,12 +16,12 @@ use crate::domain::endpoint::{DisabledReason, Endpoint, Origin};
 use crate::domain::field::FieldError;
 use crate::domain::format::Format;
 use crate::domain::id::EndpointId;
-use crate::domain::kept::Kept;
+use crate::domain::kept::{Kept, open_secret};
 use crate::domain::seal::MasterKeys;
 use crate::domain::secret::SigningSecret;
-use crate::http::body;
 use crate::http::problem::Problem;
 use crate::http::state::Gateway;
+use crate::http::{body, idempotency};
 use crate::keyring::random;
 use crate::store::StoreError;
 
@@ -42,43 +42,56 @@ pub(in crate::http) async fn object(
 }
 
 /// Makes an endpoint. `route` is the format of the route it is asked on, where that is one format's own. Answers it with
-/// its secret, if that was generated: it is shown this once.
+/// its secret, if that was generated: it is shown this once. The same asked again with its `Idempotency-Key` makes nothing.
 pub(in crate::http) async fn create(
     gateway: &Gateway,
     key: &AccessKey,
+    request: &HttpRequest,
     mut given: Given,
     route: Option<Format>,
 ) -> Result<(Endpoint, Option<String>), Problem> {
+    let asked = serde_json::to_vec(&given).map_err(|_| Problem::BadBody("it is no JSON object".into()))?;
+    let id = EndpointId::random(idempotency::bits(request, key, &asked)?);
     let Chosen { secret, shown } = choose_secret(&mut given)?;
     let known = Known { sources: &gateway.sources.all(), networks: &gateway.networks, route };
     let (settings, headers) = fields::settings(given, std::slice::from_ref(&secret), &known, |_| true)?;
     let keys = keys_to_seal(gateway).await?;
-    let id = EndpointId::random(random()?);
     let now = gateway.clock.now();
     // Whole seconds, as the users of this API know it.
     let created_at = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now);
     let sealed = seal_secret(&keys, &id, &secret)?;
-    let origin = Origin::Api(Kept::new(sealed, seal_headers(&keys, &id, headers, None)?, now));
+    let kept = Kept::new(sealed, seal_headers(&keys, &id, headers, None)?, now);
     let active = settings.active;
+    let origin = Origin::Api(kept.clone());
     // Numbered when it is added.
     let endpoint = Endpoint { id, number: 0, settings, origin, disabled: None, enabled_at: None, created_at };
     let endpoint = endpoint.switched(active, now).map_err(|_| Problem::ManagedByFile)?;
     let endpoint = change(gateway, |all| {
+        if let Some(made) = all.iter().find(|made| made.id == endpoint.id) {
+            return Ok(Step::Keep(made.clone()));
+        }
         if all.len() >= ENDPOINTS_MAX {
             return Err(Problem::TooManyWebhooks(ENDPOINTS_MAX));
         }
         Ok(Step::Add(endpoint.clone()))
     })
     .await?;
-    tracing::info!(endpoint.id = %endpoint.id, api_key.name = key.name(), "webhook created");
-    Ok((endpoint, shown))
+    if endpoint.origin.kept() == Some(&kept) {
+        tracing::info!(endpoint.id = %endpoint.id, api_key.name = key.name(), "webhook created");
+        return Ok((endpoint, shown));
+    }
+    // Its first answer may have been lost, with the secret.
+    let made = endpoint.origin.kept().and_then(|kept| kept.live(now).next()).filter(|_| shown.is_some());
+    let secret = made.map(|made| open_secret(&endpoint.id, &keys, &made.sealed)).transpose();
+    let secret = secret.map_err(Problem::NotOpened)?.map(|secret| secret.text().to_owned());
+    Ok((endpoint, secret))
 }
 
 /// Changes the fields that are given.
 pub(in crate::http) async fn update(
     gateway: &Gateway,
     key: &AccessKey,
-    id: &str,
+    target: &Target<'_>,
     given: Given,
 ) -> Result<Endpoint, Problem> {
     let needs_key = given.get("headers").and_then(|headers| headers.as_object());
@@ -88,7 +101,7 @@ pub(in crate::http) async fn update(
         gateway.endpoints.keyring().keys()
     };
     let endpoint = change(gateway, |all| {
-        let (endpoint, kept) = api_endpoint(all, id)?;
+        let (endpoint, kept) = api_endpoint(all, target)?;
         updated(gateway, endpoint, kept, &given, &keys, key.may(Scope::Admin)).map(Step::Put)
     })
     .await?;
@@ -97,9 +110,9 @@ pub(in crate::http) async fn update(
 }
 
 /// Deletes it. One of the config file can be deleted when the file no longer has it.
-pub(in crate::http) async fn delete(gateway: &Gateway, key: &AccessKey, id: &str) -> Result<(), Problem> {
+pub(in crate::http) async fn delete(gateway: &Gateway, key: &AccessKey, target: &Target<'_>) -> Result<(), Problem> {
     let endpoint = change(gateway, |all| {
-        let endpoint = find(all, id)?;
+        let endpoint = find(all, target)?;
         let has_gone = endpoint.disabled.as_ref().is_some_and(|why| why.reason == DisabledReason::Removed);
         if endpoint.origin == Origin::File && !has_gone {
             return Err(Problem::ManagedByFile);

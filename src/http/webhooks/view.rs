@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, LOCATION};
+use actix_web::http::header::{CACHE_CONTROL, ETag, EntityTag, LOCATION};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::change::etag;
 use crate::domain::endpoint::{Disabled, Endpoint, EndpointSettings, Origin};
 use crate::domain::id::EndpointId;
 use crate::domain::seal::{MasterKeys, Place, open};
@@ -31,6 +32,8 @@ pub(in crate::http) struct WebhookView {
     /// Shown once.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
+    #[serde(skip)]
+    etag: EntityTag,
 }
 
 /// Fields that it shows and nobody sets.
@@ -39,6 +42,7 @@ pub(super) const SHOWN_ONLY: [&str; 5] = ["id", "created_at", "managed_by", "dis
 impl WebhookView {
     /// What is shown of an endpoint at this moment; the values of its headers only with the keys to open them.
     pub(super) fn new(endpoint: Endpoint, keys: Option<&MasterKeys>, now: Timestamp) -> Self {
+        let etag = etag(&endpoint);
         let Endpoint { id, mut settings, origin, disabled, created_at, .. } = endpoint;
         settings.active = disabled.is_none();
         let plain = std::mem::take(&mut settings.headers);
@@ -56,7 +60,7 @@ impl WebhookView {
             Origin::File => "file",
             Origin::Api(_) => "api",
         };
-        Self { id, settings, headers, created_at, managed_by, disabled, old_secret_expires_at, secret: None }
+        Self { id, settings, headers, created_at, managed_by, disabled, old_secret_expires_at, secret: None, etag }
     }
 
     /// The same with a secret that was generated, to be shown this once.
@@ -71,6 +75,6 @@ impl WebhookView {
         if status == StatusCode::CREATED {
             answer.insert_header((LOCATION, format!("/v1/webhooks/{}", self.id)));
         }
-        answer.insert_header((CACHE_CONTROL, "no-store")).json(self)
+        answer.insert_header(ETag(self.etag.clone())).insert_header((CACHE_CONTROL, "no-store")).json(self)
     }
 }

@@ -70,7 +70,7 @@ impl<'a> View<'a> {
     pub(super) fn events(&self, page: &PageQuery) -> Result<Page<StoredEvent>> {
         let end = cursor(page, size_of::<u64>())?;
         let events = self.back_from(Space::Events, &[], &end);
-        let is_listed = |event: &StoredEvent| event.kind.provider().is_some();
+        let is_listed = |event: &StoredEvent| event.kind.in_feed(event.mail).is_some();
         collect(events, page, |(_, row)| Ok(self.alive(&row)?.filter(is_listed)))
     }
 

@@ -172,7 +172,7 @@ impl View<'_> {
             let place = event.endpoints.iter().position(|other| other == endpoint);
             let Some(place) = place.filter(|_| expires > self.now()) else { continue };
             // It is not in the feed.
-            let Some(kind) = event.kind.provider() else { continue };
+            let Some(kind) = event.kind.in_feed(event.mail) else { continue };
             let key = Key::new(seq, u16::try_from(place).map_err(|_| corrupt("an event's endpoints"))?);
             let status = match self.row(key) {
                 Ok(Some(Row::Ended(ended))) => ended.status,

@@ -246,7 +246,7 @@ fn call(partition: Partition, lifetimes: Lifetimes, planned: &[&Planned], key: O
     }
     call.num(planned.len());
     for (Planned { generation, unit, received_at }, plan) in planned.iter().zip(chosen) {
-        let in_feed = unit.kind.provider().map_or("", Kind::as_str);
+        let in_feed = unit.kind.in_feed(unit.mail).map_or("", Kind::as_str);
         call.arg(unit.id.as_str()).arg(in_feed).arg(unit.mail.to_string()).arg(&unit.json);
         call.num(generation.0).num(plan + 1);
         match received_at {

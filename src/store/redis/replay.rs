@@ -229,7 +229,8 @@ async fn found(link: &Link, endpoint: &EndpointId, entries: &[(FeedPlace, String
         };
         scanned.last = Some(event.received_at);
         // One that is operational is not in the feed.
-        let Some(kind) = event.kind.provider().filter(|_| event.endpoints.contains(endpoint)) else { continue };
+        let kind = event.kind.in_feed(event.mail);
+        let Some(kind) = kind.filter(|_| event.endpoints.contains(endpoint)) else { continue };
         let mut row = command("HGET", &place.partition.key(&format!("d:{id}")));
         row.arg(endpoint.as_str());
         rows.add_command(row);

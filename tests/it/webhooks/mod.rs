@@ -13,6 +13,7 @@ use crate::gateway::{API_KEY, Gateway, until};
 use crate::interop::{ask, installed};
 use crate::redis_harness::Server;
 
+mod again;
 mod fields;
 mod keys;
 mod life;
