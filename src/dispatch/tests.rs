@@ -19,7 +19,7 @@ use crate::domain::id::{EndpointId, EventId, MailKey, RequestId};
 use crate::domain::link::{LinkKey, LinkSettings};
 use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest, StoredEvent};
-use crate::domain::suppression::Suppression;
+use crate::domain::suppression::{Reason, Suppression};
 use crate::domain::tally::{Tallies, Tally};
 use crate::endpoints::Secrets;
 use crate::outbound::request::tests::{event, settings};
@@ -153,6 +153,12 @@ impl Store for Fake {
         unreachable!()
     }
     async fn suppressions(&self, _: &Address) -> Result<Vec<Suppression>> {
+        unreachable!()
+    }
+    async fn suppress(&self, _: &Address, _: Reason, _: jiff::Timestamp) -> Result<bool> {
+        unreachable!()
+    }
+    async fn unsuppress(&self, _: &Address) -> Result<bool> {
         unreachable!()
     }
     async fn link_key(&self) -> Result<LinkKey> {

@@ -5,7 +5,7 @@
 //! a bounce never hides that the person complained.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use waypost_providers::event::{BounceClass, Data, Scope};
 use waypost_providers::{Event, Kind};
 
@@ -13,7 +13,7 @@ use super::address::Address;
 use super::id::EventId;
 
 /// What puts an address on the list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// A mail to it bounced.
@@ -22,11 +22,13 @@ pub enum Reason {
     Complaint,
     /// The person opted out of everything.
     Unsubscribe,
+    /// Somebody put it there by hand.
+    Manual,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Bounce, Self::Complaint, Self::Unsubscribe];
+    pub const ALL: [Self; 4] = [Self::Bounce, Self::Complaint, Self::Unsubscribe, Self::Manual];
 
     /// The word in the API.
     pub const fn as_str(self) -> &'static str {
@@ -34,6 +36,7 @@ impl Reason {
             Self::Bounce => "bounce",
             Self::Complaint => "complaint",
             Self::Unsubscribe => "unsubscribe",
+            Self::Manual => "manual",
         }
     }
 
@@ -59,9 +62,10 @@ pub struct ToSuppress {
 pub struct Suppression {
     /// The reason.
     pub reason: Reason,
-    /// The earliest event that gave it.
-    pub event_id: EventId,
-    /// When that happened, as the provider tells it.
+    /// The earliest event that gave it; none where somebody put it on the list by hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<EventId>,
+    /// When that happened, as the provider tells it, or when it was put there.
     #[serde(rename = "created_at")]
     pub at: Timestamp,
 }
@@ -180,7 +184,7 @@ mod tests {
     fn of_each_reason_the_earliest_stays() {
         let one = |reason, second, event: &str| {
             let at = Timestamp::from_second(second).unwrap();
-            Suppression { reason, event_id: event.into(), at }
+            Suppression { reason, event_id: Some(event.into()), at }
         };
         let (complaint, bounce) = (one(Reason::Complaint, 1, "a"), one(Reason::Bounce, 2, "b"));
         let all = [one(Reason::Bounce, 3, "c"), bounce.clone(), complaint.clone(), one(Reason::Complaint, 4, "d")];

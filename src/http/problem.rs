@@ -104,8 +104,8 @@ pub enum Problem {
     /// As many jobs are under way as can be.
     #[error("{JOBS_MAX} bulk replays are under way, reprocessing included; wait for one to end, or cancel one")]
     TooManyJobs,
-    /// What stands for an address in the path is none.
-    #[error("the path holds no address")]
+    /// What stands for an address is none.
+    #[error("it is no address")]
     NotAnAddress,
     /// The source that a request came in by is no longer in the config.
     #[error("the source `{0}` is not in the config")]
@@ -225,7 +225,7 @@ impl Problem {
                 Some("`cursor` is none that this list handed out; leave it out to begin anew".into())
             }
             Self::Field(error) => Some(error.to_string()),
-            Self::NotAnAddress => Some("name one address, percent-encoded, such as nora%40customer.example".into()),
+            Self::NotAnAddress => Some("name one address, such as nora@customer.example; in a path, percent-encode it: nora%40customer.example".into()),
             Self::SourceGone(source) => Some(format!(
                 "the source `{source}` is not in the config, and nothing is taken from what is not; add its \
                  [sources.{source}] table, reload the config, and reprocess again"

@@ -39,7 +39,15 @@ pub fn configure(app: &mut ServiceConfig) {
                 })),
         )
         .service(get("/v1/sources", sources::sources))
-        .service(get("/v1/suppressions/{address}", suppressions::suppression))
+        .service(make("/v1/suppressions", suppressions::suppress))
+        .service(
+            web::resource("/v1/suppressions/{address}")
+                .route(web::get().to(suppressions::suppression))
+                .route(web::delete().to(suppressions::unsuppress))
+                .default_service(web::to(|| async {
+                    Err::<HttpResponse, _>(Problem::MethodNotAllowed("GET, DELETE"))
+                })),
+        )
         .configure(webhooks::configure)
         .configure(compat::configure)
         .service(make("/v1/store/confirm", health::confirm))

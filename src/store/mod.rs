@@ -66,6 +66,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use crate::domain::address::Address;
 use crate::domain::delivery::{Delivery, Status};
@@ -74,7 +75,7 @@ use crate::domain::id::{EndpointId, EventId, GatewayId, RequestId};
 use crate::domain::link::LinkKey;
 use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest, StoredEvent};
-use crate::domain::suppression::Suppression;
+use crate::domain::suppression::{Reason, Suppression};
 use crate::domain::tally::{Tallies, Tally};
 
 pub mod blobs;
@@ -163,6 +164,13 @@ pub trait Store: Replays + Requests {
     /// Why an address is on the suppression list: of each reason the earliest event, the earliest first. None where it is
     /// not on it.
     async fn suppressions(&self, address: &Address) -> Result<Vec<Suppression>>;
+
+    /// Puts an address on the list by hand. What is there for the reason stays; answers whether there was nothing.
+    async fn suppress(&self, address: &Address, reason: Reason, at: Timestamp) -> Result<bool>;
+
+    /// Takes an address off the list, whatever it was there for; answers whether it was there. An event that is new puts
+    /// it there again, a repeat does not. After an error it may be there for some reasons and no longer for others.
+    async fn unsuppress(&self, address: &Address) -> Result<bool>;
 
     /// The key that links are signed with: the same for all gateways on it, from the first call on.
     async fn link_key(&self) -> Result<LinkKey>;

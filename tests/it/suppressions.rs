@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use futures_util::future::join;
-use serde_json::Value;
+use serde_json::{Value, json};
 use waypost::domain::id::EventId;
 use waypost_providers::Signed;
 
@@ -92,6 +92,35 @@ async fn check(gateway: &Gateway, address: &str, reason: Option<&str>) -> Value 
     told
 }
 
+/// As an operator does it, in what is posted and what is asked.
+async fn by_hand(gateway: &Gateway) {
+    let call = async |route: &str, body: Value| {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        gateway.call(crate::gateway::API_KEY, route, &body).await
+    };
+    let put = async |body| call("POST /v1/suppressions", body).await;
+    let (status, told) = put(json!({"address": "Hand <hand@rs.example>"})).await;
+    assert_eq!((status, &told["reasons"][0]["reason"]), (201, &json!("manual")), "{told}");
+    assert_eq!(told["reasons"][0].get("event_id"), None);
+    assert_eq!(put(json!({"address": "HAND@rs.example"})).await, (200, told.clone()));
+    assert_eq!(asked(gateway, "hand@rs.example").await, (200, told));
+    let (status, told) = put(json!({"address": "hand@rs.example", "reason": "complaint"})).await;
+    assert_eq!((status, told["reasons"].as_array().unwrap().len()), (201, 2), "{told}");
+    for wrong in
+        [json!({}), json!({"address": "hand"}), json!({"address": "a@b.example", "reason": "mood"}), json!({"a": 1})]
+    {
+        let (status, told) = put(wrong.clone()).await;
+        assert!(status == 422 && !told.to_string().contains("b.example"), "{wrong}: {told}");
+    }
+    assert_eq!(call("DELETE /v1/suppressions/hand@rs.example", Value::Null).await.0, 204);
+    assert_eq!(call("DELETE /v1/suppressions/hand@rs.example", Value::Null).await.0, 404);
+    assert_eq!(asked(gateway, "hand@rs.example").await.0, 404);
+    for route in ["POST /v1/suppressions", "DELETE /v1/suppressions/hand@rs.example"] {
+        assert_eq!(gateway.call("stranger", route, "").await.0, 401);
+    }
+    assert!(!gateway.log().contains("hand@rs"));
+}
+
 /// A time without the zeros at its end.
 fn shortest(at: &Value) -> &str {
     at.as_str().unwrap().trim_end_matches('Z').trim_end_matches('0').trim_end_matches('.')
@@ -130,9 +159,10 @@ async fn signed_requests_suppress_on_the_embedded_store() {
     gateway.up(None);
     gateway.until_alive().await;
     signed_requests_suppress(&[&gateway]).await;
+    by_hand(&gateway).await;
     let (_, told) = asked(&gateway, "spam@rs.example").await;
     let event = EventId::of("resend", &format!("msg_{}", "03".repeat(16)));
-    let expected = serde_json::json!({"address": "spam@rs.example", "reasons": [
+    let expected = json!({"address": "spam@rs.example", "reasons": [
         {"reason": "complaint", "event_id": event.as_str(), "created_at": "2026-03-14T09:27:01.044Z"}]});
     assert_eq!(told, expected);
     for same in ["SPAM@RS.Example", "spam%40rs.example", "Spam%20%3Cspam@rs.example%3E", "%22spam%22@rs.example"] {
@@ -164,6 +194,7 @@ async fn signed_requests_suppress_for_two_gateways_on_redis() {
         check(gateway, &complained(number), Some("complaint")).await;
     }
     signed_requests_suppress(&[&one, &other]).await;
+    by_hand(&one).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

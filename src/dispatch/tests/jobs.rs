@@ -55,7 +55,7 @@ fn skipped(number: usize) -> Unit {
         source: Some("resend".into()),
         received_at: Timestamp::UNIX_EPOCH,
         request_id: Some(RequestId::of("resend", b"")),
-        mail: MailKey(number as u64),
+        mail: MailKey::of("mail", &number.to_string()),
         possible_duplicate_of: None,
         endpoints: vec!["wh_1".into()],
     };

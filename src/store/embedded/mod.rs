@@ -20,6 +20,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use self::core::Change;
@@ -43,7 +44,7 @@ use crate::domain::link::LinkKey;
 use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest, StoredEvent};
 use crate::domain::retention::Lifetimes;
-use crate::domain::suppression::Suppression;
+use crate::domain::suppression::{Reason, Suppression};
 use crate::domain::tally::{Tallies, Tally};
 
 mod address_key;
@@ -283,6 +284,16 @@ impl Store for Embedded {
     async fn suppressions(&self, address: &Address) -> Result<Vec<Suppression>> {
         let hash = self.address_key.hash(address);
         self.read(move |view| view.suppressions(&hash)).await
+    }
+
+    async fn suppress(&self, address: &Address, reason: Reason, at: Timestamp) -> Result<bool> {
+        let hash = self.address_key.hash(address);
+        self.ask(|answer| decide(answer, move |_, txn, _| suppression::put_by_hand(txn, &hash, reason, at))).await
+    }
+
+    async fn unsuppress(&self, address: &Address) -> Result<bool> {
+        let hash = self.address_key.hash(address);
+        self.ask(|answer| decide(answer, move |_, txn, _| suppression::remove(txn, &hash))).await
     }
 
     async fn link_key(&self) -> Result<LinkKey> {

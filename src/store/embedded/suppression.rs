@@ -1,5 +1,7 @@
 //! The suppression list: a row for each address and reason.
 
+use jiff::Timestamp;
+
 use super::read::View;
 use super::rows::{Id, corrupt, micros, number, timestamp};
 use super::spaces::Space;
@@ -19,18 +21,20 @@ fn reason_byte(reason: Reason) -> u8 {
         Reason::Bounce => b'b',
         Reason::Complaint => b'c',
         Reason::Unsubscribe => b'u',
+        Reason::Manual => b'm',
     }
+}
+
+fn key(hash: &AddressHash, reason: Reason) -> Key {
+    let mut bytes = [reason_byte(reason); HASH_LEN + 1];
+    bytes[..HASH_LEN].copy_from_slice(hash);
+    bytes
 }
 
 /// A key for each address.
 pub(super) fn keys(suppresses: Option<&ToSuppress>, key: &AddressKey) -> Vec<Key> {
     let Some(ToSuppress { reason, addresses, .. }) = suppresses else { return Vec::new() };
-    let keys = addresses.iter().map(|address| {
-        let mut bytes = [reason_byte(*reason); HASH_LEN + 1];
-        bytes[..HASH_LEN].copy_from_slice(&key.hash(address));
-        bytes
-    });
-    keys.collect()
+    addresses.iter().map(|address| self::key(&key.hash(address), *reason)).collect()
 }
 
 /// Puts them on the list. Of each reason the earliest stays; of one time the one that is there.
@@ -46,15 +50,42 @@ pub(super) fn put(txn: &mut Txn<'_>, suppresses: Option<&ToSuppress>, keys: &[Ke
     Ok(())
 }
 
+/// Puts one on the list that no event tells of, if nothing is there.
+pub(super) fn put_by_hand(txn: &mut Txn<'_>, hash: &AddressHash, reason: Reason, at: Timestamp) -> Result<bool> {
+    let key = key(hash, reason);
+    let is_new = txn.get(Space::Suppressions, &key)?.is_none();
+    if is_new {
+        txn.put(Space::Suppressions, &key, micros(at).to_be_bytes().to_vec());
+    }
+    // Also where it was there: it may be a call that is made again.
+    txn.synced = true;
+    Ok(is_new)
+}
+
+/// Takes one off the list.
+pub(super) fn remove(txn: &mut Txn<'_>, hash: &AddressHash) -> Result<bool> {
+    let mut was_there = false;
+    for key in Reason::ALL.map(|reason| key(hash, reason)) {
+        if txn.get(Space::Suppressions, &key)?.is_some() {
+            txn.remove(Space::Suppressions, &key);
+            was_there = true;
+        }
+    }
+    txn.synced = true;
+    Ok(was_there)
+}
+
 impl View<'_> {
     pub(super) fn suppressions(&self, hash: &AddressHash) -> Result<Vec<Suppression>> {
         let mut found = Vec::new();
         for reason in Reason::ALL {
-            let key = [&hash[..], &[reason_byte(reason)]].concat();
-            let Some(row) = self.get(Space::Suppressions, &key)? else { continue };
+            let Some(row) = self.get(Space::Suppressions, &key(hash, reason))? else { continue };
             let (at, event) = number(&row)?;
-            let event = event.try_into().map_err(|_| corrupt("a suppression"))?;
-            found.push(Suppression { reason, event_id: EventId::from_bits(event), at: timestamp(at) });
+            let event_id = match event {
+                [] => None,
+                event => Some(EventId::from_bits(event.try_into().map_err(|_| corrupt("a suppression"))?)),
+            };
+            found.push(Suppression { reason, event_id, at: timestamp(at) });
         }
         Ok(first_of_each(found))
     }

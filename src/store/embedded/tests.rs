@@ -151,7 +151,7 @@ impl Clock for Set {
 fn many(events: u32) -> Ingest {
     let unit = |number: u32| {
         let id = EventId::of("resend", &number.to_string());
-        let (kind, mail, json) = (Kind::Opened.into(), MailKey(number.into()), "{}".into());
+        let (kind, mail, json) = (Kind::Opened.into(), MailKey::of("mail", &number.to_string()), "{}".into());
         let event = Arc::new(StoredEvent {
             id: id.clone(),
             kind,
@@ -371,7 +371,7 @@ async fn what_meets_something_unreadable_fails_alone_and_changes_nothing() {
     break_rows(&store, Space::States, 1);
     let mut ingests = (0..60).map(|number| {
         let mut ingest = to(&format!("new {number}"), "wh_b");
-        ingest.units[0].mail = MailKey(number);
+        ingest.units[0].mail = MailKey::of("mail", &number.to_string());
         if number % 3 == 0 {
             ingest.units[0].deliveries[0].endpoint = "wh_c".into();
             ingest.units.extend(known().units);

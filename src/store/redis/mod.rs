@@ -44,6 +44,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use redis::Cmd;
 use tokio::sync::{Notify, OnceCell, Semaphore};
 use tokio::task::JoinHandle;
@@ -62,7 +63,7 @@ use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest, StoredEvent};
 use crate::domain::retention::Lifetimes;
 use crate::domain::risk::Risk;
-use crate::domain::suppression::Suppression;
+use crate::domain::suppression::{Reason, Suppression};
 use crate::domain::tally::{Tallies, Tally};
 
 mod check;
@@ -260,6 +261,14 @@ impl Store for RedisStore {
 
     async fn suppressions(&self, address: &Address) -> Result<Vec<Suppression>> {
         suppression::suppressions(&self.link, &self.address_keys, address).await
+    }
+
+    async fn suppress(&self, address: &Address, reason: Reason, at: Timestamp) -> Result<bool> {
+        suppression::suppress(&self.link, &self.address_keys, address, reason, at).await
+    }
+
+    async fn unsuppress(&self, address: &Address) -> Result<bool> {
+        suppression::unsuppress(&self.link, &self.address_keys, address).await
     }
 
     async fn link_key(&self) -> Result<LinkKey> {

@@ -45,5 +45,6 @@ scripts! {
     ENDPOINTS = "endpoints.lua",
     RAISE = "raise.lua",
     HEARTBEAT = "heartbeat.lua",
+    SUPPRESS = "suppress.lua",
     TALLY = "tally.lua",
 }

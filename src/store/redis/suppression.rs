@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use redis::{Cmd, Pipeline};
 
 use super::keys::{Partition, all};
-use super::link::{Link, corrupt, missing, read};
+use super::link::{Call, Link, corrupt, missing, read};
 use super::read::get;
 use super::rows::timestamp;
+use super::scripts;
 use crate::crash;
 use crate::domain::address::{Address, AddressKey};
 use crate::domain::suppression::{Reason, Suppression, first_of_each};
@@ -101,7 +103,50 @@ pub(super) async fn suppressions(link: &Link, keys: &AddressKeys, address: &Addr
         }
         *keys.lock() = None;
     }
-    Err(StoreError::Unavailable("partitions differ in their key of addresses".into()))
+    Err(differ())
+}
+
+/// Where another key has taken the place of the one that a hash was made with.
+const OTHER_KEY: i64 = -1;
+
+/// In a partition by the address: who reads asks all.
+pub(super) async fn suppress(
+    link: &Link,
+    keys: &AddressKeys,
+    address: &Address,
+    reason: Reason,
+    at: Timestamp,
+) -> Result<bool> {
+    let mut key = keys.get(link).await?;
+    for _ in 0..2 {
+        let hash = hex::encode(key.hash(address));
+        let names = ["address_key", &format!("sup:{hash}")];
+        let mut call = Call::new(&scripts::SUPPRESS, Partition::of_bytes(hash.as_bytes()), &names);
+        call.arg(key.id()).arg(reason.as_str()).arg(format!("{}|", at.as_microsecond()));
+        match link.run_one::<i64>(call).await? {
+            OTHER_KEY => key = keys.settle(link).await?,
+            put => return Ok(put > 0),
+        }
+    }
+    Err(differ())
+}
+
+pub(super) async fn unsuppress(link: &Link, keys: &AddressKeys, address: &Address) -> Result<bool> {
+    // With the key that all have: what is kept under another is found by nobody.
+    let hash = hex::encode(keys.settle(link).await?.hash(address));
+    let mut pipe = Pipeline::new();
+    for partition in all() {
+        pipe.add_command(Cmd::new().arg("DEL").arg(partition.key(&format!("sup:{hash}"))).clone());
+    }
+    let mut was_there = false;
+    for answer in link.pipe(&pipe).await? {
+        was_there |= read::<i64>(answer?)? > 0;
+    }
+    Ok(was_there)
+}
+
+fn differ() -> StoreError {
+    StoreError::Unavailable("partitions differ in their key of addresses".into())
 }
 
 /// What all partitions have of an address; none if one of them keeps addresses under another key.
@@ -124,8 +169,9 @@ async fn listed(link: &Link, key: &AddressKey, address: &Address) -> Result<Opti
     Ok(Some(found))
 }
 
-/// When the event happened, and its id.
+/// When the event happened, and its id, if it was an event.
 fn parse(reason: &str, row: &str) -> Option<Suppression> {
     let (at, event) = row.split_once('|')?;
-    Some(Suppression { reason: Reason::by_name(reason)?, event_id: event.into(), at: timestamp(at)? })
+    let event_id = (!event.is_empty()).then(|| event.into());
+    Some(Suppression { reason: Reason::by_name(reason)?, event_id, at: timestamp(at)? })
 }

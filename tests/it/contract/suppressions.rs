@@ -27,7 +27,7 @@ fn suppressing(identity: &str, reason: Reason, second: i64, whom: &[&str]) -> Un
 }
 
 fn listed(reason: Reason, identity: &str, second: i64) -> Suppression {
-    Suppression { reason, event_id: unit("resend", identity, "", Class::High, &[]).id, at: at(second) }
+    Suppression { reason, event_id: Some(unit("resend", identity, "", Class::High, &[]).id), at: at(second) }
 }
 
 async fn put(store: &dyn Store, unit: Unit) -> Ingested {
@@ -149,4 +149,34 @@ pub(crate) async fn a_suppression_outlives_its_event_and_a_reopen(harness: &mut 
     let again = ToSuppress { at: at(9), ..event.suppresses.clone().unwrap() };
     assert_eq!(put(&*store, Unit { suppresses: Some(again), ..event }).await, NEW);
     assert_eq!(suppressions(&*store, "nora@a.example").await, [listed(Reason::Bounce, "a", 1)]);
+}
+
+pub(crate) async fn an_address_is_put_on_the_list_and_taken_off_by_hand(harness: &mut impl Harness) {
+    let (store, nora) = (harness.store(), address("Nora <NORA@a.example>"));
+    assert!(!store.unsuppress(&nora).await.unwrap(), "it is not on it");
+    assert!(store.suppress(&nora, Reason::Manual, at(5)).await.unwrap());
+    assert!(!store.suppress(&nora, Reason::Manual, at(6)).await.unwrap(), "it is there");
+    assert!(store.suppress(&nora, Reason::Bounce, at(7)).await.unwrap());
+    // An event that happened before takes the place of what was put there for its reason, a later one does not.
+    let event = suppressing("a", Reason::Bounce, 1, &["nora@a.example"]);
+    assert_eq!(put(&*store, event.clone()).await, NEW);
+    put(&*store, suppressing("b", Reason::Complaint, 9, &["nora@a.example"])).await;
+    let by_hand = Suppression { reason: Reason::Manual, event_id: None, at: at(5) };
+    let expected = [listed(Reason::Bounce, "a", 1), by_hand, listed(Reason::Complaint, "b", 9)];
+    drop(store);
+    harness.reopen().await;
+    let store = harness.store();
+    assert_eq!(suppressions(&*store, "nora@a.example").await, expected);
+    assert!(store.suppress(&address("omar@a.example"), Reason::Manual, at(5)).await.unwrap());
+    assert!(store.unsuppress(&nora).await.unwrap());
+    drop(store);
+    harness.reopen().await;
+    let store = harness.store();
+    assert_eq!(suppressions(&*store, "nora@a.example").await, []);
+    assert_eq!(suppressions(&*store, "omar@a.example").await.len(), 1, "another stays");
+    // What is sent again suppresses nobody again; what is new does.
+    assert_eq!(put(&*store, event).await, Ingested::Stored { new: 0, repeated: 1 });
+    assert_eq!(suppressions(&*store, "nora@a.example").await, []);
+    put(&*store, suppressing("c", Reason::Bounce, 2, &["nora@a.example"])).await;
+    assert_eq!(suppressions(&*store, "nora@a.example").await, [listed(Reason::Bounce, "c", 2)]);
 }
