@@ -30,7 +30,7 @@ pub(super) fn attach<'a>(form: &Form<'a>, head: &Head, layout: &mut Layout<'a>) 
 }
 
 /// The field of this name that is Mailgun's own, if there is one beside those that the sender's header has made. None where
-/// it cannot be told, for the header is not known whole.
+/// it cannot be told, for the header or the form is not known whole.
 pub(super) fn own<'a, 'b>(form: &'b Form<'a>, head: &Head, name: &str) -> Option<&'b Field<'a>> {
     form.last(name).filter(|_| is_known(form, head) && !is_smuggled(form, head, name))
 }
@@ -41,7 +41,7 @@ pub(super) fn written<'a, 'b>(form: &'b Form<'a>, head: &Head, name: &str) -> Op
 }
 
 fn is_known(form: &Form<'_>, head: &Head) -> bool {
-    head.is_whole() && form.last(HEADERS).is_some()
+    form.is_whole() && head.is_whole() && form.last(HEADERS).is_some()
 }
 
 /// Whether the header has as many fields of this name as the form.

@@ -55,7 +55,7 @@ fn no_form(verified: &Verified) -> Parsed {
 /// To a URL that ends in `mime`, there is the mail in place of its parts and of its header: beside `message-headers`, such a
 /// field is one of the sender's header.
 fn read<T>(form: &Form<'_>, then: impl FnOnce(&Head, &Layout<'_>) -> T) -> T {
-    let raw = form.last("body-mime").filter(|_| form.last(HEADERS).is_none());
+    let raw = form.last("body-mime").filter(|_| form.is_whole() && form.last(HEADERS).is_none());
     if let Some(raw) = raw {
         let bytes = raw.body.bytes();
         let Message { head, layout } = Message::read(&bytes);
@@ -92,7 +92,8 @@ fn mail(form: &Form<'_>, head: &Head) -> Mail {
         to: listed(addresses(&first("recipient").unwrap_or_default()), "envelope", &mut mail.truncated),
         ip: None,
     };
-    let trusted = head.above("received").unwrap_or_default();
+    // Of a form that was not read whole, the header may be what a field of the sender's says it is.
+    let trusted = head.above("received").filter(|_| form.is_whole()).unwrap_or_default();
     let told = |name: &str| trusted.get(name).filter(|value| !value.is_empty());
     let word = |name: &str| told(name).map(|value| cut(&value.to_ascii_lowercase()));
     Mail {
@@ -108,6 +109,7 @@ fn mail(form: &Form<'_>, head: &Head) -> Mail {
 mod tests {
     use jiff::Timestamp;
 
+    use super::super::attachments::own;
     use super::*;
 
     fn read(fields: &[(&str, &str)], part: Part) -> Option<String> {
@@ -138,5 +140,32 @@ mod tests {
         for fields in [&fields[..2], &unknown] {
             assert_eq!(read(fields, Part::Html).as_deref(), Some("other"));
         }
+    }
+
+    #[test]
+    fn of_a_form_that_is_not_read_whole_nothing_is_believed_for_mailguns() {
+        let passed = r#"[["X-Mailgun-Spf", "Pass"], ["Received", "x"]]"#;
+        let fields = |count: usize| {
+            let filler = vec![("a", "x"); count];
+            let failed = r#"[["X-Mailgun-Spf", "Fail"], ["Received", "x"], ["message-headers", "…"]]"#;
+            [
+                vec![("message-headers", passed)],
+                filler.clone(),
+                vec![("message-headers", failed)],
+                filler,
+                vec![("message-url", "u")],
+            ]
+            .concat()
+        };
+        let told = |fields: Vec<(&str, &str)>| {
+            let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish().into();
+            let headers = [("content-type", "application/x-www-form-urlencoded")].into_iter().collect();
+            let request = Request { source: "a".into(), received_at: Timestamp::UNIX_EPOCH, headers, body };
+            let form = Form::read(&request).unwrap();
+            let head = head(&form);
+            (mail(&form, &head).spf, own(&form, &head, "message-url").is_some())
+        };
+        assert_eq!(told(fields(0)), (Some("fail".into()), true));
+        assert_eq!(told(fields(600)), (None, false));
     }
 }

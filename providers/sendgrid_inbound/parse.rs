@@ -64,7 +64,8 @@ impl<'a> Fields<'a> {
         Some(self.form.first(name)?.body.in_charset(self.charsets[name].as_str()))
     }
 
-    /// What SendGrid says in this field; nothing where the form says two things in it, for one is the sender's.
+    /// What SendGrid says in this field; nothing where the form says two things in it, for one is the sender's, or may do so
+    /// in what of it was not read.
     fn text(&self, name: &str) -> Option<Cow<'a, str>> {
         let field = self.field(name).filter(|_| !self.is_doubtful(name))?;
         Some(field.text()).filter(|text| !text.trim().is_empty())
@@ -72,7 +73,8 @@ impl<'a> Fields<'a> {
 
     fn is_doubtful(&self, name: &str) -> bool {
         let mut copies = self.form.fields().iter().filter(|field| field.name == name);
-        copies.next().is_some_and(|first| copies.any(|other| other.body.bytes() != first.body.bytes()))
+        let first = copies.next();
+        first.is_some_and(|first| !self.form.is_whole() || copies.any(|other| other.body.bytes() != first.body.bytes()))
     }
 
     /// With `send_raw` there is the mail in place of its parts. Either of both stands before all that a sender could add.
@@ -179,5 +181,28 @@ mod tests {
         assert_eq!(told("{@a.example : Pass, @b.example : fail}"), ["a.example=pass", "b.example=fail"]);
         assert_eq!(told("none"), ["=none"]);
         assert_eq!(told(" {} "), Vec::<String>::new());
+    }
+
+    #[test]
+    fn of_a_form_that_is_not_read_whole_no_check_is_told() {
+        let fields = |count: usize| {
+            let filler = |name: &str| vec![(name.to_owned(), "x".to_owned()); count];
+            // What a text brings stands before SendGrid's own, and an attachment's behind it.
+            let told = |spf: &str| {
+                let fields = [("SPF", spf), ("sender_ip", "192.0.2.1"), ("envelope", r#"{"from":"a@b.example"}"#)];
+                fields.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
+            };
+            [told("pass"), filler("a"), told("fail"), filler("b")].concat()
+        };
+        let told = |fields: Vec<(String, String)>| {
+            let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish().into();
+            let headers = [("content-type", "application/x-www-form-urlencoded")].into_iter().collect();
+            let request = Request { source: "a".into(), received_at: jiff::Timestamp::UNIX_EPOCH, headers, body };
+            let mail = Fields::of(Form::read(&request).unwrap()).mail(&Head::of([]));
+            (mail.spf, mail.envelope.and_then(|envelope| envelope.from.or(envelope.ip)))
+        };
+        let own = fields(0).split_off(3);
+        assert_eq!(told(own), (Some("fail".into()), Some("a@b.example".into())));
+        assert_eq!(told(fields(600)), (None, None));
     }
 }

@@ -1,5 +1,6 @@
 //! Recorded forms with a field changed, and signed again.
 
+use waypost_providers::event::Mail;
 use waypost_providers::{PROVIDERS, Parsed};
 
 use crate::cases::{Case, Source, source};
@@ -106,9 +107,18 @@ fn a_mail_of_more_fields_than_are_read_is_still_read() {
         let line = (b"Content-Disposition: form-data; name=\"Received\"".to_vec(), b"from a".to_vec());
         let at = form.parts.len() / 2;
         form.parts.splice(at..at, vec![line; 1_500]);
-        let mut many = told(&form);
-        assert_eq!(many.mail.as_mut().unwrap().truncated, ["attachments"], "{name}");
-        many.mail.as_mut().unwrap().truncated.clear();
+        let (mut many, mut sent) = (told(&form), sent);
+        let mail = many.mail.as_mut().unwrap();
+        // A text may bring fields of SendGrid's, and what SendGrid says itself be among those that are not read.
+        let doubted: &[_] = if name == "sendgrid-inbound" { &["envelope", "spam", "dkim", "spf"] } else { &[] };
+        assert_eq!(mail.truncated, [doubted, &["attachments"]].concat(), "{name}");
+        mail.truncated.clear();
+        if !doubted.is_empty() {
+            // Whom it was for is then what its header says.
+            let mail = sent.mail.take().unwrap();
+            sent.to = mail.to.first().cloned();
+            sent.mail = Some(Mail { envelope: None, spam: None, dkim: Vec::new(), spf: None, ..mail });
+        }
         assert_eq!(many, sent, "{name}");
     }
 }
