@@ -8,10 +8,10 @@ use waypost::domain::breaker::Breaker;
 use waypost::domain::delivery::{Class, EndReason, Status};
 use waypost::domain::id::{EndpointId, EventId, GatewayId, MailKey, RequestId, hash64};
 use waypost::domain::ownership::Shards;
-use waypost::domain::plan::{Generation, Ingest, Unit};
+use waypost::domain::plan::{Generation, Ingest, RawRequest, Unit};
 use waypost::store::blobs::Blobs;
 use waypost::store::{Finished, Ingested, LaneState, Lease, Store, StoreError, Then, Want};
-use waypost_providers::{Kind, ReplayGuard};
+use waypost_providers::{Kind, ReplayGuard, Request};
 
 use crate::redis_fixture::*;
 use crate::redis_harness::Server;
@@ -347,4 +347,21 @@ async fn a_request_outlives_the_mail_that_could_not_be_committed_with_it() {
     let mut days: Vec<u64> = days.filter_map(|day| day.parse().ok()).collect();
     days.sort_unstable();
     assert!(matches!(days[..], [first, renewed] if renewed == first + 3), "{days:?}");
+
+    // The same fields between other boundaries: what is kept is of one of the two.
+    let composed = |boundary: &str| {
+        let raw = ingest_of(format!("{boundary}{noise}").as_bytes(), Vec::new()).raw.unwrap();
+        let headers = [("content-type", boundary)].into_iter().collect();
+        let request = Request { headers, ..raw.request };
+        let units = vec![Unit { kind: Kind::Received.into(), ..unit("composed", "m", "wh_1") }];
+        let raw = RawRequest { id: RequestId::of("main", b"composed"), request, ..raw };
+        Ingest { raw: Some(raw), ..ingest_of(b"", units) }
+    };
+    let late = Ingest { generation: Generation(7), ..composed("one") };
+    assert_eq!(stores[1].ingest(late).await.unwrap(), Ingested::Stale);
+    clock.step(3 * 24 * 3600 * 1_000_000);
+    assert_eq!(stores[1].ingest(composed("another")).await.unwrap(), stored(1, 0));
+    let kept = stores[1].request(&RequestId::of("main", b"composed")).await.unwrap().unwrap().request;
+    assert_eq!(kept.headers.get("content-type"), Some("another"));
+    assert!(kept.body.starts_with(b"another"), "{:?}", &kept.body[..10]);
 }

@@ -137,15 +137,15 @@ async fn is_there(store: &RedisStore, keep: &Keep) -> Result<bool> {
     let answers = answers.collect::<Result<Vec<_>>>()?;
     let (was_there, are_in) = answers.split_first().ok_or_else(missing)?;
     if *was_there && are_in.contains(&false) {
-        renew(store, &key, keep).await?;
+        return renew(store, &key, keep).await;
     }
     Ok(*was_there)
 }
 
-/// Lets a request live on as if it had just come, if it would not.
-async fn renew(store: &RedisStore, key: &str, Keep { raw, life, .. }: &Keep) -> Result<()> {
+/// Lets a request live on as if it had just come, if it would not; answers whether it is still there.
+async fn renew(store: &RedisStore, key: &str, Keep { raw, life, .. }: &Keep) -> Result<bool> {
     let (id, link) = (&raw.id, &store.link);
-    let Some(value) = link.send::<Option<Vec<u8>>>(get(key.to_owned())).await? else { return Ok(()) };
+    let Some(value) = link.send::<Option<Vec<u8>>>(get(key.to_owned())).await? else { return Ok(false) };
     let (mut head, _) = split(&value)?;
     let mut pipe = Pipeline::new();
     let mut expire = |key: &str, life| {
@@ -160,11 +160,15 @@ async fn renew(store: &RedisStore, key: &str, Keep { raw, life, .. }: &Keep) -> 
         && head.blob.is_some_and(|blob| !blobs.is_kept(blob, *life))
     {
         head.blob = Some(blobs.keep(id.clone(), raw.request.body.clone(), *life).await?);
+        // The same fields may have come between other boundaries.
+        head.len = Some(raw.request.body.len());
+        head.request.request.headers = raw.request.headers.clone();
         let mut line = serde_json::to_vec(&head).map_err(|error| StoreError::Corrupt(error.to_string()))?;
         line.push(b'\n');
         pipe.cmd("SET").arg(key).arg(line).arg("XX").arg("KEEPTTL");
     }
-    link.pipe(&pipe).await?.into_iter().try_for_each(|answer| answer.map(drop))
+    link.pipe(&pipe).await?.into_iter().try_for_each(|answer| answer.map(drop))?;
+    Ok(true)
 }
 
 /// What precedes a body, and what follows.
