@@ -1,6 +1,7 @@
 //! The `waypost` program.
 
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 /// Events are many small allocations that one thread makes and another frees.
@@ -16,10 +17,16 @@ const PURGE_DELAY: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "10");
 fn begin_with_options() {
     let (name, value) = PURGE_DELAY;
     let (mut args, is_set) = (std::env::args_os(), std::env::var_os(name).is_some());
-    if let (false, Ok(program), Some(arg0)) = (is_set, std::env::current_exe(), args.next()) {
+    let program = std::env::current_exe().ok().filter(|program| !is_loader(program));
+    if let (false, Some(program), Some(arg0)) = (is_set, program, args.next()) {
         // It returns only when it fails, and then memory is given back later: nothing more.
         drop(Command::new(program).arg0(arg0).args(args).env(name, value).exec());
     }
+}
+
+/// Whether it was begun as an argument of the dynamic loader, which would take the next argument for the program.
+fn is_loader(program: &Path) -> bool {
+    program.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"ld"))
 }
 
 fn main() -> ExitCode {

@@ -35,6 +35,8 @@ const TRIES_MAX: usize = 5;
 
 const GONE: u16 = 410;
 const TOO_MANY_REQUESTS: u16 = 429;
+const UNAUTHORIZED: u16 = 401;
+const FORBIDDEN: u16 = 403;
 
 /// A call that gave nothing.
 struct Failure {
@@ -140,7 +142,8 @@ impl Errand {
         let Answer { status, error, .. } = &got.posted.answer;
         if error.is_some() || !status.is_some_and(|status| (200..300).contains(&status)) {
             // Whoever asks on is refused on.
-            let is_last = *status == Some(TOO_MANY_REQUESTS);
+            let is_refused = matches!(status, Some(UNAUTHORIZED | FORBIDDEN)) && fetch.with_key;
+            let is_last = *status == Some(TOO_MANY_REQUESTS) || is_refused;
             return Err(Failure { posted: got.posted, is_last });
         }
         let mut next = Vec::new();

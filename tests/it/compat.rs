@@ -62,7 +62,8 @@ async fn platform(on: &str) {
     let native = stage.done(&format!("GET /v1/webhooks/{}", text(&made["webhook_id"])), Value::Null).await;
     assert_eq!((&native["format"], &native["signatures"]), (&json!("platform"), &json!(["hex"])));
 
-    let (status, changed) = manage("PUT", &json!({"id": 3, "events": "bounce,unsubscribe", "active": false}));
+    let back = json!({"id": 3, "webhook_id": made["webhook_id"], "events": "bounce,unsubscribe", "active": false});
+    let (status, changed) = manage("PUT", &back);
     assert_eq!((status, &changed["events"], &changed["active"]), (200, &json!("bounce,unsubscribe"), &json!(false)));
     assert_shown(&changed, &json!({"id": 3, "url": shown["url"], "created_at": shown["created_at"]}));
     assert_eq!(manage("DELETE", &json!({"id": 3})).0, 204);

@@ -108,7 +108,9 @@ async fn delete(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) 
 async fn named(gateway: &Gateway, given: &mut Given) -> Result<EndpointId, Problem> {
     let wrong = || FieldError::new("id", "is no webhook's number", "send the `id` that GET /api/webhooks/manage shows");
     let number = given.remove("id").as_ref().and_then(Value::as_u64).ok_or_else(wrong)?;
-    let all = service::current(gateway).await?;
+    // It is shown beside it, and may come back as it was.
+    given.remove("webhook_id");
+    let all = shown(service::current(gateway).await?);
     let found = all.into_iter().find(|endpoint| endpoint.number == number);
     Ok(found.ok_or(Problem::NotFound("webhook"))?.id)
 }

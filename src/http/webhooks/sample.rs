@@ -58,6 +58,9 @@ pub(super) async fn send(
         let snapshot = gateway.endpoints.snapshot();
         let endpoint = snapshot.endpoint(&id).ok_or(Problem::NotFound("webhook"))?;
         check_endpoint(&gateway, &id)?;
+        if endpoint.settings.fetches {
+            return Err(Problem::NotReplayable(format!("`{id}` fetches the content of mails, and is sent nothing")));
+        }
         let asked = asked.as_ref().unwrap_or(&endpoint.settings.events);
         let kind = sample::kind(asked).ok_or(Problem::NotFound("type that the webhook asks for"))?;
         let planned = sample::plan(event_id.clone(), kind, endpoint.id.clone(), snapshot.generation(), now)?;

@@ -3,6 +3,7 @@
 use actix_web::HttpRequest;
 use actix_web::http::Uri;
 use actix_web::web::Payload;
+use jiff::SignedDuration;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -16,7 +17,7 @@ use crate::domain::endpoint::{DisabledReason, Endpoint, Origin};
 use crate::domain::field::FieldError;
 use crate::domain::format::Format;
 use crate::domain::id::EndpointId;
-use crate::domain::kept::{Kept, open_secret};
+use crate::domain::kept::{Kept, KeptSecret, open_secret};
 use crate::domain::seal::MasterKeys;
 use crate::domain::secret::SigningSecret;
 use crate::http::problem::Problem;
@@ -27,6 +28,8 @@ use crate::store::StoreError;
 
 /// The most endpoints that there can be: every gateway holds them all in memory.
 const ENDPOINTS_MAX: usize = 10_000;
+/// For how long a secret that was generated is shown to whoever asks for the same webhook again.
+const SHOWN_AGAIN_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// The JSON object of a body; an empty body is an empty object.
 pub(in crate::http) async fn object(
@@ -80,8 +83,13 @@ pub(in crate::http) async fn create(
         tracing::info!(endpoint.id = %endpoint.id, api_key.name = key.name(), "webhook created");
         return Ok((endpoint, shown));
     }
-    // Its first answer may have been lost, with the secret.
-    let made = endpoint.origin.kept().and_then(|kept| kept.live(now).next()).filter(|_| shown.is_some());
+    // Its first answer may have been lost, with the secret; one that has taken its place since is for scope `admin`.
+    let is_first = |made: &&KeptSecret| made.created_at.as_second() == endpoint.created_at.as_second();
+    let is_lost = shown.is_some() && now.duration_since(endpoint.created_at) < SHOWN_AGAIN_FOR;
+    let made = endpoint.origin.kept().and_then(|kept| kept.live(now).next()).filter(is_first).filter(|_| is_lost);
+    if made.is_some() {
+        tracing::info!(endpoint.id = %endpoint.id, api_key.name = key.name(), "webhook secret shown again");
+    }
     let secret = made.map(|made| open_secret(&endpoint.id, &keys, &made.sealed)).transpose();
     let secret = secret.map_err(Problem::NotOpened)?.map(|secret| secret.text().to_owned());
     Ok((endpoint, secret))

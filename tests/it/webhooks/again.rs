@@ -41,6 +41,10 @@ async fn nothing_is_made_twice(on: &str) {
     assert_eq!(others[1].get("secret"), None, "who gave it knows it");
     let list = stage.done("GET /v1/webhooks", Value::Null).await;
     assert_eq!(list["data"].as_array().unwrap().len(), 3, "{list}");
+    // One that has taken its place is not shown to who made it.
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    stage.done(&format!("POST /v1/webhooks/{}/rotate", text(&all[0]["id"])), json!({})).await;
+    assert_eq!(create("one", &body).await.get("secret"), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
