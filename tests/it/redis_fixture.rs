@@ -4,23 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use waypost::domain::delivery::{Attempt, Class, Split, Status};
-use waypost::domain::endpoint::{Endpoint, EndpointSettings, Origin, Scheme};
 use waypost::domain::event_type::Operational;
-use waypost::domain::format::Format;
 use waypost::domain::id::{EventId, MailKey, RequestId};
 use waypost::domain::plan::{Generation, Ingest, PlannedDelivery, RawRequest, StoredEvent, Unit};
-use waypost::domain::subscription::Subscription;
 use waypost::store::redis::RedisStore;
 use waypost::store::{Finished, Ingested, Lease, PageQuery, Store, Then, Want};
 use waypost_providers::{Kind, Request};
 
-pub(crate) const LONG: Duration = Duration::from_secs(3600);
+pub(crate) use crate::support::{at, endpoint};
 
-pub(crate) fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(1_700_000_000 + second).unwrap()
-}
+pub(crate) const LONG: Duration = Duration::from_secs(3600);
 
 pub(crate) fn unit_of(name: &str, mail: &str, to: &[(&str, Class, bool)]) -> Unit {
     let deliveries: Vec<_> = to
@@ -109,33 +103,4 @@ pub(crate) async fn finish(store: &RedisStore, lease: &Lease, then: Then) -> usi
 
 pub(crate) fn page(limit: usize, cursor: Option<String>) -> PageQuery {
     PageQuery { cursor, limit }
-}
-
-pub(crate) fn endpoint(id: &str) -> Endpoint {
-    let settings = EndpointSettings {
-        url: "https://example.com/".into(),
-        format: Format::Drin,
-        events: Subscription::new(vec![]).unwrap(),
-        sources: vec![],
-        tags: vec![],
-        signatures: vec![Scheme::Drin],
-        signature_header: None,
-        headers: Default::default(),
-        retry: vec![5],
-        timeout_s: 15,
-        max_in_flight: 4,
-        rate_limit: None,
-        description: None,
-        active: true,
-        fetches: false,
-    };
-    Endpoint {
-        id: id.into(),
-        number: 1,
-        settings,
-        origin: Origin::File,
-        disabled: None,
-        enabled_at: None,
-        created_at: at(0),
-    }
 }

@@ -37,6 +37,11 @@ fn check_events(given: &Given) -> Result<(), FieldError> {
     }
 }
 
+/// The same of a change, which may leave them as they are.
+fn check_changed_events(given: &Given) -> Result<(), FieldError> {
+    if given.contains_key("events") { check_events(given) } else { Ok(()) }
+}
+
 /// Those that somebody is told by, in the order they were made.
 fn shown(mut all: Vec<Endpoint>) -> Vec<Endpoint> {
     all.retain(|endpoint| !endpoint.settings.fetches);

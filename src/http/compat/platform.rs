@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{check_events, private, resource, shown};
+use super::{check_changed_events, check_events, private, resource, shown};
 use crate::domain::access::Scope;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::field::FieldError;
@@ -89,9 +89,7 @@ async fn update(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) 
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
     let mut given = split(service::object(&request, payload, &gateway).await?)?;
     let id = named(&gateway, &mut given).await?;
-    if given.contains_key("events") {
-        check_events(&given)?;
-    }
+    check_changed_events(&given)?;
     let endpoint = service::update(&gateway, key, &Target::new(&request, id.as_str()), given).await?;
     Ok(HttpResponse::Ok().json(View::new(endpoint, None)))
 }

@@ -8,7 +8,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Path, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::{check_events, private, resource, shown};
+use super::{check_changed_events, check_events, private, resource, shown};
 use crate::domain::access::Scope;
 use crate::domain::format::Format;
 use crate::http::auth::authorize;
@@ -49,9 +49,7 @@ async fn create(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) 
 async fn update(request: HttpRequest, payload: Payload, gateway: Data<Gateway>, id: Path<String>) -> Answer {
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
     let given = service::object(&request, payload, &gateway).await?;
-    if given.contains_key("events") {
-        check_events(&given)?;
-    }
+    check_changed_events(&given)?;
     let endpoint = service::update(&gateway, key, &service::Target::new(&request, &id), given).await?;
     Ok(webhooks::view(&gateway, endpoint, key.may(Scope::Admin)).answer(StatusCode::OK))
 }
