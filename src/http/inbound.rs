@@ -52,7 +52,8 @@ const PLANS_MAX: usize = 5;
 ///
 /// A source of inbound mail answers `503` in the place of all the others but `200` and `406`, for a mail is dropped for good
 /// on any `4xx`; its limits are `server.mail_bytes_max` and `server.mail_timeout_s`. `postmark` answers `503` in the place of
-/// `401`. The store is given 900 ms, and a second more for each whole 4 MiB of the body.
+/// `401`. The store is given 900 ms, and a second more for each whole 4 MiB of the body;
+/// of these a body of 16 KiB or more waits up to 400 for room beside others of its size.
 ///
 /// A head that cannot be read names no source: the framework answers it `400`, `408` (after 10 s) or `431`.
 pub(super) async fn receive(
@@ -124,7 +125,12 @@ async fn accept(
     let body = body::read(payload, body::length(request.headers()), size, held).await?;
     // Not before: whoever sends slowly, proven or not, takes no place from those who do not.
     let _permit = gateway.admit()?;
-    let store_within = store_within(body.len());
+    let began = gateway.clock.elapsed();
+    let _place = match source.provider.receives_mail() {
+        true => None,
+        false => gateway.batches.enter(body.len()).await?,
+    };
+    let store_within = store_within(body.len()).saturating_sub(gateway.clock.elapsed().saturating_sub(began));
     let received_at = gateway.clock.now();
     let request = Request { source: name.into(), received_at, headers, body };
     let read = tokio::time::timeout(size.within, read(gateway, source, request)).await;

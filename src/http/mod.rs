@@ -4,6 +4,7 @@
 
 mod api;
 mod auth;
+mod batches;
 mod body;
 mod buffer;
 mod compat;

@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use waypost_providers::Provider;
 use waypost_providers::event::BounceClass;
 
+use super::batches::Batches;
 use super::body::{Size, WINDOW};
 use super::large::LargeMails;
 use super::problem::Problem;
@@ -94,6 +95,8 @@ pub struct Gateway {
     pub(super) shares: Shares,
     /// What reads large mails.
     pub(super) large_mails: LargeMails,
+    /// Of the store, for large batches.
+    pub(super) batches: Batches,
     /// Of lines about requests that are to come again.
     pub(super) refusals: Throttle,
     /// Of requests that prove nothing, by source.
@@ -121,6 +124,7 @@ impl Gateway {
             body_budget: Arc::new(Semaphore::new(limits.body_budget_bytes.min(Semaphore::MAX_PERMITS))),
             shares: Shares::default(),
             large_mails: LargeMails::start(),
+            batches: Batches::default(),
             refusals: Throttle::default(),
             rejecting: Rejecting::default(),
             counting: Counting::default(),
