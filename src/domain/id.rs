@@ -6,6 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::address::AddressHash;
+
 /// Crockford's base32 in lower case: no letter that reads as a digit, and sorting by text sorts by value.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
@@ -72,6 +74,10 @@ id! {
 id! {
     /// What made deliveries anew: `rpl_…`.
     ReplayId
+}
+id! {
+    /// An address on the suppression list, whichever it is: `sup_…`.
+    SuppressionId
 }
 id! {
     /// An endpoint: `wh_…`, or what the config file calls it.
@@ -173,6 +179,15 @@ impl ReplayId {
     /// The id that stands for these bits.
     pub fn from_bits(bits: [u8; 16]) -> Self {
         Self(text(Self::PREFIX, bits))
+    }
+}
+
+impl SuppressionId {
+    const PREFIX: &str = "sup_";
+
+    /// Of the address with this keyed hash.
+    pub fn of(hash: &AddressHash) -> Self {
+        Self(derived(Self::PREFIX, &[b"suppression", hash]))
     }
 }
 

@@ -4,13 +4,16 @@
 //! time, stays: a repeat and a later event change nothing, one that happened before it and comes late takes its place, and
 //! a bounce never hides that the person complained.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use waypost_providers::event::{BounceClass, Data, Scope};
 use waypost_providers::{Event, Kind};
 
-use super::address::Address;
-use super::id::EventId;
+use super::address::{Address, AddressHash, AddressKey};
+use super::id::{EventId, SuppressionId};
+use super::plan::StoredEvent;
 
 /// What puts an address on the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -68,6 +71,40 @@ pub struct Suppression {
     /// When that happened, as the provider tells it, or when it was put there.
     #[serde(rename = "created_at")]
     pub at: Timestamp,
+}
+
+/// An address on the list, as the list of all shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suppressed {
+    /// The same for one address as long as the store keeps its key of addresses.
+    pub id: SuppressionId,
+    /// The address, while an event that gave a reason is kept and names it; only its hash is kept otherwise.
+    pub address: Option<Address>,
+    /// Why it is there, the earliest first.
+    pub reasons: Vec<Suppression>,
+}
+
+impl Suppressed {
+    /// As it is shown: of each reason the earliest, and the address where one of these names has the hash.
+    pub fn new(hash: &AddressHash, reasons: Vec<Suppression>, names: &mut HashMap<AddressHash, Address>) -> Self {
+        Self { id: SuppressionId::of(hash), address: names.remove(hash), reasons: first_of_each(reasons) }
+    }
+}
+
+/// The recipients that events name, by their hashes.
+pub fn names<'a>(events: impl IntoIterator<Item = &'a StoredEvent>, key: &AddressKey) -> HashMap<AddressHash, Address> {
+    #[derive(Deserialize)]
+    struct Recipients {
+        to: Option<String>,
+        #[serde(default)]
+        recipients: Vec<String>,
+    }
+    let named = |event: &StoredEvent| {
+        let found = serde_json::from_str::<Recipients>(event.data.get()).ok();
+        found.map_or(Vec::new(), |found| found.to.into_iter().chain(found.recipients).collect())
+    };
+    let named = events.into_iter().flat_map(named);
+    named.filter_map(|mailbox| Address::parse(&mailbox)).map(|address| (key.hash(&address), address)).collect()
 }
 
 /// Whom this event puts on the list, where bounces of these classes do. Of several recipients all: an event that names

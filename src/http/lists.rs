@@ -1,5 +1,6 @@
 //! Lists: what a caller may ask of one, and how it is answered.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use waypost_providers::Kind;
 
@@ -12,6 +13,31 @@ use crate::store::{Page, PageQuery};
 
 const LIMIT_DEFAULT: usize = 20;
 const LIMIT_MAX: usize = 100;
+
+/// Reads the query string of a list that takes parameters of its own.
+///
+/// # Errors
+/// When a parameter is unknown or there twice.
+pub(super) fn read_query<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
+    let query = actix_web::web::Query::<T>::from_query(text);
+    query.map(actix_web::web::Query::into_inner).map_err(|error| Problem::BadQuery(error.to_string()))
+}
+
+/// Which part of a list `limit` and `cursor` ask for.
+///
+/// # Errors
+/// When `limit` is out of its bounds.
+pub(super) fn page(limit: Option<&str>, cursor: Option<String>) -> Result<PageQuery, Problem> {
+    let limit = match limit {
+        None => LIMIT_DEFAULT,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|limit| (1..=LIMIT_MAX).contains(limit))
+            .ok_or_else(|| Problem::BadQuery(format!("`limit` is a number from 1 to {LIMIT_MAX}")))?,
+    };
+    Ok(PageQuery { cursor: cursor.filter(|cursor| !cursor.is_empty()), limit })
+}
 
 /// The query of a list, as sent.
 #[derive(Debug, Default, Deserialize)]
@@ -31,21 +57,12 @@ impl ListQuery {
     /// # Errors
     /// When a parameter is unknown or there twice.
     pub(super) fn read(text: &str) -> Result<Self, Problem> {
-        let query = actix_web::web::Query::<Self>::from_query(text);
-        query.map(actix_web::web::Query::into_inner).map_err(|error| Problem::BadQuery(error.to_string()))
+        read_query(text)
     }
 
     /// Which part of the list.
     pub(super) fn page(&self) -> Result<PageQuery, Problem> {
-        let limit = match &self.limit {
-            None => LIMIT_DEFAULT,
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|limit| (1..=LIMIT_MAX).contains(limit))
-                .ok_or_else(|| Problem::BadQuery(format!("`limit` is a number from 1 to {LIMIT_MAX}")))?,
-        };
-        Ok(PageQuery { cursor: self.cursor.clone().filter(|cursor| !cursor.is_empty()), limit })
+        page(self.limit.as_deref(), self.cursor.clone())
     }
 
     /// Which part of a list that is not filtered.

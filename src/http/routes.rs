@@ -39,7 +39,12 @@ pub fn configure(app: &mut ServiceConfig) {
                 })),
         )
         .service(get("/v1/sources", sources::sources))
-        .service(make("/v1/suppressions", suppressions::suppress))
+        .service(
+            web::resource("/v1/suppressions")
+                .route(web::get().to(suppressions::suppressions))
+                .route(web::post().to(suppressions::suppress))
+                .default_service(web::to(|| async { Err::<HttpResponse, _>(Problem::MethodNotAllowed("GET, POST")) })),
+        )
         .service(
             web::resource("/v1/suppressions/{address}")
                 .route(web::get().to(suppressions::suppression))

@@ -5,14 +5,18 @@ use actix_web::web::{Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 
+use super::api::filtered;
 use super::auth::authorize;
 use super::body;
+use super::lists::{List, page, read_query};
 use super::problem::Problem;
 use super::replays::read;
 use super::state::Gateway;
 use crate::domain::access::Scope;
 use crate::domain::address::Address;
-use crate::domain::suppression::{Reason, Suppression};
+use crate::domain::id::SuppressionId;
+use crate::domain::suppression::{Reason, Suppressed, Suppression};
+use crate::store::Page;
 
 /// An address that is on the suppression list.
 #[derive(Debug, Serialize)]
@@ -37,6 +41,49 @@ pub(super) async fn suppression(
 async fn listed(gateway: &Gateway, address: Address) -> Result<Listed, Problem> {
     let reasons = gateway.store.suppressions(&address).await?;
     Ok(Listed { address: address.as_str().to_owned(), reasons })
+}
+
+/// What is asked of the list.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Query {
+    limit: Option<String>,
+    cursor: Option<String>,
+    reason: Option<String>,
+}
+
+/// An address of the list of all.
+#[derive(Debug, Serialize)]
+pub(super) struct Item {
+    id: SuppressionId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    reasons: Vec<Suppression>,
+}
+
+impl From<Suppressed> for Item {
+    fn from(Suppressed { id, address, reasons }: Suppressed) -> Self {
+        Self { id, address: address.map(|address| address.as_str().to_owned()), reasons }
+    }
+}
+
+/// `GET /v1/suppressions?reason=&limit=&cursor=`: all that is on the list, in no order that means anything, with a key of
+/// scope `read`. Addresses are kept as hashes, so an item has its `address` only while an event that gave a reason is kept.
+/// With `reason`, a part may hold fewer than asked for and still have more after it.
+pub(super) async fn suppressions(request: HttpRequest, gateway: Data<Gateway>) -> Result<Json<List<Item>>, Problem> {
+    authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    let Query { limit, cursor, reason } = read_query(request.query_string())?;
+    let page = page(limit.as_deref(), cursor)?;
+    let reason = reason.map(|word| {
+        Reason::by_name(&word).ok_or_else(|| {
+            let words = Reason::ALL.map(|reason| format!("`{}`", reason.as_str())).join(", ");
+            Problem::BadQuery(format!("`reason` is one of {words}"))
+        })
+    });
+    let reason = reason.transpose()?;
+    let wants = |item: &Suppressed| reason.is_none_or(|wanted| item.reasons.iter().any(|one| one.reason == wanted));
+    let found = filtered(page, async |page| gateway.store.suppressed(page).await, wants).await?;
+    Ok(Json(Page { items: found.items.into_iter().map(Item::from).collect(), next: found.next }.into()))
 }
 
 #[derive(Default, Deserialize)]

@@ -75,7 +75,7 @@ use crate::domain::id::{EndpointId, EventId, GatewayId, RequestId};
 use crate::domain::link::LinkKey;
 use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest, StoredEvent};
-use crate::domain::suppression::{Reason, Suppression};
+use crate::domain::suppression::{Reason, Suppressed, Suppression};
 use crate::domain::tally::{Tallies, Tally};
 
 pub mod blobs;
@@ -164,6 +164,10 @@ pub trait Store: Replays + Requests {
     /// Why an address is on the suppression list: of each reason the earliest event, the earliest first. None where it is
     /// not on it.
     async fn suppressions(&self, address: &Address) -> Result<Vec<Suppression>>;
+
+    /// All that is on the suppression list, in the order of the hashes of their addresses: whatever changes meanwhile, a
+    /// reader that goes through the pages meets each that stays exactly once.
+    async fn suppressed(&self, page: &PageQuery) -> Result<Page<Suppressed>>;
 
     /// Puts an address on the list by hand. What is there for the reason stays; answers whether there was nothing.
     async fn suppress(&self, address: &Address, reason: Reason, at: Timestamp) -> Result<bool>;

@@ -7,12 +7,14 @@ use std::time::Duration;
 use waypost::app::App;
 use waypost::clock::{Clock, SystemClock};
 use waypost::config::Settings;
+use waypost::domain::address::Address;
 use waypost::domain::delivery::{Class, EndReason, Status};
 use waypost::domain::id::{EventId, MailKey, RequestId};
 use waypost::domain::job::Job;
 use waypost::domain::plan::{Generation, Ingest};
 use waypost::domain::retention::Lifetimes;
 use waypost::domain::risk::Risk;
+use waypost::domain::suppression::Reason;
 use waypost::store::redis::RedisStore;
 use waypost::store::{Committed, Fate, Replays, Store, StoreError, Then};
 use waypost_providers::ReplayGuard;
@@ -157,6 +159,10 @@ async fn a_server_that_loses_data_is_refused_whenever_it_comes_up() {
     let refused = store.ingest(event("a")).await;
     assert!(matches!(&refused, Err(StoreError::Refused(why)) if why.contains("allkeys-lru")), "{refused:?}");
     assert!(matches!(store.ready().await, Err(StoreError::Refused(_))));
+    let nora = Address::parse("nora@customer.example").unwrap();
+    let refused = store.suppress(&nora, Reason::Manual, at(0)).await;
+    assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
+    assert!(matches!(store.unsuppress(&nora).await, Err(StoreError::Refused(_))));
     assert_eq!(server.command(&["KEYS", "*e:*"]).await, redis::Value::Array(vec![]));
     assert_eq!(accepting.ingest(event("a")).await.unwrap(), stored(1, 0));
     // What is there is still delivered.

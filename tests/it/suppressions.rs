@@ -1,5 +1,6 @@
 //! The suppression list from real requests to the API, on both stores, and across a crash.
 
+use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use waypost::domain::id::EventId;
 use waypost_providers::Signed;
 
-use crate::client_of_api::Api;
+use crate::client_of_api::{Api, call};
 use crate::gateway::{Gateway, Poster, until};
 use crate::gateways::pair;
 use crate::redis_harness::Server;
@@ -121,6 +122,45 @@ async fn by_hand(gateway: &Gateway) {
     assert!(!gateway.log().contains("hand@rs"));
 }
 
+/// All that the list shows, in parts of three: the addresses, and how many items have none.
+async fn listed(gateway: &Gateway, filter: &str) -> (BTreeSet<String>, usize) {
+    let (mut named, mut nameless, mut cursor) = (BTreeSet::new(), 0, String::new());
+    loop {
+        let path = format!("/v1/suppressions?limit=3&cursor={cursor}{filter}");
+        let (status, part) = Api::new("GET", &path).call(gateway).await;
+        assert!(status == 200 && part["data"].as_array().unwrap().len() <= 3, "{path}: {part}");
+        for item in part["data"].as_array().unwrap() {
+            assert!(item["id"].as_str().unwrap().starts_with("sup_") && !item["reasons"][0].is_null(), "{item}");
+            match item.get("address") {
+                Some(address) => assert!(named.insert(address.as_str().unwrap().to_owned()), "{item} is there twice"),
+                None => nameless += 1,
+            }
+        }
+        let Some(next) = part["cursor"].as_str() else { return (named, nameless) };
+        assert_eq!(part["has_more"], true);
+        next.clone_into(&mut cursor);
+    }
+}
+
+/// The list of all shows the same as the addresses one by one.
+async fn lists(gateway: &Gateway, cases: &[Case]) {
+    let expected = |wanted: Option<&str>| -> BTreeSet<String> {
+        let all = cases.iter().flat_map(|case| &case.expected);
+        let all = all.filter(|(_, reason)| reason.is_some() && (wanted.is_none() || *reason == wanted));
+        all.map(|(address, _)| address.replace("%2B", "+")).collect()
+    };
+    assert_eq!(listed(gateway, "").await, (expected(None), 0));
+    for reason in ["complaint", "unsubscribe", "manual"] {
+        assert_eq!(listed(gateway, &format!("&reason={reason}")).await, (expected(Some(reason)), 0), "{reason}");
+    }
+    for wrong in ["reason=mood", "cursor=what", "limit=0", "type=email.sent"] {
+        let (status, told) = Api::new("GET", &format!("/v1/suppressions?{wrong}")).call(gateway).await;
+        assert_eq!((status, &told["type"]), (400, &json!("urn:waypost:problem:bad_query")), "{wrong}: {told}");
+    }
+    let stranger = Api::new("GET", "/v1/suppressions").with("x-api-key", "stranger");
+    assert_eq!(stranger.call(gateway).await.0, 401);
+}
+
 /// A time without the zeros at its end.
 fn shortest(at: &Value) -> &str {
     at.as_str().unwrap().trim_end_matches('Z').trim_end_matches('0').trim_end_matches('.')
@@ -159,6 +199,7 @@ async fn signed_requests_suppress_on_the_embedded_store() {
     gateway.up(None);
     gateway.until_alive().await;
     signed_requests_suppress(&[&gateway]).await;
+    lists(&gateway, &cases(&Poster::new())).await;
     by_hand(&gateway).await;
     let (_, told) = asked(&gateway, "spam@rs.example").await;
     let event = EventId::of("resend", &format!("msg_{}", "03".repeat(16)));
@@ -193,7 +234,12 @@ async fn signed_requests_suppress_for_two_gateways_on_redis() {
     for (gateway, number) in [(&one, 1_001), (&one, 1_002), (&other, 1_001), (&other, 1_002)] {
         check(gateway, &complained(number), Some("complaint")).await;
     }
+    for address in ["n1001@customer.example", "n1002@customer.example"] {
+        let removed = call(&one, "DELETE", &format!("/v1/suppressions/{address}"), "").await;
+        assert_eq!(removed.0, 204);
+    }
     signed_requests_suppress(&[&one, &other]).await;
+    lists(&other, &cases(&Poster::new())).await;
     by_hand(&one).await;
 }
 

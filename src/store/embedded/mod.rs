@@ -44,7 +44,7 @@ use crate::domain::link::LinkKey;
 use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest, StoredEvent};
 use crate::domain::retention::Lifetimes;
-use crate::domain::suppression::{Reason, Suppression};
+use crate::domain::suppression::{Reason, Suppressed, Suppression};
 use crate::domain::tally::{Tallies, Tally};
 
 mod address_key;
@@ -284,6 +284,11 @@ impl Store for Embedded {
     async fn suppressions(&self, address: &Address) -> Result<Vec<Suppression>> {
         let hash = self.address_key.hash(address);
         self.read(move |view| view.suppressions(&hash)).await
+    }
+
+    async fn suppressed(&self, page: &PageQuery) -> Result<Page<Suppressed>> {
+        let (page, key) = (page.clone(), self.address_key.clone());
+        self.read(move |view| view.suppressed(&page, &key)).await
     }
 
     async fn suppress(&self, address: &Address, reason: Reason, at: Timestamp) -> Result<bool> {

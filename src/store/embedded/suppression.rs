@@ -1,15 +1,18 @@
 //! The suppression list: a row for each address and reason.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
+use super::range::Span;
 use super::read::View;
 use super::rows::{Id, corrupt, micros, number, timestamp};
 use super::spaces::Space;
 use super::txn::Txn;
 use crate::domain::address::{AddressHash, AddressKey};
 use crate::domain::id::EventId;
-use crate::domain::suppression::{Reason, Suppression, ToSuppress, first_of_each};
-use crate::store::Result;
+use crate::domain::suppression::{Reason, Suppressed, Suppression, ToSuppress, first_of_each, names};
+use crate::store::{Page, PageQuery, Result, StoreError};
 
 const HASH_LEN: usize = size_of::<AddressHash>();
 
@@ -80,13 +83,59 @@ impl View<'_> {
         let mut found = Vec::new();
         for reason in Reason::ALL {
             let Some(row) = self.get(Space::Suppressions, &key(hash, reason))? else { continue };
-            let (at, event) = number(&row)?;
-            let event_id = match event {
-                [] => None,
-                event => Some(EventId::from_bits(event.try_into().map_err(|_| corrupt("a suppression"))?)),
-            };
-            found.push(Suppression { reason, event_id, at: timestamp(at) });
+            found.push(read(reason, &row)?);
         }
         Ok(first_of_each(found))
     }
+
+    pub(super) fn suppressed(&self, page: &PageQuery, address_key: &AddressKey) -> Result<Page<Suppressed>> {
+        let mut start =
+            page.cursor.as_deref().map_or(Ok(Vec::new()), hex::decode).map_err(|_| StoreError::BadCursor)?;
+        if !start.is_empty() {
+            if start.len() != HASH_LEN {
+                return Err(StoreError::BadCursor);
+            }
+            // After all reasons of it.
+            start.push(u8::MAX);
+        }
+        let mut found: Vec<(AddressHash, Vec<Suppression>)> = Vec::new();
+        let mut next = None;
+        for row in self.range(&Span::from(Space::Suppressions, start)) {
+            let (key, row) = row?;
+            let (hash, reason) = read_key(&key)?;
+            let is_full = found.len() >= page.limit;
+            match found.last_mut() {
+                Some((last, reasons)) if *last == hash => reasons.push(read(reason, &row)?),
+                last if is_full => {
+                    next = last.map(|(hash, _)| hex::encode(hash));
+                    break;
+                }
+                _ => found.push((hash, vec![read(reason, &row)?])),
+            }
+        }
+        let ids: BTreeSet<&EventId> =
+            found.iter().flat_map(|(_, reasons)| reasons).filter_map(|one| one.event_id.as_ref()).collect();
+        let events = ids.into_iter().filter_map(|id| self.event(id).transpose()).collect::<Result<Vec<_>>>()?;
+        let mut names = names(&events, address_key);
+        let items = found.into_iter().map(|(hash, reasons)| Suppressed::new(&hash, reasons, &mut names)).collect();
+        Ok(Page { items, next })
+    }
+}
+
+fn read_key(key: &[u8]) -> Result<(AddressHash, Reason)> {
+    let read = || {
+        let (hash, reason) = key.split_first_chunk()?;
+        let reason = Reason::ALL.into_iter().find(|known| [reason_byte(*known)] == *reason)?;
+        Some((*hash, reason))
+    };
+    read().ok_or_else(|| corrupt("a suppression's key"))
+}
+
+fn read(reason: Reason, row: &[u8]) -> Result<Suppression> {
+    let (at, event) = number(row)?;
+    let event_id = match event {
+        [] => None,
+        event => Some(EventId::from_bits(event.try_into().map_err(|_| corrupt("a suppression"))?)),
+    };
+    Ok(Suppression { reason, event_id, at: timestamp(at) })
 }

@@ -1,4 +1,4 @@
--- Commits units. KEYS: gen, feed, lanes, st:pending, st:skipped, announce, stamp, states. ARGV: the lifetime in seconds;
+-- Commits units. KEYS: gen, feed, lanes, st:pending, st:skipped, announce, stamp, states, sups. ARGV: the lifetime in seconds;
 -- how many plans, of each how many deliveries, of each endpoint, class, 1 if it is skipped; how many units, of each id,
 -- kind (or nothing if it is not to be in the feed), mail, JSON, generation, plan, when it was received if it was read again
 -- or nothing, its fingerprint or nothing, after a fingerprint 1 if its copies are kept, and the entity whose state it tells
@@ -41,9 +41,9 @@ for _ = 1, suppressing do
   local known = listed[unit.reason] or {}
   listed[unit.reason] = known
   for i = 1, tonumber(arg()) do
-    local address = prefix .. 'sup:' .. arg()
-    local row = call('HGET', address, unit.reason)
-    unit.suppressed[i], known[address] = address, row and tonumber(string.match(row, '^%-?%d+'))
+    local hash = arg()
+    local row = call('HGET', prefix .. 'sup:' .. hash, unit.reason)
+    unit.suppressed[i], known[hash] = hash, row and tonumber(string.match(row, '^%-?%d+'))
   end
 end
 local is_key = suppressing == 0 or string.match(call('GET', prefix .. 'address_key') or '', '^[^:]*') == arg()
@@ -51,6 +51,7 @@ call('ZCARD', KEYS[3])
 if skips then call('ZCARD', KEYS[5]) end
 if unfed then call('XLEN', KEYS[6]) end
 if tells then call('ZCARD', KEYS[8]) end
+if suppressing > 0 then call('ZCARD', KEYS[9]) end
 local generation = call('GET', KEYS[1]) or '0'
 -- Each delivery has a stamp of its own, later than that of any before it, and each event the last of its deliveries', so
 -- that the feed tells the order of commits. What was not put there has left the last stamp under a key of its own.
@@ -127,10 +128,11 @@ end
 -- Puts addresses on the suppression list. Of each reason the earliest stays; of one time the one that is there.
 local function suppress(unit)
   local known, at = listed[unit.reason], tonumber(unit.happened)
-  for _, address in ipairs(unit.suppressed) do
-    if not known[address] or at < known[address] then
-      call('HSET', address, unit.reason, unit.happened .. '|' .. unit.id)
-      known[address] = at
+  for _, hash in ipairs(unit.suppressed) do
+    if not known[hash] or at < known[hash] then
+      call('HSET', prefix .. 'sup:' .. hash, unit.reason, unit.happened .. '|' .. unit.id)
+      call('ZADD', KEYS[9], '0', hash)
+      known[hash] = at
     end
   end
 end

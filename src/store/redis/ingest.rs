@@ -12,7 +12,7 @@ use super::link::{Call, Link, missing, read};
 use super::raw::{self, Keep};
 use super::requests::understood;
 use super::rows::seconds;
-use super::suppression::AddressKeys;
+use super::suppression::{AddressKeys, SUPPRESSED};
 use super::{RedisStore, scripts};
 use crate::crash;
 use crate::domain::address::AddressKey;
@@ -22,7 +22,7 @@ use crate::domain::suppression::ToSuppress;
 use crate::store::{Committed, Fate, Result, StoreError};
 
 const STATES: &str = "states";
-const KEYS: [&str; 8] = ["gen", "feed", "lanes", "st:pending", "st:skipped", "announce", "stamp", STATES];
+const KEYS: [&str; 9] = ["gen", "feed", "lanes", "st:pending", "st:skipped", "announce", "stamp", STATES, SUPPRESSED];
 
 /// What a script answers where the hashes of addresses that it got are made with another key than those it has.
 const OTHER_KEY: i64 = 4;

@@ -22,6 +22,7 @@
 //! | `st:<status>` | the others by when they ended |
 //! | `states` | domains and contacts by the rank of their latest state; they do not expire |
 //! | `sup:<hash>` | why an address is on the suppression list: reasons, and when and which event gave each first; it does not expire |
+//! | `sups` | those hashes, in their order |
 //! | `address_key` | the key of those hashes, led by what tells it from another |
 //! | `ls` | what lanes remember |
 //! | `gen` | the generation of the endpoint set |
@@ -63,7 +64,7 @@ use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest, StoredEvent};
 use crate::domain::retention::Lifetimes;
 use crate::domain::risk::Risk;
-use crate::domain::suppression::{Reason, Suppression};
+use crate::domain::suppression::{Reason, Suppressed, Suppression};
 use crate::domain::tally::{Tallies, Tally};
 
 mod check;
@@ -81,6 +82,7 @@ mod replay;
 mod requests;
 mod rows;
 mod scripts;
+mod suppressed;
 mod suppression;
 mod tally;
 mod watch;
@@ -263,11 +265,17 @@ impl Store for RedisStore {
         suppression::suppressions(&self.link, &self.address_keys, address).await
     }
 
+    async fn suppressed(&self, page: &PageQuery) -> Result<Page<Suppressed>> {
+        suppressed::suppressed(&self.link, &self.address_keys, page).await
+    }
+
     async fn suppress(&self, address: &Address, reason: Reason, at: Timestamp) -> Result<bool> {
+        self.link.check().await?;
         suppression::suppress(&self.link, &self.address_keys, address, reason, at).await
     }
 
     async fn unsuppress(&self, address: &Address) -> Result<bool> {
+        self.link.check().await?;
         suppression::unsuppress(&self.link, &self.address_keys, address).await
     }
 

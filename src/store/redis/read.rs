@@ -47,7 +47,7 @@ pub(super) fn parse(kept: &[u8]) -> Result<(u64, StoredEvent)> {
 }
 
 /// The most items of one page.
-const PAGE_LEN_MAX: usize = 1_000;
+pub(super) const PAGE_LEN_MAX: usize = 1_000;
 
 /// A place in the feeds: the latest first, one partition's before another's where they are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -46,5 +46,6 @@ scripts! {
     RAISE = "raise.lua",
     HEARTBEAT = "heartbeat.lua",
     SUPPRESS = "suppress.lua",
+    UNSUPPRESS = "unsuppress.lua",
     TALLY = "tally.lua",
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use redis::{Cmd, Pipeline};
+use redis::{Cmd, Pipeline, Value};
 
 use super::keys::{Partition, all};
 use super::link::{Call, Link, corrupt, missing, read};
@@ -20,6 +20,8 @@ use crate::domain::suppression::{Reason, Suppression, first_of_each};
 use crate::store::{Result, StoreError, random};
 
 const KEY: &str = "address_key";
+/// The index of what is on the list.
+pub(super) const SUPPRESSED: &str = "sups";
 
 /// The key, as far as this gateway knows it: another dataset may have taken the place of the one that it was read from.
 #[derive(Default)]
@@ -67,9 +69,14 @@ impl AddressKeys {
 
     /// The key, if there is one.
     async fn find(&self, link: &Link) -> Result<Option<Arc<AddressKey>>> {
-        if let Some(key) = self.known() {
-            return Ok(Some(key));
+        match self.known() {
+            Some(key) => Ok(Some(key)),
+            None => self.find_anew(link).await,
         }
+    }
+
+    /// The same, as the dataset of this moment has it.
+    pub(super) async fn find_anew(&self, link: &Link) -> Result<Option<Arc<AddressKey>>> {
         copies(link).await?.into_iter().flatten().next().map(|copy| self.learn(&copy)).transpose()
     }
 
@@ -120,9 +127,9 @@ pub(super) async fn suppress(
     let mut key = keys.get(link).await?;
     for _ in 0..2 {
         let hash = hex::encode(key.hash(address));
-        let names = ["address_key", &format!("sup:{hash}")];
+        let names = [KEY, &row_name(&hash), SUPPRESSED];
         let mut call = Call::new(&scripts::SUPPRESS, Partition::of_bytes(hash.as_bytes()), &names);
-        call.arg(key.id()).arg(reason.as_str()).arg(format!("{}|", at.as_microsecond()));
+        call.arg(key.id()).arg(&hash).arg(reason.as_str()).arg(format!("{}|", at.as_microsecond()));
         match link.run_one::<i64>(call).await? {
             OTHER_KEY => key = keys.settle(link).await?,
             put => return Ok(put > 0),
@@ -134,15 +141,13 @@ pub(super) async fn suppress(
 pub(super) async fn unsuppress(link: &Link, keys: &AddressKeys, address: &Address) -> Result<bool> {
     // With the key that all have: what is kept under another is found by nobody.
     let hash = hex::encode(keys.settle(link).await?.hash(address));
-    let mut pipe = Pipeline::new();
+    let mut calls = Vec::new();
     for partition in all() {
-        pipe.add_command(Cmd::new().arg("DEL").arg(partition.key(&format!("sup:{hash}"))).clone());
+        let mut call = Call::new(&scripts::UNSUPPRESS, partition, &[SUPPRESSED, &row_name(&hash)]);
+        call.arg(&hash);
+        calls.push(call);
     }
-    let mut was_there = false;
-    for answer in link.pipe(&pipe).await? {
-        was_there |= read::<i64>(answer?)? > 0;
-    }
-    Ok(was_there)
+    Ok(link.run_all::<i64>(calls).await?.into_iter().any(|removed| removed > 0))
 }
 
 fn differ() -> StoreError {
@@ -155,18 +160,30 @@ async fn listed(link: &Link, key: &AddressKey, address: &Address) -> Result<Opti
     let mut pipe = Pipeline::new();
     for partition in all() {
         pipe.add_command(get(partition.key(KEY)));
-        pipe.add_command(Cmd::new().arg("HGETALL").arg(partition.key(&format!("sup:{hash}"))).clone());
+        pipe.add_command(row(partition, &hash));
     }
     let (mut answers, mut found) = (link.pipe(&pipe).await?.into_iter(), Vec::new());
     while let Some(copy) = answers.next() {
         if read::<Option<String>>(copy?)?.is_some_and(|copy| copy != ours) {
             return Ok(None);
         }
-        for (reason, row) in read::<BTreeMap<String, String>>(answers.next().ok_or_else(missing)??)? {
-            found.push(parse(&reason, &row).ok_or_else(|| corrupt("a suppression that cannot be read"))?);
-        }
+        found.extend(parse_all(answers.next().ok_or_else(missing)??)?);
     }
     Ok(Some(found))
+}
+
+fn row_name(hash: &str) -> String {
+    format!("sup:{hash}")
+}
+
+pub(super) fn row(partition: Partition, hash: &str) -> Cmd {
+    Cmd::new().arg("HGETALL").arg(partition.key(&row_name(hash))).clone()
+}
+
+pub(super) fn parse_all(answer: Value) -> Result<Vec<Suppression>> {
+    let rows = read::<BTreeMap<String, String>>(answer)?.into_iter();
+    let parse = |(reason, row): (String, String)| parse(&reason, &row);
+    rows.map(|row| parse(row).ok_or_else(|| corrupt("a suppression that cannot be read"))).collect()
 }
 
 /// When the event happened, and its id, if it was an event.

@@ -97,7 +97,8 @@ macro_rules! run_contract {
             an_event_suppresses_in_its_own_commit, each_of_several_is_suppressed, a_repeat_and_a_stale_plan_suppress_nobody,
             an_event_that_is_none_suppresses_nobody, of_each_reason_the_earliest_event_stays,
             a_suppression_outlives_its_event_and_a_reopen,
-            an_address_is_put_on_the_list_and_taken_off_by_hand,
+            an_address_is_put_on_the_list_and_taken_off_by_hand, the_list_is_read_in_pages_while_it_changes,
+            an_address_is_listed_while_an_event_names_it,
         ]);
         crate::contract::run_contract!($harness, tallies: [
             what_was_counted_adds_up_and_survives_a_reopen, types_that_a_sender_makes_up_take_bounded_room,

@@ -1,5 +1,7 @@
 //! Whom an event puts on the suppression list.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use waypost::domain::address::Address;
@@ -7,8 +9,8 @@ use waypost::domain::delivery::Class;
 use waypost::domain::plan::{Condition, Generation, Unit};
 use waypost::domain::retention::Lifetimes;
 use waypost::domain::state::State;
-use waypost::domain::suppression::{Reason, Suppression, ToSuppress};
-use waypost::store::{Ingested, Store};
+use waypost::domain::suppression::{Reason, Suppressed, Suppression, ToSuppress};
+use waypost::store::{Ingested, PageQuery, Store, StoreError};
 
 use super::Harness;
 use crate::support::{at, endpoint, ingest, telling, unit};
@@ -179,4 +181,84 @@ pub(crate) async fn an_address_is_put_on_the_list_and_taken_off_by_hand(harness:
     assert_eq!(suppressions(&*store, "nora@a.example").await, []);
     put(&*store, suppressing("c", Reason::Bounce, 2, &["nora@a.example"])).await;
     assert_eq!(suppressions(&*store, "nora@a.example").await, [listed(Reason::Bounce, "c", 2)]);
+}
+
+async fn page(store: &dyn Store, cursor: Option<String>, limit: usize) -> (Vec<Suppressed>, Option<String>) {
+    let page = store.suppressed(&PageQuery { cursor, limit }).await.unwrap();
+    assert!(page.items.len() <= limit);
+    (page.items, page.next)
+}
+
+pub(crate) async fn the_list_is_read_in_pages_while_it_changes(harness: &mut impl Harness) {
+    let store = harness.store();
+    assert_eq!(page(&*store, None, 10).await, (vec![], None));
+    // Events of many mails; all of them suppress one address too.
+    for number in 0..30 {
+        let whom = [format!("n{number}@a.example"), "all@a.example".to_owned()];
+        let event = suppressing(&whom[0], Reason::Bounce, number, &[&whom[0], &whom[1]]);
+        put(&*store, naming(event, serde_json::json!({ "recipients": whom }))).await;
+    }
+    assert!(store.suppress(&address("hand@a.example"), Reason::Manual, at(5)).await.unwrap());
+    let (all, end) = page(&*store, None, 1_000).await;
+    assert_eq!((all.len(), end), (32, None));
+    assert!(all.iter().all(|one| one.reasons.len() == 1), "of each reason the earliest alone is told");
+    let (mut seen, mut cursor) = page(&*store, None, 7).await;
+    assert_eq!(&seen[..], &all[..7]);
+    // One that was shown goes, one that was not goes, others come.
+    let gone = all[7..].iter().rfind(|one| one.address.is_some()).unwrap();
+    let shown = seen.iter().find(|one| one.address.is_some()).unwrap();
+    for one in [shown, gone] {
+        assert!(store.unsuppress(one.address.as_ref().unwrap()).await.unwrap());
+    }
+    while cursor.is_some() {
+        let (items, next) = page(&*store, cursor, 7).await;
+        seen.extend(items);
+        cursor = next;
+        put(&*store, suppressing(&format!("later{}", seen.len()), Reason::Complaint, 1, &["later@a.example"])).await;
+    }
+    let distinct: BTreeSet<_> = seen.iter().map(|one| &one.id).collect();
+    assert_eq!(distinct.len(), seen.len(), "one was shown twice");
+    assert!(all.iter().all(|one| distinct.contains(&one.id) == (one.id != gone.id)), "one that stays was left out");
+    for wrong in ["what", "00", &"f".repeat(34)] {
+        let asked = PageQuery { cursor: Some(wrong.into()), limit: 1 };
+        assert!(matches!(store.suppressed(&asked).await, Err(StoreError::BadCursor)), "{wrong}");
+    }
+}
+
+/// The event as it is kept names these.
+fn naming(event: Unit, data: serde_json::Value) -> Unit {
+    let mut stored = (*event.event).clone();
+    stored.data = serde_json::value::to_raw_value(&data).unwrap();
+    Unit { json: serde_json::to_vec(&stored).unwrap().into(), event: Arc::new(stored), ..event }
+}
+
+pub(crate) async fn an_address_is_listed_while_an_event_names_it(harness: &mut impl Harness) {
+    let moment = Duration::from_secs(1);
+    harness.reopen_for(Lifetimes { events: moment, requests: moment, tokens: moment }).await;
+    let store = harness.store();
+    let to = serde_json::json!({"to": "Nora <Nora@a.example>"});
+    let several = serde_json::json!({"recipients": ["x@a.example", "OMAR@a.example"]});
+    let one = naming(suppressing("a", Reason::Bounce, 1, &["nora@a.example"]), to);
+    put(&*store, one.clone()).await;
+    put(&*store, naming(suppressing("b", Reason::Complaint, 2, &["omar@a.example"]), several)).await;
+    // Who is named by no event that suppresses it, and who was put there by hand.
+    put(&*store, suppressing("c", Reason::Bounce, 3, &["pia@a.example"])).await;
+    store.suppress(&address("hand@a.example"), Reason::Manual, at(5)).await.unwrap();
+    let listed_now = page(&*store, None, 10).await.0;
+    let named: BTreeSet<_> = listed_now.iter().filter_map(|one| one.address.as_ref()?.as_str().into()).collect();
+    assert_eq!((listed_now.len(), named), (4, ["nora@a.example", "omar@a.example"].into()));
+    for item in &listed_now {
+        if let Some(address) = &item.address {
+            assert_eq!(store.suppressions(address).await.unwrap(), item.reasons);
+        }
+    }
+    while store.event(&one.id).await.unwrap().is_some() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    drop(store);
+    harness.reopen().await;
+    let later = page(&*harness.store(), None, 10).await.0;
+    assert!(later.iter().all(|one| one.address.is_none()), "{later:?}");
+    let same = |one: &Suppressed, other: &Suppressed| (&one.id, &one.reasons) == (&other.id, &other.reasons);
+    assert!(later.len() == 4 && later.iter().zip(&listed_now).all(|(one, other)| same(one, other)));
 }
