@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use waypost_providers::Kind;
 
@@ -74,7 +75,7 @@ impl Owed {
 }
 
 /// Where a delivery stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// To be tried, again or for the first time.
@@ -111,7 +112,7 @@ impl Status {
 }
 
 /// Why a delivery ended without being delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
     /// The schedule has no more attempts.
@@ -147,7 +148,7 @@ impl EndReason {
 }
 
 /// Why an attempt got no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorClass {
     /// The host name has no address.
@@ -170,7 +171,7 @@ pub enum ErrorClass {
 
 /// Where the time of an attempt went, in whole milliseconds from one to the next. What is absent was not reached, or was
 /// not needed: an attempt on a connection that was open neither resolves nor connects.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Split {
     /// Resolving the host's name.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -199,7 +200,7 @@ pub fn millis(duration: Duration) -> u32 {
 }
 
 /// One try.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Attempt {
     /// From 1. The store counts.
     pub number: u32,
@@ -225,7 +226,8 @@ pub struct Attempt {
 }
 
 /// A delivery as the API shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "EndpointDelivery")]
 pub struct Delivery {
     /// Derived from event, endpoint and replay.
     pub id: DeliveryId,

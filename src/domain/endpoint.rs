@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::format::Format;
@@ -55,7 +56,7 @@ impl Origin {
 }
 
 /// What the operator says of an endpoint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EndpointSettings {
     /// Where to post.
     pub url: String,
@@ -63,6 +64,7 @@ pub struct EndpointSettings {
     #[serde(default)]
     pub format: Format,
     /// What it subscribes to.
+    #[schemars(with = "Vec<String>")]
     pub events: Subscription,
     /// Only events of these sources; all, when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -136,7 +138,7 @@ impl EndpointSettings {
 }
 
 /// A way to sign a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scheme {
     /// `Drin-Signature: t=…,v1=…`.
@@ -154,7 +156,7 @@ pub enum Scheme {
 }
 
 /// Why and since when an endpoint gets nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Disabled {
     /// Why.
     pub reason: DisabledReason,
@@ -163,7 +165,7 @@ pub struct Disabled {
 }
 
 /// Why an endpoint is disabled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DisabledReason {
     /// It answered `410 Gone`.

@@ -13,9 +13,9 @@ use super::target::{self, Networks, TargetError};
 type Checked<T> = Result<T, FieldError>;
 
 /// A year: no wait is longer.
-const WAIT_S_MAX: u64 = 365 * 24 * 3_600;
+pub const WAIT_S_MAX: u64 = 365 * 24 * 3_600;
 /// Attempts under way at once.
-const MAX_IN_FLIGHT_MAX: u64 = 10_000;
+pub const MAX_IN_FLIGHT_MAX: u64 = 10_000;
 
 /// What can be told of a URL without asking a name server. The addresses behind a name are checked when it is called.
 ///

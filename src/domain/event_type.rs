@@ -1,12 +1,13 @@
 //! What a stored event may be: one of the eleven that providers tell of, or one of the five about Waypost itself.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use waypost_providers::Kind;
 
 use super::id::MailKey;
 
 /// The type of a stored event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum EventType {
     /// One of the eleven.
@@ -16,7 +17,7 @@ pub enum EventType {
 }
 
 /// What Waypost tells of its own state, in one of five words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum Operational {
     /// So many attempts failed in a row that an endpoint is only probed.
     #[serde(rename = "waypost.endpoint.failing")]

@@ -1,12 +1,13 @@
 //! The bodies that an endpoint can be sent, and what follows from the choice of one.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::endpoint::{EndpointSettings, Scheme};
 use super::subscription::{Dialect, Subscription};
 
 /// A body, with the names and defaults that its consumers know.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
     /// The eleven events whole; the only one with tags, metadata and the content of mail.

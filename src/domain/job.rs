@@ -5,6 +5,7 @@
 //! be made again, for what it does is done once however often it is made.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::id::{EndpointId, ReplayId};
@@ -18,7 +19,7 @@ pub const JOBS_MAX: usize = 100;
 pub const STEP_LEN: usize = 500;
 
 /// What a job does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Task {
     /// Delivers again what went to an endpoint.
@@ -51,7 +52,7 @@ impl Task {
 }
 
 /// Where a job is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
     /// It counts what matches.
@@ -76,7 +77,7 @@ impl JobState {
 }
 
 /// Why a job could not go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JobError {
     /// The endpoint is disabled.

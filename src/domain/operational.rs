@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use waypost_providers::event::rfc3339_millis;
 
@@ -30,8 +31,9 @@ pub struct Occasion {
 }
 
 /// The `data` object.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-struct Data {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "OperationalData")]
+pub struct Data {
     #[serde(skip_serializing_if = "Option::is_none")]
     endpoint_id: Option<EndpointId>,
     #[serde(skip_serializing_if = "Option::is_none")]

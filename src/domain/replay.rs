@@ -14,6 +14,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use waypost_providers::Kind;
 
@@ -43,13 +44,14 @@ pub const PENDING_MAX: usize = 1_000;
 pub const CLOCKS_APART_MAX: Duration = Duration::from_secs(600);
 
 /// Which deliveries of an endpoint are replayed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Filter {
     /// Of events received then or later.
     pub since: Timestamp,
     /// Of events received before then.
     pub until: Timestamp,
     /// Of these types.
+    #[schemars(with = "Vec<String>")]
     pub types: Subscription,
     /// Where the delivery stands that began with the event.
     pub status: Vec<Status>,

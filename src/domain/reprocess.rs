@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use waypost_providers::{Parsed, Provider, Request, Verified};
 
@@ -27,7 +28,7 @@ pub fn read(request: Request, provider: &dyn Provider) -> (Verified, Vec<Parsed>
 }
 
 /// A request with parts that were not understood, without its content.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IncompleteRequest {
     /// Its id.
     pub id: RequestId,
@@ -47,7 +48,7 @@ pub struct IncompleteRequest {
 }
 
 /// What is wrong with a request; one may have parts of both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Lack {
     /// A part of it is none of the eleven events.
@@ -83,7 +84,7 @@ impl Lack {
 }
 
 /// Which requests are read again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Filter {
     /// Received then or later; all that are kept if absent.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -108,7 +109,7 @@ impl Filter {
 }
 
 /// What became of requests that were read again.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Outcome {
     /// Events that are new.
     pub stored: u64,

@@ -91,7 +91,8 @@ impl Ask {
 }
 
 const QUEUED: &str = "queued";
-const OPERATIONAL: &str = "waypost.*";
+/// The word for all operational events.
+pub const OPERATIONAL: &str = "waypost.*";
 /// The words of the seed document 002.
 const SELFHOSTED: [&str; 7] = ["queued", "sending", "delivered", "bounced", "complained", "opened", "clicked"];
 

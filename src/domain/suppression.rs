@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use waypost_providers::event::{BounceClass, Data, Scope};
 use waypost_providers::{Event, Kind};
@@ -16,7 +17,7 @@ use super::id::{EventId, SuppressionId};
 use super::plan::StoredEvent;
 
 /// What puts an address on the list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// A mail to it bounced.
@@ -61,7 +62,7 @@ pub struct ToSuppress {
 }
 
 /// Why an address is on the list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Suppression {
     /// The reason.
     pub reason: Reason,

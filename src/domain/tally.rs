@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use waypost_providers::Kind;
 
@@ -18,7 +19,7 @@ pub const FIELDS_MAX: usize = 256;
 const OTHER: &str = "other";
 
 /// What became of a request, or of one event in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The event was new.
@@ -74,7 +75,7 @@ pub struct Tally {
 }
 
 /// How often something came in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Count {
     /// What became of it.
     pub outcome: Outcome,

@@ -10,9 +10,10 @@ use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use waypost_providers::Headers;
+use waypost_providers::{Headers, event};
 
 use super::auth::authorize;
 use super::lists::{List, ListQuery};
@@ -23,6 +24,7 @@ use crate::domain::delivery::{Delivery, Split};
 use crate::domain::event_type::EventType;
 use crate::domain::id::{EventId, RequestId};
 use crate::domain::link::Links;
+use crate::domain::operational;
 use crate::domain::plan::StoredEvent;
 use crate::store::{self, Page, PageQuery, StoredRequest};
 
@@ -153,12 +155,14 @@ fn all_shown(page: Page<Delivery>, is_admin: bool) -> Page<Delivery> {
 }
 
 /// An event as the API shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Event")]
 pub(super) struct EventView {
     id: EventId,
     #[serde(rename = "type")]
     kind: EventType,
     created_at: String,
+    #[schemars(with = "EventData")]
     data: Box<RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<String>,
@@ -184,13 +188,27 @@ impl From<StoredEvent> for EventView {
     }
 }
 
+/// `data` of an event.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its shape is used")]
+enum EventData {
+    /// Of an event that a provider told of, or a sample of one.
+    Provider(Box<event::Data>),
+    /// Of an event about Waypost itself.
+    Operational(operational::Data),
+}
+
 /// A request as the API shows it.
-#[derive(Debug, Serialize)]
-struct RequestView {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Request")]
+pub(super) struct RequestView {
     id: RequestId,
     source: String,
     provider: Arc<str>,
     received_at: Timestamp,
+    /// Pairs of name and value, without credentials.
+    #[schemars(with = "Vec<(String, String)>")]
     headers: Headers,
     body_base64: String,
     unmapped: u32,

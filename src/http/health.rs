@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::auth::authorize;
 use super::problem::Problem;
@@ -14,9 +15,28 @@ use crate::domain::access::Scope;
 /// A prober does not wait for long.
 const STORE_WITHIN: Duration = Duration::from_millis(900);
 
+/// The process lives.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Alive {
+    alive: bool,
+}
+
+/// The store can take work.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Ready {
+    ready: bool,
+}
+
+/// What there was to confirm.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Confirmed {
+    /// Whether endpoints were lost.
+    lost: bool,
+}
+
 /// `GET /healthz`: `200` while the process lives.
 pub(super) async fn healthz() -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "alive": true }))
+    HttpResponse::Ok().json(Alive { alive: true })
 }
 
 /// `GET /readyz`: `200` when the store can take work, and `503` with `Retry-After` when it cannot, or while the
@@ -26,7 +46,7 @@ pub(super) async fn readyz(gateway: Data<Gateway>) -> Result<HttpResponse, Probl
         return Err(Problem::ShuttingDown);
     }
     tokio::time::timeout(STORE_WITHIN, gateway.store.ready()).await.map_err(|_| Problem::StoreSlow)??;
-    Ok(HttpResponse::Ok().json(json!({ "ready": true })))
+    Ok(HttpResponse::Ok().json(Ready { ready: true }))
 }
 
 /// `POST /v1/store/confirm`: goes on although the store came back without endpoints that the API had made; until then
@@ -35,5 +55,5 @@ pub(super) async fn confirm(request: HttpRequest, gateway: Data<Gateway>) -> Res
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Admin)?;
     let lost = gateway.endpoints.confirm_loss(gateway.store.as_ref()).await?;
     tracing::warn!(lost, api_key.name = key.name(), "told to go on with what the store holds");
-    Ok(HttpResponse::Ok().json(json!({ "lost": lost })))
+    Ok(HttpResponse::Ok().json(Confirmed { lost }))
 }

@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Json, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::auth::authorize;
@@ -87,7 +88,8 @@ async fn accepted(gateway: &Gateway, job: Job) -> Result<HttpResponse, Problem> 
 }
 
 /// A job as the API shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Job")]
 pub(super) struct JobView {
     id: ReplayId,
     #[serde(flatten)]

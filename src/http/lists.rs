@@ -1,5 +1,6 @@
 //! Lists: what a caller may ask of one, and how it is answered.
 
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use waypost_providers::Kind;
@@ -11,8 +12,8 @@ use crate::domain::reprocess::Lack;
 use crate::domain::subscription::Subscription;
 use crate::store::{Page, PageQuery};
 
-const LIMIT_DEFAULT: usize = 20;
-const LIMIT_MAX: usize = 100;
+pub(super) const LIMIT_DEFAULT: usize = 20;
+pub(super) const LIMIT_MAX: usize = 100;
 
 /// Reads the query string of a list that takes parameters of its own.
 ///
@@ -136,7 +137,8 @@ impl Filter {
 }
 
 /// A part of a list, as answered.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ListOf{T}")]
 pub(super) struct List<T> {
     data: Vec<T>,
     has_more: bool,

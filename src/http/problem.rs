@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use waypost_providers::{Refusal, VerifyError};
 
+use super::details::Details;
 use crate::domain::access::Scope;
 use crate::domain::fan_out::PlanError;
 use crate::domain::field::FieldError;
@@ -88,7 +89,7 @@ pub enum Problem {
     NotFound(&'static str),
     /// The route is not for this method.
     #[error("the method is not {0}")]
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed(String),
     /// A query parameter is wrong; the text is told to the caller.
     #[error("a query parameter is wrong")]
     BadQuery(String),
@@ -154,11 +155,12 @@ impl From<FieldError> for Problem {
 }
 
 /// What the caller is told.
-struct Facts {
-    status: StatusCode,
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) status: StatusCode,
     /// Stable: clients compare it.
-    id: &'static str,
-    title: &'static str,
+    pub(super) id: &'static str,
+    pub(super) title: &'static str,
 }
 
 impl Problem {
@@ -170,7 +172,7 @@ impl Problem {
         }
     }
 
-    fn facts(&self) -> Facts {
+    pub(super) fn facts(&self) -> Facts {
         let (status, id, title) = match self {
             Self::UnknownSource => (404, "unknown_source", "There is no such source"),
             Self::Again(problem) => {
@@ -269,7 +271,7 @@ impl Problem {
             answer.insert_header((header::RETRY_AFTER, RETRY_AFTER_S));
         }
         match self {
-            Self::MethodNotAllowed(allowed) => answer.insert_header((header::ALLOW, *allowed)),
+            Self::MethodNotAllowed(allowed) => answer.insert_header((header::ALLOW, allowed.as_str())),
             Self::Unauthorized => answer.insert_header((header::WWW_AUTHENTICATE, "Bearer")),
             _ => &mut answer,
         };
@@ -288,18 +290,9 @@ impl ResponseError for Problem {
         if facts.status.is_server_error() && !matches!(self, Self::NotFetched) {
             tracing::error!(http.status = facts.status.as_u16(), problem = facts.id, error = %self, "request failed");
         }
-        let mut body = json!({
-            "type": format!("urn:waypost:problem:{}", facts.id),
-            "title": facts.title,
-            "status": facts.status.as_u16(),
-        });
-        if let Self::Field(error) = self {
-            body["field"] = error.field.as_str().into();
-        }
-        if let Some(detail) = self.detail() {
-            body["detail"] = detail.into();
-        }
-        self.answer(&facts).content_type("application/problem+json").body(body.to_string())
+        let field = if let Self::Field(error) = self { Some(error.field.as_str()) } else { None };
+        let details = Details::new(&facts, self.detail(), field);
+        self.answer(&facts).content_type("application/problem+json").json(details)
     }
 }
 

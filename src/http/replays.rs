@@ -9,12 +9,14 @@
 use actix_web::web::{Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::api::{find, shown};
 use super::auth::authorize;
 use super::jobs::begin;
+use super::openapi::EventWord;
 use super::problem::Problem;
 use super::state::Gateway;
 use super::{body, idempotency};
@@ -25,7 +27,7 @@ use crate::domain::job::{Job, Task};
 use crate::domain::plan::StoredEvent;
 use crate::domain::replay::{Filter, REPLAYS_OF_EVENT_MAX, Replay};
 use crate::domain::subscription::Subscription;
-use crate::store::Replayed;
+use crate::store;
 
 /// `GET /v1/deliveries/{id}`: one delivery. `404` also when its event has expired. Why an attempt failed, and what was
 /// answered, is told to scope `admin` only.
@@ -68,27 +70,28 @@ pub(super) async fn retry(
 }
 
 /// A body without fields.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Nothing {}
 
-/// The body of [`replay_event`].
-#[derive(Default, Deserialize)]
+/// What of an event is to be sent again.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct EventReplay {
+pub(super) struct EventReplay {
     endpoint_id: Option<EndpointId>,
 }
 
-/// What [`replay_event`] made.
-#[derive(Serialize)]
-struct Made {
+/// The deliveries that a replay of one event made.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Replayed {
     replay_id: ReplayId,
     data: Vec<Delivery>,
     /// Endpoints that get nothing, each with the reason.
     left_out: Vec<LeftOut>,
 }
 
-#[derive(Serialize)]
+/// An endpoint that gets nothing.
+#[derive(Serialize, JsonSchema)]
 struct LeftOut {
     endpoint_id: EndpointId,
     detail: String,
@@ -143,16 +146,19 @@ pub(super) async fn replay_event(
     if !key.may(Scope::Admin) {
         data = data.into_iter().map(|one| shown(one, false)).collect();
     }
-    Ok(HttpResponse::Created().json(Made { replay_id, data, left_out }))
+    Ok(HttpResponse::Created().json(Replayed { replay_id, data, left_out }))
 }
 
-/// The body of [`replay_endpoint`].
-#[derive(Default, Deserialize)]
+/// What is to be sent again.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct BulkReplay {
+pub(super) struct BulkReplay {
+    /// From when on.
+    #[schemars(required)]
     since: Option<Timestamp>,
     until: Option<Timestamp>,
     #[serde(default)]
+    #[schemars(with = "Vec<EventWord>")]
     types: Vec<String>,
     #[serde(default)]
     status: Vec<Status>,
@@ -260,7 +266,7 @@ async fn make(
 ) -> Result<Vec<Delivery>, Problem> {
     let one = |endpoint| Replay { replay: replay.clone(), event_id: event.id.clone(), mail: event.mail, endpoint };
     let made = gateway.store.replay(endpoints.into_iter().map(one).collect()).await?;
-    if made.iter().all(|made| *made == Replayed::Full) {
+    if made.iter().all(|made| *made == store::Replayed::Full) {
         return Err(Problem::NotReplayable(format!("the event has been replayed {REPLAYS_OF_EVENT_MAX} times")));
     }
     let deliveries = gateway.store.deliveries_of(&event.id).await?;

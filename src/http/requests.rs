@@ -4,6 +4,7 @@
 use actix_web::web::{Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::api::{filtered, raw_answer};
@@ -55,8 +56,8 @@ async fn find(gateway: &Gateway, id: &RequestId) -> Result<StoredRequest, Proble
 }
 
 /// What became of a request that was read again.
-#[derive(Serialize)]
-struct Reprocessed {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Reprocessed {
     request_id: RequestId,
     #[serde(flatten)]
     outcome: Outcome,
@@ -86,10 +87,10 @@ pub(super) async fn reprocess(
     Ok(HttpResponse::Ok().json(Reprocessed { request_id: id.into_inner(), outcome }))
 }
 
-/// The body of [`reprocess_all`].
-#[derive(Default, Deserialize)]
+/// Which requests are to be read again.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct BulkReprocess {
+pub(super) struct BulkReprocess {
     since: Option<Timestamp>,
     until: Option<Timestamp>,
     source: Option<String>,

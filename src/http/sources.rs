@@ -7,6 +7,7 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::watch;
 use waypost_providers::{Parsed, Verified};
@@ -94,7 +95,8 @@ async fn add(gateway: &Gateway) -> Result<(), StoreError> {
 }
 
 /// A source as the API shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Source")]
 pub(super) struct SourceView {
     name: String,
     provider: &'static str,

@@ -3,6 +3,7 @@
 
 use actix_web::web::{Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::api::filtered;
@@ -19,7 +20,7 @@ use crate::domain::suppression::{Reason, Suppressed, Suppression};
 use crate::store::Page;
 
 /// An address that is on the suppression list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Listed {
     address: String,
     reasons: Vec<Suppression>,
@@ -53,7 +54,8 @@ struct Query {
 }
 
 /// An address of the list of all.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Suppressed")]
 pub(super) struct Item {
     id: SuppressionId,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,9 +88,11 @@ pub(super) async fn suppressions(request: HttpRequest, gateway: Data<Gateway>) -
     Ok(Json(Page { items: found.items.into_iter().map(Item::from).collect(), next: found.next }.into()))
 }
 
-#[derive(Default, Deserialize)]
+/// An address to be put on the suppression list.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+pub(super) struct ToSuppress {
+    #[schemars(email)]
     address: String,
     reason: Option<Reason>,
 }
@@ -101,7 +105,7 @@ pub(super) async fn suppress(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
-    let Asked { address, reason } = read(&body::of_api(&request, payload, &gateway).await?)?;
+    let ToSuppress { address, reason } = read(&body::of_api(&request, payload, &gateway).await?)?;
     let address = Address::parse(&address).ok_or(Problem::NotAnAddress)?;
     let reason = reason.unwrap_or(Reason::Manual);
     let is_new = gateway.store.suppress(&address, reason, gateway.clock.now()).await?;

@@ -1,13 +1,11 @@
 //! The endpoint APIs of other senders, for clients that were written for them: thin views of [`webhooks`](super::webhooks),
 //! with the same keys, scopes and errors.
 
-use actix_web::Resource;
+use actix_web::HttpResponseBuilder;
 use actix_web::http::header::CACHE_CONTROL;
-use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde_json::Value;
 
-use super::problem::Problem;
+use super::openapi::Path;
 use super::webhooks::service::Given;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::field::FieldError;
@@ -15,15 +13,11 @@ use crate::domain::field::FieldError;
 mod platform;
 mod sentinmail;
 
-/// Adds the routes.
-pub(super) fn configure(app: &mut ServiceConfig) {
-    app.configure(platform::configure).configure(sentinmail::configure);
-}
-
-/// A resource that answers `405` to all but these methods.
-fn resource(path: &str, allowed: &'static str) -> Resource {
-    let other = move || async move { Err::<HttpResponse, _>(Problem::MethodNotAllowed(allowed)) };
-    web::resource(path).default_service(web::to(other))
+/// The routes.
+pub(super) fn paths() -> Vec<Path> {
+    let mut all = vec![platform::path()];
+    all.extend(sentinmail::paths());
+    all
 }
 
 /// These APIs ask for events by name.

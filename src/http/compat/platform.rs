@@ -10,36 +10,108 @@
 //!
 //! The fields of `/v1/webhooks` can be given too. Errors are those of `/v1/webhooks`.
 
-use actix_web::web::{self, Data, Payload, ServiceConfig};
+use std::borrow::Cow;
+
+use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{check_changed_events, check_events, private, resource, shown};
+use super::{check_changed_events, check_events, private, shown};
 use crate::domain::access::Scope;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::field::FieldError;
 use crate::domain::format::Format;
 use crate::domain::id::EndpointId;
 use crate::http::auth::authorize;
+use crate::http::openapi::{Operation, Path, at, delete, events_pattern, get, patch, post, put};
 use crate::http::problem::Problem;
 use crate::http::state::Gateway;
 use crate::http::webhooks::service::{self, Given, Target};
+use crate::http::webhooks::{changed, changes, changes_by_body, makes, new, object};
 
-pub(super) fn configure(app: &mut ServiceConfig) {
-    app.service(
-        resource("/api/webhooks/manage", "GET, POST, PUT, PATCH, DELETE")
-            .route(web::get().to(list))
-            .route(web::post().to(create))
-            .route(web::put().to(update))
-            .route(web::patch().to(update))
-            .route(web::delete().to(delete)),
-    );
+/// The route.
+pub(super) fn path() -> Path {
+    const WEBHOOK: &str = "The webhook.";
+    let all = get(list, "listPlatformWebhooks", "List webhooks, by `id`").needs(Scope::Read);
+    let create = makes(post(create, "createPlatformWebhook", "Make a webhook"));
+    let create = create
+        .says("It is sent the format `platform`. Without a `secret` one is generated, and shown in this answer only.");
+    let create =
+        create.takes::<New>(json!({ "url": "https://billing.example/hooks/email", "events": "delivered,bounced" }));
+    let change = |operation: Operation| {
+        let operation = changes_by_body(operation.says("Changes the fields that are given."));
+        let operation = operation.takes::<Changed>(json!({ "id": 1, "events": "delivered,bounced" }));
+        operation.gives::<View>(200, WEBHOOK).refuses([Problem::NotFound("webhook")])
+    };
+    let remove =
+        changes(delete(remove, "deletePlatformWebhook", "Delete a webhook")).takes::<Named>(json!({ "id": 1 }));
+    at(
+        "/api/webhooks/manage",
+        [],
+        [
+            all.gives::<All>(200, "All of them."),
+            create.gives::<View>(201, WEBHOOK),
+            change(put(update, "putPlatformWebhook", "Change a webhook")),
+            change(patch(update, "patchPlatformWebhook", "Change a webhook")),
+            remove.gives_nothing(204, "It is deleted.").refuses([Problem::NotFound("webhook")]),
+        ],
+    )
+}
+
+/// All webhooks.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PlatformWebhooks")]
+struct All {
+    webhooks: Vec<View>,
+}
+
+/// Which webhook.
+#[derive(JsonSchema)]
+#[schemars(rename = "NamedPlatformWebhook")]
+#[expect(dead_code, reason = "it is read with what else there may be")]
+struct Named {
+    /// Its number.
+    id: u64,
+}
+
+/// The body of a new webhook.
+struct New;
+
+impl JsonSchema for New {
+    fn schema_name() -> Cow<'static, str> {
+        "NewPlatformWebhook".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut fields = new(generator);
+        fields.insert("events".into(), json!({ "description": "Words for events, separated by commas.", "type": "string", "pattern": events_pattern() }));
+        object("A webhook to be made.", fields, &["url", "events"])
+    }
+}
+
+/// The body of a change.
+struct Changed;
+
+impl JsonSchema for Changed {
+    fn schema_name() -> Cow<'static, str> {
+        "ChangedPlatformWebhook".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut fields = changed(generator);
+        fields.insert("events".into(), json!({ "description": "Words for events, separated by commas.", "type": "string", "pattern": events_pattern() }));
+        fields.insert("id".into(), json!({ "description": "Its number.", "type": "integer", "minimum": 0 }));
+        fields.insert("webhook_id".into(), json!({ "description": "As it was shown, or not at all." }));
+        object("What is to change of a webhook; `null` is a field's default.", fields, &["id"])
+    }
 }
 
 /// A webhook as this API shows it, and the name that `/v1/webhooks` has for it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PlatformWebhook")]
 struct View {
     id: u64,
     url: String,
@@ -74,7 +146,7 @@ async fn list(request: HttpRequest, gateway: Data<Gateway>) -> Result<HttpRespon
     authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
     let all = shown(service::current(&gateway).await?);
     let webhooks: Vec<_> = all.into_iter().map(|endpoint| View::new(endpoint, None)).collect();
-    Ok(HttpResponse::Ok().json(json!({ "webhooks": webhooks })))
+    Ok(HttpResponse::Ok().json(All { webhooks }))
 }
 
 async fn create(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) -> Result<HttpResponse, Problem> {
@@ -94,7 +166,7 @@ async fn update(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) 
     Ok(HttpResponse::Ok().json(View::new(endpoint, None)))
 }
 
-async fn delete(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) -> Result<HttpResponse, Problem> {
+async fn remove(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) -> Result<HttpResponse, Problem> {
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
     let mut given = service::object(&request, payload, &gateway).await?;
     let id = named(&gateway, &mut given).await?;

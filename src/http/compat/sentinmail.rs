@@ -4,29 +4,110 @@
 //! `GET` lists all or shows one, `POST` answers `201`, `PUT` and `PATCH` change what is given (`200`), `DELETE` answers
 //! `204`. Errors are those of `/v1/webhooks`.
 
-use actix_web::http::StatusCode;
-use actix_web::web::{self, Data, Path, Payload, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse};
+use std::borrow::Cow;
 
-use super::{check_changed_events, check_events, private, resource, shown};
+use actix_web::http::StatusCode;
+use actix_web::web::{self, Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::{Value, json};
+
+use super::{check_changed_events, check_events, private, shown};
 use crate::domain::access::Scope;
 use crate::domain::format::Format;
+use crate::domain::id::EndpointId;
 use crate::http::auth::authorize;
+use crate::http::openapi::{AnyEventWord, Operation, Parameter, Path, at, delete, get, if_match, patch, post, put};
 use crate::http::problem::Problem;
 use crate::http::state::Gateway;
-use crate::http::webhooks::{self, service};
+use crate::http::webhooks::{self, WebhookView, changed, changes, changes_by_body, makes, new, object, service};
 
 type Answer = Result<HttpResponse, Problem>;
 
-pub(super) fn configure(app: &mut ServiceConfig) {
-    for path in ["/api/emails/webhook-endpoints", "/api/emails/webhook-endpoints/"] {
-        let all = resource(path, "GET, POST");
-        app.service(all.route(web::get().to(list)).route(web::post().to(create)));
+const WEBHOOK: &str = "The webhook.";
+const ETAG: &str = "What changes whenever it does; for `If-Match`.";
+
+/// The routes.
+pub(super) fn paths() -> [Path; 4] {
+    [
+        all("/api/emails/webhook-endpoints/", ["listEmailWebhooks", "createEmailWebhook"]),
+        all("/api/emails/webhook-endpoints", ["listEmailWebhooksToo", "createEmailWebhookToo"]),
+        one(
+            "/api/emails/webhook-endpoints/{id}/",
+            ["getEmailWebhook", "putEmailWebhook", "patchEmailWebhook", "deleteEmailWebhook"],
+        ),
+        one(
+            "/api/emails/webhook-endpoints/{id}",
+            ["getEmailWebhookToo", "putEmailWebhookToo", "patchEmailWebhookToo", "deleteEmailWebhookToo"],
+        ),
+    ]
+}
+
+fn all(path: &'static str, [list_id, create_id]: [&'static str; 2]) -> Path {
+    let all = get(list, list_id, "List webhooks, the first made first").needs(Scope::Read);
+    let make = post(create, create_id, "Make a webhook");
+    let make = makes(make.says(
+        "It is sent the format `sentinmail`. Without a `secret` one is generated, and shown in this answer only.",
+    ));
+    let make = make.takes::<New>(json!({ "url": "https://billing.example/hooks/email", "events": ["bounced"] }));
+    let make = make.gives::<WebhookView>(201, WEBHOOK).with_header("Location", "Where it is.");
+    at(path, [], [all.gives::<Vec<WebhookView>>(200, "All of them."), make.with_header("ETag", ETAG)])
+}
+
+fn one(path: &'static str, [show_id, put_id, patch_id, delete_id]: [&'static str; 4]) -> Path {
+    let show = get(webhooks::show, show_id, "Show a webhook").needs(Scope::Read).heeds([if_match()]);
+    let change = |operation: Operation| {
+        let operation =
+            changes_by_body(operation.says("Changes the fields that are given; `null` is a field's default."));
+        let operation = operation.may_take::<Changed>(json!({ "events": ["bounced"] }));
+        operation.gives::<WebhookView>(200, WEBHOOK).with_header("ETag", ETAG)
+    };
+    let remove = changes(delete(webhooks::delete, delete_id, "Delete a webhook"));
+    at(
+        path,
+        [Parameter::path::<EndpointId>("id", WEBHOOK)],
+        [
+            show.gives::<WebhookView>(200, WEBHOOK).with_header("ETag", ETAG).refuses([Problem::HasChanged]),
+            change(put(update, put_id, "Change a webhook")),
+            change(patch(update, patch_id, "Change a webhook")),
+            remove.gives_nothing(204, "It is deleted."),
+        ],
+    )
+}
+
+/// Events that are named.
+fn named(generator: &mut SchemaGenerator) -> Value {
+    let word = generator.subschema_for::<AnyEventWord>();
+    json!({ "description": "What to tell.", "type": "array", "items": word, "minItems": 1 })
+}
+
+/// The body of a new webhook.
+struct New;
+
+impl JsonSchema for New {
+    fn schema_name() -> Cow<'static, str> {
+        "NewEmailWebhook".into()
     }
-    for path in ["/api/emails/webhook-endpoints/{id}", "/api/emails/webhook-endpoints/{id}/"] {
-        let one = resource(path, "GET, PUT, PATCH, DELETE").route(web::get().to(webhooks::show));
-        let one = one.route(web::put().to(update)).route(web::patch().to(update));
-        app.service(one.route(web::delete().to(webhooks::delete)));
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut fields = new(generator);
+        fields.insert("events".into(), named(generator));
+        object("A webhook to be made.", fields, &["url", "events"])
+    }
+}
+
+/// The body of a change.
+struct Changed;
+
+impl JsonSchema for Changed {
+    fn schema_name() -> Cow<'static, str> {
+        "ChangedEmailWebhook".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut fields = changed(generator);
+        fields.insert("events".into(), named(generator));
+        object("What is to change of a webhook; `null` is a field's default.", fields, &[])
     }
 }
 
@@ -46,7 +127,7 @@ async fn create(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) 
     Ok(view.with_secret(secret).answer(StatusCode::CREATED))
 }
 
-async fn update(request: HttpRequest, payload: Payload, gateway: Data<Gateway>, id: Path<String>) -> Answer {
+async fn update(request: HttpRequest, payload: Payload, gateway: Data<Gateway>, id: web::Path<String>) -> Answer {
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
     let given = service::object(&request, payload, &gateway).await?;
     check_changed_events(&given)?;

@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::domain::endpoint::{EndpointSettings, Scheme};
-use crate::domain::endpoint_fields::{check_numbers, check_sources, check_url, headers};
+use crate::domain::endpoint_fields::{MAX_IN_FLIGHT_MAX, WAIT_S_MAX, check_numbers, check_sources, check_url, headers};
 use crate::domain::field::{FieldError, without_value};
 use crate::domain::format::Format;
 use crate::domain::given;
+use crate::domain::rate::Rate;
 use crate::domain::secret::SigningSecret;
 use crate::domain::signing;
 use crate::domain::target::Networks;
+use crate::http::openapi::AnyEventWord;
 use crate::sources::Sources;
 
 /// A body's fields.
@@ -28,29 +31,50 @@ pub(super) struct Known<'a> {
     pub(super) route: Option<Format>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Fields {
+pub(super) struct Fields {
+    /// Where to post: `https`, and no private address.
     #[serde(default)]
+    #[schemars(url)]
     url: String,
+    /// What to tell; all of the eleven when empty.
     #[serde(default)]
+    #[schemars(with = "Vec<AnyEventWord>")]
     events: Vec<String>,
+    /// The body to send. Left out, the one whose names `events` has.
     format: Option<Format>,
+    /// Only events of these sources of the config; all, when empty.
     #[serde(default)]
     sources: Vec<String>,
+    /// Only events that carry one of these tags; all, when empty.
     #[serde(default)]
     tags: Vec<String>,
+    /// How each request is signed. Left out, in the ways of the format.
+    #[schemars(length(min = 1))]
     signatures: Option<Vec<Scheme>>,
+    /// The header of `hex` and `sha256`, if not `X-Webhook-Signature`.
     signature_header: Option<String>,
+    /// Static headers. In a change, `null` keeps the value that one has.
     #[serde(default)]
     headers: Headers,
+    /// Seconds to wait after each failed attempt. Left out, those of the format.
+    #[schemars(length(max = EndpointSettings::RETRY_LEN_MAX), inner(range(max = WAIT_S_MAX)))]
     retry: Option<Vec<u64>>,
+    /// Seconds for the whole exchange.
     #[serde(default = "EndpointSettings::timeout_s_default")]
+    #[schemars(range(min = 1, max = EndpointSettings::TIMEOUT_S_MAX))]
     timeout_s: u64,
+    /// How many attempts may be under way at once.
     #[serde(default = "EndpointSettings::max_in_flight_default")]
+    #[schemars(range(min = 1, max = MAX_IN_FLIGHT_MAX))]
     max_in_flight: u32,
+    /// How many requests a second it is sent at most; none is no limit.
+    #[schemars(range(min = 1, max = Rate::PER_S_MAX))]
     rate_limit: Option<u32>,
+    /// A note.
     description: Option<String>,
+    /// Whether it gets anything.
     #[serde(default = "EndpointSettings::active_default")]
     active: bool,
 }

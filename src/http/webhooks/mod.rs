@@ -8,11 +8,13 @@
 //! gateway when it is answered.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{self, Data, Json, Path, Payload, ServiceConfig};
+use actix_web::web::{Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
+pub(super) use self::bodies::{changed, new, object};
 use self::change::{Step, Target, change, current, find};
-use self::view::WebhookView;
+pub(super) use self::paths::{changes, changes_by_body, makes, paths};
+pub(super) use self::view::WebhookView;
 use super::auth::authorize;
 use super::lists::{List, ListQuery};
 use super::problem::Problem;
@@ -22,47 +24,16 @@ use crate::domain::endpoint::Endpoint;
 use crate::domain::id::EndpointId;
 use crate::store::{Page, PageQuery, StoreError};
 
+mod bodies;
 mod change;
 mod fields;
+mod paths;
 mod sample;
 mod secrets;
 pub(super) mod service;
 mod view;
 
 type Answer = Result<HttpResponse, Problem>;
-
-/// Adds the routes.
-pub(super) fn configure(app: &mut ServiceConfig) {
-    let other = |allowed| web::to(move || async move { Err::<HttpResponse, _>(Problem::MethodNotAllowed(allowed)) });
-    app.service(
-        web::resource("/v1/webhooks")
-            .route(web::get().to(list))
-            .route(web::post().to(create))
-            .default_service(other("GET, POST")),
-    )
-    .service(
-        web::resource("/v1/webhooks/{id}")
-            .route(web::get().to(show))
-            .route(web::put().to(update))
-            .route(web::patch().to(update))
-            .route(web::delete().to(delete))
-            .default_service(other("GET, PUT, PATCH, DELETE")),
-    )
-    .service(web::resource("/v1/webhooks/{id}/enable").route(web::post().to(enable)).default_service(other("POST")))
-    .service(web::resource("/v1/webhooks/{id}/disable").route(web::post().to(disable)).default_service(other("POST")))
-    .service(web::resource("/v1/webhooks/{id}/test").route(web::post().to(sample::send)).default_service(other("POST")))
-    .service(
-        web::resource("/v1/webhooks/{id}/secret").route(web::get().to(secrets::show)).default_service(other("GET")),
-    )
-    .service(
-        web::resource("/v1/webhooks/{id}/secrets/old")
-            .route(web::delete().to(secrets::revoke_old))
-            .default_service(other("DELETE")),
-    )
-    .service(
-        web::resource("/v1/webhooks/{id}/rotate").route(web::post().to(secrets::rotate)).default_service(other("POST")),
-    );
-}
 
 /// `GET /v1/webhooks?limit=&cursor=`: all, latest made first.
 async fn list(request: HttpRequest, gateway: Data<Gateway>) -> Result<Json<List<WebhookView>>, Problem> {

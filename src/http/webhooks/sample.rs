@@ -2,6 +2,7 @@
 
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Answer;
@@ -11,6 +12,7 @@ use crate::domain::id::{DeliveryId, EndpointId, EventId};
 use crate::domain::sample;
 use crate::domain::subscription::Subscription;
 use crate::http::auth::authorize;
+use crate::http::openapi::AnyEventWord;
 use crate::http::problem::Problem;
 use crate::http::replays::{check_endpoint, read, refresh};
 use crate::http::state::Gateway;
@@ -20,16 +22,19 @@ use crate::store::Ingested;
 /// How often it is planned before it is given up; each time the endpoint set has just changed.
 const PLANS_MAX: usize = 5;
 
-#[derive(Default, Deserialize)]
+/// A sample to be sent.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+pub(super) struct AskedSample {
+    /// Its type; left out, the first that the endpoint asks for.
     #[serde(rename = "type")]
+    #[schemars(with = "Option<AnyEventWord>")]
     kind: Option<String>,
 }
 
-/// What was made.
-#[derive(Serialize)]
-struct Made {
+/// A sample that is on its way.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Sample {
     event_id: EventId,
     delivery_id: DeliveryId,
     #[serde(rename = "type")]
@@ -48,7 +53,7 @@ pub(super) async fn send(
 ) -> Answer {
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
     let body = body::of_api(&request, payload, &gateway).await?;
-    let Asked { kind } = read(&body)?;
+    let AskedSample { kind } = read(&body)?;
     let asked = kind.map(|word| Subscription::new(vec![word])).transpose();
     let asked = asked.map_err(|error| FieldError::told("type", &error))?;
     let event_id = EventId::operational(&[b"sample", &idempotency::bits(&request, key, &body)?]);
@@ -67,7 +72,7 @@ pub(super) async fn send(
         if gateway.store.ingest(planned).await? != Ingested::Stale {
             let delivery_id = DeliveryId::of(&event_id, &id, None);
             tracing::info!(endpoint.id = %endpoint.id, api_key.name = key.name(), "sample sent");
-            return Ok(HttpResponse::Accepted().json(Made { event_id, delivery_id, kind: kind.as_str() }));
+            return Ok(HttpResponse::Accepted().json(Sample { event_id, delivery_id, kind: kind.as_str() }));
         }
     }
     Err(Problem::Unsettled)

@@ -7,6 +7,7 @@ use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::change::{Step, Target, api_endpoint, change, current, keys_to_seal, seal_secret};
@@ -20,9 +21,10 @@ use crate::http::auth::authorize;
 use crate::http::problem::Problem;
 use crate::http::state::Gateway;
 
-/// The live secrets.
-#[derive(Serialize)]
-struct Shown {
+/// The live secrets of a webhook.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Secrets")]
+pub(super) struct Shown {
     secret: String,
     created_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,7 +32,8 @@ struct Shown {
 }
 
 /// The secret before, while it signs too.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "OldSecret")]
 struct Old {
     secret: String,
     created_at: Timestamp,
@@ -57,9 +60,11 @@ pub(super) async fn show(request: HttpRequest, gateway: Data<Gateway>, id: Path<
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(shown))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Rotation {
+pub(super) struct Rotation {
+    /// For how long the secret before signs too.
+    #[schemars(range(max = OVERLAP_MAX.as_secs()))]
     overlap_s: Option<u64>,
 }
 

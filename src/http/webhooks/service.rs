@@ -26,6 +26,8 @@ use crate::http::{body, idempotency};
 use crate::keyring::random;
 use crate::store::StoreError;
 
+/// Above it a float is not exact.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 /// The most endpoints that there can be: every gateway holds them all in memory.
 const ENDPOINTS_MAX: usize = 10_000;
 /// For how long a secret that was generated is shown to whoever asks for the same webhook again.
@@ -41,7 +43,25 @@ pub(in crate::http) async fn object(
     if bytes.is_empty() {
         return Ok(Given::new());
     }
-    serde_json::from_slice(&bytes).map_err(|_| Problem::BadBody("it is no JSON object".into()))
+    let mut given: Given =
+        serde_json::from_slice(&bytes).map_err(|_| Problem::BadBody("it is no JSON object".into()))?;
+    given.values_mut().for_each(whole);
+    Ok(given)
+}
+
+/// `10.0` is the number `10`, in JSON; some write it so.
+fn whole(value: &mut Value) {
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(whole),
+        Value::Number(number) => {
+            let whole =
+                number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0 && float.abs() < WHOLE_MAX);
+            if let Some(float) = whole {
+                *value = (float as i64).into();
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Makes an endpoint. `route` is the format of the route it is asked on, where that is one format's own. Answers it with

@@ -6,6 +6,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, ETag, EntityTag, LOCATION};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::change::etag;
@@ -14,7 +15,8 @@ use crate::domain::id::EndpointId;
 use crate::domain::seal::{MasterKeys, Place, open};
 
 /// What a caller is shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Webhook")]
 pub(in crate::http) struct WebhookView {
     pub(super) id: EndpointId,
     /// `active` is whether it gets anything; its headers are below.

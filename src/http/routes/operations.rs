@@ -1,0 +1,37 @@
+//! The routes of who runs it.
+
+use crate::domain::access::Scope;
+use crate::http::health::{self, Alive, Confirmed, Ready};
+use crate::http::openapi::{self, Path, at, get, post};
+use crate::http::problem::Problem;
+
+pub(super) fn paths() -> Vec<Path> {
+    let confirm = post(health::confirm, "confirmLoss", "Go on with what the store holds");
+    let confirm = confirm.says(
+        "When a store came back without endpoints that the API had made, providers are answered `503` until they are \
+         restored, or this is said: to each gateway.",
+    );
+    let alive = get(health::healthz, "isAlive", "Ask whether the process lives");
+    let ready = get(health::readyz, "isReady", "Ask whether it can take work");
+    let document = get(openapi::openapi, "getDocument", "Show this document");
+    vec![
+        at("/v1/store/confirm", [], [confirm.needs(Scope::Admin).gives::<Confirmed>(200, "Whether there was a loss.")]),
+        at("/healthz", [], [alive.gives::<Alive>(200, "It does.")]),
+        at("/readyz", [], [ready.gives::<Ready>(200, "It can.").refuses([Problem::StoreSlow, Problem::ShuttingDown])]),
+        at(
+            "/openapi.json",
+            [],
+            [document
+                .gives::<Document>(200, "The document.")
+                .with_header("ETag", "What changes whenever it does.")
+                .gives_nothing(304, "It is the one that is known.")],
+        ),
+    ]
+}
+
+/// An OpenAPI document.
+#[derive(schemars::JsonSchema)]
+#[expect(dead_code, reason = "only its shape is used")]
+struct Document {
+    openapi: String,
+}
