@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 
@@ -19,18 +18,20 @@ use crate::domain::id::{EndpointId, EventId, MailKey, RequestId};
 use crate::domain::link::{LinkKey, LinkSettings};
 use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest, StoredEvent};
-use crate::domain::suppression::{Reason, Suppression};
+use crate::domain::suppression::{Reason, Suppressed, Suppression};
 use crate::domain::tally::{Tallies, Tally};
 use crate::endpoints::Secrets;
 use crate::outbound::request::tests::{event, settings};
 use crate::outbound::sign::Secret;
 use crate::store::*;
+use server::answering;
 
 mod clocks;
 mod fetch;
 mod jobs;
 mod none;
 mod requests;
+mod server;
 
 /// Hands out leases of one lane, and keeps what is finished.
 #[derive(Default)]
@@ -155,6 +156,9 @@ impl Store for Fake {
     async fn suppressions(&self, _: &Address) -> Result<Vec<Suppression>> {
         unreachable!()
     }
+    async fn suppressed(&self, _: &PageQuery) -> Result<Page<Suppressed>> {
+        unreachable!()
+    }
     async fn suppress(&self, _: &Address, _: Reason, _: jiff::Timestamp) -> Result<bool> {
         unreachable!()
     }
@@ -213,24 +217,6 @@ fn endpoint(url: &str) -> Endpoint {
         enabled_at: None,
         created_at,
     }
-}
-
-/// A server that answers every request so.
-async fn answering(status: &'static str) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/in", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut buffer = [0; 8192];
-                while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {
-                    let head = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
-                    stream.write_all(head.as_bytes()).await.unwrap();
-                }
-            });
-        }
-    });
-    url
 }
 
 struct Running {
