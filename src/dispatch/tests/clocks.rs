@@ -1,6 +1,7 @@
 //! What happens when the clock runs on meanwhile.
 
 use super::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Seventy seconds pass between any two looks at it.
 #[derive(Default)]
