@@ -171,13 +171,17 @@ impl Reloader {
 /// When it refuses, or the directory of an embedded one is in use.
 pub(crate) async fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Store>, BuildError> {
     let (lifetimes, clock, blobs) = (settings.lifetimes, Arc::clone(clock), settings.store.blobs.as_deref());
+    let log_bytes = settings.attempt_log_bytes;
     Ok(match (&settings.store.url, blobs) {
-        (StoreUrl::Embedded(directory), None) => Arc::new(Embedded::open(directory, clock, lifetimes)?),
+        (StoreUrl::Embedded(directory), None) => {
+            Arc::new(Embedded::open(directory, clock, lifetimes)?.with_attempt_log(log_bytes))
+        }
         (StoreUrl::Embedded(directory), Some(blobs)) => {
-            Arc::new(Embedded::open_with(directory, blobs, clock, lifetimes)?)
+            Arc::new(Embedded::open_with(directory, blobs, clock, lifetimes)?.with_attempt_log(log_bytes))
         }
         (StoreUrl::Redis(url), blobs) => {
             let store = RedisStore::connect(url.expose(), lifetimes, &settings.store.accept_risk).await?;
+            let store = store.with_attempt_log(log_bytes);
             let store = match blobs {
                 Some(blobs) => store.with_blobs(Blobs::open(blobs, clock)?),
                 None => store,

@@ -17,6 +17,9 @@ use crate::domain::seal::{KEY_LEN, MasterKey, MasterKeys};
 const DAY_S: u64 = 24 * 3_600;
 /// Nothing is promised for longer; it also keeps sums of times within their range.
 const DAYS_MAX: u64 = 3_650;
+/// Room for some attempts in each partition of a store.
+const ATTEMPT_LOG_BYTES_MIN: u64 = 64 * 1024;
+const ATTEMPT_LOG_BYTES_MAX: u64 = 1 << 40;
 /// A Mailgun signature is good for 24 h and 5 min.
 const TOKENS_HOURS_MIN: u64 = 25;
 /// The most of whatever is counted.
@@ -127,10 +130,11 @@ fn master_keys(keys: &[file::MasterKey], env: &Env) -> Result<MasterKeys, Config
 }
 
 pub(super) fn lifetimes(retention: &Retention) -> Result<Lifetimes, ConfigError> {
-    let Retention { events_days, requests_days, tokens_hours } = *retention;
+    let Retention { events_days, requests_days, tokens_hours, attempt_log_bytes } = *retention;
     within("retention.events_days", events_days, 1, DAYS_MAX)?;
     within("retention.requests_days", requests_days, 1, DAYS_MAX)?;
     within("retention.tokens_hours", tokens_hours, TOKENS_HOURS_MIN, DAYS_MAX * 24)?;
+    within("retention.attempt_log_bytes", attempt_log_bytes, ATTEMPT_LOG_BYTES_MIN, ATTEMPT_LOG_BYTES_MAX)?;
     if events_days < requests_days {
         return Err(ConfigError::new(
             "retention.events_days",

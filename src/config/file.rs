@@ -91,6 +91,7 @@ pub(super) struct Retention {
     pub(super) events_days: u64,
     pub(super) requests_days: u64,
     pub(super) tokens_hours: u64,
+    pub(super) attempt_log_bytes: u64,
 }
 
 #[derive(Deserialize)]

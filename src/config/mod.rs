@@ -47,6 +47,8 @@ pub struct Settings {
     pub store: StoreSettings,
     /// For how long.
     pub lifetimes: Lifetimes,
+    /// How many bytes the log of one endpoint's attempts may hold.
+    pub attempt_log_bytes: u64,
     /// Who calls in, by the name in the callback URL.
     pub sources: BTreeMap<String, Source>,
     /// Who is told.
@@ -139,6 +141,7 @@ impl Settings {
             api_keys: checks::api_keys(file.api.keys, &env)?,
             store: checks::store(file.store, &env)?,
             lifetimes,
+            attempt_log_bytes: file.retention.attempt_log_bytes,
             sources,
             endpoints,
             suppress_on: checks::suppress_on(&file.suppression.on)?,

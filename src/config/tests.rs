@@ -114,6 +114,7 @@ fn what_is_wrong_is_named_with_its_remedy() {
         ("[store]\nblobs = ''", "store.blobs: names no directory; write its path, or leave it out"),
         ("[store]\naccept_risk = ['all']", "store.accept_risk[0]: unknown variant, expected one of `eviction`"),
         ("[retention]\nrequests_days = 31", "retention.events_days: 30 is less than retention.requests_days"),
+        ("[retention]\nattempt_log_bytes = 65535", "retention.attempt_log_bytes: 65535 is out of range; use 65536 to"),
         ("[retention]\ntokens_hours = 24", "retention.tokens_hours: 24 is out of range; use 25 to"),
         ("[delivery]\nallow_networks = ['::1/129']", "delivery.allow_networks[0]: `::1/129` is no network; write"),
         (

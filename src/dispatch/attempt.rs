@@ -202,6 +202,7 @@ async fn make(shared: &Shared, lease: &Lease, endpoint: &Endpoint, wanted: Wante
         status: answer.status,
         error: answer.error,
         answer: answer.body,
+        truncated: false,
     };
     tracing::info!(
         delivery.id = %delivery,

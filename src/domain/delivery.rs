@@ -223,6 +223,9 @@ pub struct Attempt {
     /// The first 4 KiB of the answer.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub answer: Option<String>,
+    /// Whether `sent` and `answer` are no longer kept, for the log of the endpoint was over its limit of bytes.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub truncated: bool,
 }
 
 /// A delivery as the API shows it.

@@ -73,6 +73,10 @@ id! {
     DeliveryId
 }
 id! {
+    /// One try of a delivery: `att_…`.
+    AttemptId
+}
+id! {
     /// What made deliveries anew: `rpl_…`.
     ReplayId
 }
@@ -161,6 +165,14 @@ impl DeliveryId {
     pub fn event(&self) -> Option<EventId> {
         let digits = self.0.strip_prefix(Self::PREFIX).filter(|digits| digits.len() == DIGITS + Self::TAIL)?;
         bits("", digits.get(..DIGITS)?).map(EventId::from_bits)
+    }
+}
+
+impl AttemptId {
+    /// The attempt of this number, from 1.
+    pub fn of(delivery: &DeliveryId, number: u32) -> Self {
+        let digits = delivery.0.strip_prefix(DeliveryId::PREFIX).unwrap_or(&delivery.0);
+        Self(format!("att_{digits}_{number}").into())
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod address;
+pub mod attempt_log;
 pub mod breaker;
 pub mod content;
 pub mod delivery;

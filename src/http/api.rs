@@ -145,6 +145,7 @@ pub(super) fn shown(mut delivery: Delivery, is_admin: bool) -> Delivery {
             attempt.answer = None;
             attempt.split = Split::default();
             attempt.sent.clear();
+            attempt.truncated = false;
         }
     }
     delivery
@@ -259,6 +260,7 @@ mod tests {
             status: None,
             error: Some(ErrorClass::Blocked),
             answer: Some("secret".into()),
+            truncated: false,
         };
         let delivery = Delivery {
             id: DeliveryId::from("dlv_1"),

@@ -78,6 +78,7 @@ use crate::domain::plan::{Generation, Ingest, StoredEvent};
 use crate::domain::suppression::{Reason, Suppressed, Suppression};
 use crate::domain::tally::{Tallies, Tally};
 
+mod attempts;
 pub mod blobs;
 pub mod embedded;
 mod model;
@@ -86,13 +87,14 @@ pub mod redis;
 mod replays;
 mod requests;
 
+pub use attempts::*;
 pub use model::*;
 pub use replays::*;
 pub use requests::*;
 
 /// What a store can be asked. See the module for the contract.
 #[async_trait]
-pub trait Store: Replays + Requests {
+pub trait Store: Replays + Requests + Attempts {
     /// Remembers a Mailgun token (a forgery ends here, nothing stored), stores the raw request, then remembers states
     /// and commits each event with what belongs to it. `200` may be answered when this returns [`Committed::Stored`].
     ///

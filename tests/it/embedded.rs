@@ -46,6 +46,12 @@ impl Harness for OnDisk {
         self.store = None;
         self.store = Some(open_for(&self.dir, Arc::new(SystemClock::new()), lifetimes));
     }
+
+    async fn reopen_holding(&mut self, log_bytes: u64) {
+        self.store = None;
+        let store = Embedded::open(self.dir.path(), Arc::new(SystemClock::new()), LIFETIMES).unwrap();
+        self.store = Some(Arc::new(store.with_attempt_log(log_bytes)));
+    }
 }
 
 run_contract!(OnDisk);

@@ -30,6 +30,10 @@ impl Harness for OnRedis {
         self.server.up().await;
         self.store = Arc::new(self.server.connect_for(lifetimes, &[]).await.unwrap());
     }
+
+    async fn reopen_holding(&mut self, log_bytes: u64) {
+        self.store = Arc::new(self.server.store().await.with_attempt_log(log_bytes));
+    }
 }
 
 run_contract!(OnRedis);
@@ -72,6 +76,10 @@ mod in_files {
             self.server.down();
             self.server.up().await;
             self.open(lifetimes).await;
+        }
+
+        async fn reopen_holding(&mut self, log_bytes: u64) {
+            self.store = Some(Arc::new(self.server.store().await.with_attempt_log(log_bytes)));
         }
     }
 

@@ -91,6 +91,7 @@ pub(crate) fn finished(lease: &Lease, attempted: bool, then: Then) -> Finished {
         status: Some(500),
         error: None,
         answer: Some("\"no/\u{e9}\n".into()),
+        truncated: false,
     };
     Finished { lease: lease.clone(), attempt: attempted.then_some(attempt), then, lane: None }
 }

@@ -164,6 +164,7 @@ pub(crate) fn finished(lease: &Lease, then: Then) -> Finished {
         status: Some(if then == DELIVERED { 204 } else { 500 }),
         error: None,
         answer: None,
+        truncated: false,
     };
     Finished { lease: lease.clone(), attempt: Some(attempt), then, lane: None }
 }

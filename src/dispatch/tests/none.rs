@@ -1,4 +1,4 @@
-//! The store in memory has no replays, and one job.
+//! The store in memory has no replays, no logs, and one job.
 
 use async_trait::async_trait;
 
@@ -35,5 +35,12 @@ impl Replays for Fake {
     }
     async fn active_jobs(&self) -> Result<Vec<Job>> {
         Ok(vec![])
+    }
+}
+
+#[async_trait]
+impl Attempts for Fake {
+    async fn attempts(&self, _: &EndpointId, _: &PageQuery) -> Result<LogPage> {
+        unreachable!()
     }
 }

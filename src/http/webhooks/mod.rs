@@ -27,6 +27,7 @@ use crate::store::{Page, PageQuery, StoreError};
 mod bodies;
 mod change;
 mod fields;
+mod logs;
 mod paths;
 mod sample;
 mod secrets;

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::bodies::{ChangedWebhook, NewSecret, NewWebhook};
+use super::logs::{self, LogList};
 use super::sample::{self, AskedSample, Sample};
 use super::secrets::{self, Shown};
 use super::view::WebhookView;
@@ -21,6 +22,7 @@ pub(in crate::http) fn paths() -> Vec<Path> {
     let mut all: Vec<_> = resource().into();
     all.extend(secrets());
     all.extend(switches());
+    all.push(logs());
     all
 }
 
@@ -126,4 +128,17 @@ fn switches() -> [Path; 3] {
             [sample.gives::<Sample>(202, "It is on its way.").refuses([Problem::NotReplayable(String::new())])],
         ),
     ]
+}
+
+fn logs() -> Path {
+    let pattern = json!({ "type": "string", "pattern": "^([1-5][0-9][0-9]|[1-5]xx|none)$" });
+    let status = Parameter::query_like("status", "The status that was answered: one, `5xx` and the like, or `none`.", pattern);
+    let list = get(logs::list, "listAttempts", "List the attempts to a webhook, latest first");
+    let list = list.says(
+        "Why there was no answer, where the time went, what was sent and answered is for scope `admin`. With `status`, a \
+         part may hold fewer than asked for and still have more after it. The last part says `truncated` where older \
+         attempts are no longer there, for the log is over its limit of bytes.",
+    );
+    let list = list.needs(Scope::Read).asks(page()).asks([status]);
+    at("/v1/webhooks/{id}/logs", id(), [list.gives::<LogList>(200, "A part of the list.")])
 }

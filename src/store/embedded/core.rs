@@ -5,6 +5,7 @@ use fjall::Slice;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
+use super::attempts::Logs;
 use super::delivery::{Progress, Row, Waiting};
 use super::index::{Index, Item, Moved, Stored};
 use super::range::Span;
@@ -57,6 +58,7 @@ pub(super) struct Core {
     pub(super) has_long_lived: bool,
     /// Whether work was added or moved since this was last put down.
     pub(super) moved: bool,
+    pub(super) logs: Logs,
 }
 
 /// A place in the feed, and one among the requests. Neither is ever given out again.
@@ -103,8 +105,20 @@ impl Core {
             pending.add(&mut index, key);
         }
         let recent = Recent::default();
-        let (written, has_long_lived, moved) = (last, false, true);
-        Ok(Self { index, recent, generation, lifetimes, last, written, outlived, last_replay, has_long_lived, moved })
+        let (written, has_long_lived, moved, logs) = (last, false, true, Logs::read(spaces)?);
+        Ok(Self {
+            index,
+            recent,
+            generation,
+            lifetimes,
+            last,
+            written,
+            outlived,
+            last_replay,
+            has_long_lived,
+            moved,
+            logs,
+        })
     }
 
     /// The same, read again.
@@ -112,11 +126,12 @@ impl Core {
         Self::rebuild(spaces, self.lifetimes, now)
     }
 
-    /// What is written once for all that a batch brought: the last places, and when it expires.
-    pub(super) fn close_batch(&mut self, txn: &mut Txn<'_>, now: u64) {
+    /// What is written once for all that a batch brought: the last places, and when it expires; how much logs hold.
+    pub(super) fn close_batch(&mut self, txn: &mut Txn<'_>, now: u64) -> Result<()> {
+        self.logs.write(txn)?;
         let (written, last) = (std::mem::replace(&mut self.written, self.last), self.last);
         if written == last {
-            return;
+            return Ok(());
         }
         txn.put(Space::Meta, LAST, last.bytes());
         let mut expire = |at, first: Expiring<'_>, last: u64| {
@@ -133,6 +148,7 @@ impl Core {
                 expire(of_events, first, last.request);
             }
         }
+        Ok(())
     }
 
     /// What became of a pending delivery that has a row. One that cannot be read is set aside, so that it holds back no

@@ -75,37 +75,40 @@ pub(super) struct Ended {
     pub(super) attempts: Vec<Made>,
 }
 
-/// An attempt.
+/// An attempt; what was sent and answered is in the log of its endpoint.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Made {
-    number: u32,
+    pub(super) number: u32,
     /// In nanoseconds: it comes from the caller, and goes back as it came.
     started_at: i128,
     duration_ms: u32,
     /// Resolved, connected, shaken hands, first byte.
     split: [Option<u32>; 4],
-    sent: String,
     status: Option<u16>,
     error: Option<ErrorClass>,
-    answer: Option<String>,
+    /// When it was recorded, and how many bytes the log has of it.
+    pub(super) logged_at: u64,
+    pub(super) logged_len: u32,
 }
 
-impl From<Attempt> for Made {
-    fn from(attempt: Attempt) -> Self {
-        let Attempt { number, started_at, duration_ms, split, sent, status, error, answer } = attempt;
+impl Made {
+    pub(super) fn new(attempt: Attempt, logged_at: u64, logged_len: u32) -> Self {
+        let Attempt { number, started_at, duration_ms, split, status, error, .. } = attempt;
         let Split { resolve_ms, connect_ms, tls_ms, first_byte_ms } = split;
         let split = [resolve_ms, connect_ms, tls_ms, first_byte_ms];
-        Self { number, started_at: started_at.as_nanosecond(), duration_ms, split, sent, status, error, answer }
+        let started_at = started_at.as_nanosecond();
+        Self { number, started_at, duration_ms, split, status, error, logged_at, logged_len }
     }
 }
 
 impl From<Made> for Attempt {
     fn from(made: Made) -> Self {
-        let Made { number, started_at, duration_ms, split, sent, status, error, answer } = made;
+        let Made { number, started_at, duration_ms, split, status, error, .. } = made;
         let started_at = jiff::Timestamp::from_nanosecond(started_at).unwrap_or_default();
         let [resolve_ms, connect_ms, tls_ms, first_byte_ms] = split;
         let split = Split { resolve_ms, connect_ms, tls_ms, first_byte_ms };
-        Self { number, started_at, duration_ms, split, sent, status, error, answer }
+        let (sent, answer, truncated) = (String::new(), None, false);
+        Self { number, started_at, duration_ms, split, sent, status, error, answer, truncated }
     }
 }
 
@@ -118,7 +121,7 @@ impl Ended {
         bytes
     }
 
-    pub(super) fn delivery(self) -> Delivery {
+    pub(super) fn delivery(self, attempts: Vec<Attempt>) -> Delivery {
         let event_id = EventId::from_bits(self.event);
         let replay_id = self.replay.map(ReplayId::from_bits);
         Delivery {
@@ -132,17 +135,18 @@ impl Ended {
             begun_at: self.begun_at.map(timestamp),
             due_at: None,
             ended_at: Some(timestamp(self.ended_at)),
-            attempts: self.attempts.into_iter().map(Attempt::from).collect(),
+            attempts,
         }
     }
 }
 
-/// A delivery that has not ended, with what became of it since it began to wait, where that is known.
+/// A delivery that has not ended, with what became of it since it began to wait, where that is known, and its attempts.
 pub(super) fn pending(
     event_id: EventId,
     endpoint_id: EndpointId,
     replay: Option<Id>,
     progress: Option<Progress>,
+    attempts: Vec<Attempt>,
 ) -> Delivery {
     let replay_id = replay.map(ReplayId::from_bits);
     let due_at = progress.as_ref().map(|progress| timestamp(progress.due));
@@ -158,7 +162,7 @@ pub(super) fn pending(
         begun_at: progress.begun_at.map(timestamp),
         due_at,
         ended_at: None,
-        attempts: progress.attempts.into_iter().map(Attempt::from).collect(),
+        attempts,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fjall::Slice;
 
 use super::core::Core;
-use super::delivery::{Ended, Made, Progress, Row};
+use super::delivery::{Ended, Progress, Row};
 use super::index::{Held, Item, Stored};
 use super::ingest::put_ended;
 use super::rows::{Expiring, Key, after, micros};
@@ -109,7 +109,10 @@ impl Core {
         txn.synced = true;
         self.moved = true;
         let tried = item.tried || attempt.is_some();
-        attempts.extend(attempt.map(Made::from));
+        if let Some(attempt) = attempt {
+            let replay = self.index.replay(key);
+            attempts.push(self.log(txn, (key, item.event, replay), &lease.endpoint, attempt, now)?);
+        }
         if let Some(lane) = lane {
             remember(txn, &lease.endpoint, lane)?;
         }

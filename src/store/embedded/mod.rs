@@ -15,6 +15,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -49,6 +50,7 @@ use crate::domain::tally::{Tallies, Tally};
 
 mod address_key;
 mod apply;
+mod attempts;
 mod background;
 mod bulk;
 mod core;
@@ -123,6 +125,13 @@ impl Embedded {
         let thread = thread.map_err(|error| StoreError::Unavailable(format!("no thread to write with: {error}")))?;
         let (calls, writer, gateways) = (Some(calls), Some(thread), Mutex::default());
         Ok(Self { calls, writer, shared, clock, lifetimes, address_key, blobs, gateways })
+    }
+
+    /// The same whose logs of attempts hold so many bytes for each endpoint.
+    #[must_use]
+    pub fn with_attempt_log(self, bytes: u64) -> Self {
+        self.shared.attempt_log_bytes.store(bytes, Ordering::Relaxed);
+        self
     }
 
     /// Keeps a large body, before anything refers to it.

@@ -4,7 +4,7 @@
 use fjall::{Readable, Slice, Snapshot};
 
 use super::core::{GENERATION, NUMBERED, generation, numbered_before};
-use super::delivery::{Again, ENDED_LEN, Planned, Progress, Row, Waiting, pending, status_byte};
+use super::delivery::{Again, ENDED_LEN, Ended, Planned, Progress, Row, Waiting, pending, status_byte};
 use super::ids::Kind;
 use super::layers::Layers;
 use super::range::{Range, Span};
@@ -127,13 +127,31 @@ impl<'a> View<'a> {
         let replays = replays.into_iter().map(|one| (one.place, one.endpoint, one.replay));
         let delivery = |(place, endpoint, replay): (_, _, Option<Again>)| {
             let (due, replay) = (replay.map(|replay| replay.made).or(due), replay.map(|replay| replay.id));
-            match self.row(Key::new(seq, place))? {
-                Some(Row::Ended(ended)) => Ok(ended.delivery()),
-                Some(Row::Pending(progress)) => Ok(pending(id.clone(), endpoint, replay, Some(progress))),
-                None => Ok(pending(id.clone(), endpoint, replay, due.map(not_begun))),
+            let key = Key::new(seq, place);
+            match self.row(key)? {
+                Some(Row::Ended(ended)) => self.ended(key, ended),
+                Some(Row::Pending(progress)) => self.begun(key, id.clone(), endpoint, replay, progress),
+                None => Ok(pending(id.clone(), endpoint, replay, due.map(not_begun), Vec::new())),
             }
         };
         begun.chain(replays).map(delivery).collect()
+    }
+
+    fn ended(&self, key: Key, mut ended: Ended) -> Result<Delivery> {
+        let attempts = self.attempts_of(&ended.endpoint, key, std::mem::take(&mut ended.attempts))?;
+        Ok(ended.delivery(attempts))
+    }
+
+    fn begun(
+        &self,
+        key: Key,
+        event: EventId,
+        endpoint: EndpointId,
+        replay: Option<Id>,
+        mut progress: Progress,
+    ) -> Result<Delivery> {
+        let attempts = self.attempts_of(&endpoint, key, std::mem::take(&mut progress.attempts))?;
+        Ok(pending(event, endpoint, replay, Some(progress), attempts))
     }
 
     pub(super) fn row(&self, key: Key) -> Result<Option<Row>> {
@@ -151,7 +169,7 @@ impl<'a> View<'a> {
         collect(ended.map(key), page, |(key, ())| {
             let key = Key::read(number(&key)?.1)?;
             match readable(key, self.row(key))? {
-                Some(Some(Row::Ended(ended))) if ended.expires > self.now => Ok(Some(ended.delivery())),
+                Some(Some(Row::Ended(ended))) if ended.expires > self.now => self.ended(key, ended).map(Some),
                 _ => Ok(None),
             }
         })
@@ -170,7 +188,7 @@ impl<'a> View<'a> {
                 Some(Row::Pending(progress)) => progress,
                 _ => return Ok(None),
             };
-            Ok(Some(pending(EventId::from_bits(event), endpoint, replay, Some(progress))))
+            self.begun(key, EventId::from_bits(event), endpoint, replay, progress).map(Some)
         })
     }
 
@@ -248,7 +266,7 @@ pub(super) fn collect<R, T>(
 }
 
 /// A row for a list; one that cannot be read is passed over, for it must not hide the others.
-fn readable<T>(key: Key, row: Result<T>) -> Result<Option<T>> {
+pub(super) fn readable<T>(key: Key, row: Result<T>) -> Result<Option<T>> {
     match row {
         Ok(row) => Ok(Some(row)),
         Err(error @ StoreError::Corrupt(_)) => {

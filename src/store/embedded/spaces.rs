@@ -55,10 +55,14 @@ pub(super) enum Space {
     Tallies,
     /// Place among the requests -> what of the request was not understood.
     Incomplete,
+    /// Endpoint's hash, when it was recorded, delivery key, number -> what of an attempt is not in its delivery's row.
+    AttemptLog,
+    /// Endpoint id -> how many bytes of it are there.
+    LogSizes,
 }
 
 impl Space {
-    pub(super) const COUNT: usize = 16;
+    pub(super) const COUNT: usize = 18;
 
     const ALL: [(Self, &str); Self::COUNT] = [
         (Self::Meta, "meta"),
@@ -77,6 +81,8 @@ impl Space {
         (Self::Suppressions, "suppressions"),
         (Self::Tallies, "tallies"),
         (Self::Incomplete, "incomplete"),
+        (Self::AttemptLog, "attempt_log"),
+        (Self::LogSizes, "log_sizes"),
     ];
 
     /// All of them, in the order of [`Spaces::all`].
@@ -93,7 +99,7 @@ impl Space {
     fn options(self) -> KeyspaceCreateOptions {
         let options = KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
         match self {
-            Self::Events | Self::Requests => options,
+            Self::Events | Self::Requests | Self::AttemptLog => options,
             _ => options.data_block_compression_policy(CompressionPolicy::disabled()),
         }
     }
@@ -106,7 +112,7 @@ const MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
 /// The key of the id of the directory of large bodies.
 const BLOBS: &[u8] = b"blobs";
 /// The key of the format's number, and the number, so that each version knows what it reads.
-const FORMAT: (&[u8], &[u8]) = (b"format", b"16");
+const FORMAT: (&[u8], &[u8]) = (b"format", b"17");
 
 /// The open engine, and what is committed before it has it.
 pub(super) struct Spaces {

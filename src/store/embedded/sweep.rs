@@ -7,7 +7,7 @@ use super::delivery::Row;
 use super::ids::Swept;
 use super::jobs::forget_job;
 use super::range::Span;
-use super::rows::{EventRow, Expiring, Key, RequestRow, number, unpack};
+use super::rows::{EventRow, Expiring, Key, RequestRow, after, number, unpack};
 use super::spaces::{Space, Spaces};
 use super::txn::Txn;
 use crate::store::{Result, StoreError};
@@ -41,9 +41,17 @@ impl Sweeper {
         self.is_behind
     }
 
-    /// One step, if it is time for one. What it removes is no longer seen by anybody, so nobody waits for a sync.
+    /// One step, if it is time for one. What it removes is no longer seen by anybody, so nobody waits for a sync; logs of
+    /// attempts are cut to so many bytes.
     /// After an error it is not to be used again.
-    pub(super) fn step(&mut self, spaces: &Spaces, core: &mut Core, elapsed: Duration, now: u64) -> Result<()> {
+    pub(super) fn step(
+        &mut self,
+        spaces: &Spaces,
+        core: &mut Core,
+        log_bytes: u64,
+        elapsed: Duration,
+        now: u64,
+    ) -> Result<()> {
         let is_early = self.stepped.is_some_and(|stepped| elapsed.saturating_sub(stepped) < SWEEP_EVERY);
         if is_early && !self.is_behind {
             return Ok(());
@@ -54,6 +62,8 @@ impl Sweeper {
         }
         (self.stepped, self.now, self.is_behind) = (Some(elapsed), now, false);
         let mut txn = Txn::new(spaces);
+        // First, for it does not see what is removed below.
+        let is_cut = core.logs.cut(&mut txn, log_bytes, STEP_ROWS)?;
         let due = Span::from(Space::Expiry, self.from.clone()).to(now.saturating_add(1).to_be_bytes());
         for entry in spaces.range(&due) {
             let (key, value) = entry?;
@@ -72,6 +82,10 @@ impl Sweeper {
             }
             txn.remove(Space::Expiry, &key);
         }
+        // Twice, for what ended when its event had expired is kept for another lifetime.
+        core.logs.forget_cuts(now.saturating_sub(after(0, core.lifetimes.events.saturating_mul(2))));
+        core.logs.write(&mut txn)?;
+        self.is_behind |= !is_cut;
         let swept = spaces.ids.swept();
         if self.is_behind || now < swept.until || txn.len() == 0 {
             return txn.commit();
@@ -92,7 +106,7 @@ impl Sweeper {
         let at = number(key)?.0;
         let (space, first): (_, u64) = match Expiring::read(key)? {
             Expiring::Token(token) => return remove_unless_renewed(txn, token, at).map(|()| true),
-            Expiring::Delivery(delivery) => return remove_ended(txn, Key::read(delivery)?, now).map(|()| true),
+            Expiring::Delivery(delivery) => return remove_ended(txn, core, Key::read(delivery)?, now).map(|()| true),
             Expiring::Replays(seq) => {
                 txn.remove(Space::Replays, seq);
                 return Ok(true);
@@ -159,18 +173,19 @@ fn remove_event(txn: &mut Txn<'_>, core: &mut Core, seq: u64, row: &[u8], now: u
         core.outlived.insert(id, seq);
     }
     txn.remove(Space::Events, &seq.to_be_bytes());
-    (0..places).try_for_each(|place| remove_ended(txn, Key::new(seq, place), now))?;
+    (0..places).try_for_each(|place| remove_ended(txn, core, Key::new(seq, place), now))?;
     Ok(1 + u64::from(fingerprint.is_some()))
 }
 
 /// Not one that ended later than its event expired, before its own time.
-fn remove_ended(txn: &mut Txn<'_>, key: Key, now: u64) -> Result<()> {
+fn remove_ended(txn: &mut Txn<'_>, core: &mut Core, key: Key, now: u64) -> Result<()> {
     if let Some(row) = txn.get(Space::Deliveries, &key.bytes())?
         && let Row::Ended(ended) = unpack(&row)?
         && ended.expires <= now
     {
         txn.remove(Space::ByStatus, &ended.index_key(key));
         txn.remove(Space::Deliveries, &key.bytes());
+        core.unlog(txn, &ended.endpoint, key, &ended.attempts);
     }
     Ok(())
 }

@@ -222,10 +222,8 @@ async fn requests_of_one_batch_are_removed_each_in_its_own_time() {
     until(|| left() == [0; 2]).await;
 }
 
-#[tokio::test]
-async fn what_a_row_of_a_delivery_says_stays_where_it_is() {
-    use super::delivery::{Ended, Made, Row};
-    let attempt = Attempt {
+fn attempt() -> Attempt {
+    Attempt {
         number: 1,
         started_at: Timestamp::UNIX_EPOCH,
         duration_ms: 7,
@@ -234,7 +232,13 @@ async fn what_a_row_of_a_delivery_says_stays_where_it_is() {
         status: None,
         error: Some(ErrorClass::Proxy),
         answer: Some("no".into()),
-    };
+        truncated: false,
+    }
+}
+
+#[tokio::test]
+async fn what_a_row_of_a_delivery_says_stays_where_it_is() {
+    use super::delivery::{Ended, Made, Row};
     let ended = Ended {
         event: [1; 16],
         endpoint: "wh_a".into(),
@@ -245,11 +249,11 @@ async fn what_a_row_of_a_delivery_says_stays_where_it_is() {
         begun_at: None,
         ended_at: 3,
         expires: 4,
-        attempts: vec![Made::from(attempt)],
+        attempts: vec![Made::new(attempt(), 5, 6)],
     };
     // An enum's value is its place in it: a value that is added goes last.
     let packed = hex::encode(rows::pack(&Row::Ended(ended)).unwrap());
-    assert_eq!(packed, format!("01{}0477685f610004010402000304010100070001050000016100010701026e6f", "01".repeat(16)));
+    assert_eq!(packed, format!("01{}0477685f6100040104020003040101000700010500000001070506", "01".repeat(16)));
 }
 
 #[tokio::test]
@@ -336,16 +340,7 @@ async fn an_unreadable_pending_row_keeps_the_store_from_nothing() {
     let mut leases = take(&store, "wh_a").await;
     assert!(matches!(&leases[..], [lease] if lease.event_id == EventId::of("resend", "c")), "{leases:?}");
     // And of what is under way, where only the row knows what was tried.
-    let attempt = Attempt {
-        number: 1,
-        started_at: Timestamp::UNIX_EPOCH,
-        duration_ms: 1,
-        split: Split::default(),
-        sent: String::new(),
-        status: Some(500),
-        error: None,
-        answer: None,
-    };
+    let attempt = attempt();
     let tried = |lease| Finished { attempt: Some(attempt.clone()), ..finished(lease, Then::Retry(Duration::ZERO)) };
     assert_eq!(store.finish(vec![tried(leases.remove(0))]).await.unwrap(), []);
     let mut leases = take(&store, "wh_a").await;

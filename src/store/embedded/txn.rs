@@ -40,7 +40,7 @@ pub(super) struct Txn<'a> {
 impl Space {
     /// Whether its rows are written at most once in a batch, and read only when that is committed.
     fn is_log(self) -> bool {
-        matches!(self, Self::Events | Self::Requests | Self::ByStatus | Self::Expiry)
+        matches!(self, Self::Events | Self::Requests | Self::ByStatus | Self::Expiry | Self::AttemptLog)
     }
 }
 
@@ -128,8 +128,13 @@ impl<'a> Txn<'a> {
     }
 
     /// A row with a key that there never was.
+    pub(super) fn add(&mut self, space: Space, key: &[u8], value: impl Into<Slice>) {
+        self.write(space, key, Some(value.into()), true);
+    }
+
+    /// The same of what is packed.
     pub(super) fn add_packed(&mut self, space: Space, key: &[u8], value: &impl Serialize) -> Result<()> {
-        self.write(space, key, Some(pack(value)?.into()), true);
+        self.add(space, key, pack(value)?);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The one thread that writes. What has gathered while it was busy is committed as one batch with one sync.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
@@ -21,6 +22,7 @@ use super::sweep::{SWEEP_EVERY, Sweeper};
 use super::txn::Txn;
 use crate::clock::Clock;
 use crate::crash;
+use crate::domain::attempt_log;
 use crate::domain::plan::Generation;
 use crate::domain::retention::Lifetimes;
 use crate::store::{Committed, Finished, LeaseLost, Result, StoreError, Want};
@@ -146,11 +148,14 @@ pub(super) struct Shared {
     spaces: RwLock<Option<Arc<Spaces>>>,
     ready: Mutex<Ready>,
     pub(super) work: Notify,
+    /// How many bytes the log of one endpoint's attempts may hold.
+    pub(super) attempt_log_bytes: AtomicU64,
 }
 
 impl Shared {
     pub(super) fn new() -> Self {
-        Self { spaces: RwLock::new(None), ready: Mutex::default(), work: Notify::new() }
+        let attempt_log_bytes = AtomicU64::new(attempt_log::BYTES_DEFAULT);
+        Self { spaces: RwLock::new(None), ready: Mutex::default(), work: Notify::new(), attempt_log_bytes }
     }
 
     /// The engine, unless it is being opened again.
@@ -283,7 +288,8 @@ impl Writer {
     /// Nobody who was answered waits for this, and who asks meanwhile waits for one step at most.
     fn tidy_up(&mut self, mut open: Open, now: u64) {
         let elapsed = self.clock.elapsed();
-        let swept = open.sweeper.step(&open.spaces, &mut open.core, elapsed, now);
+        let log_bytes = self.shared.attempt_log_bytes.load(Ordering::Relaxed);
+        let swept = open.sweeper.step(&open.spaces, &mut open.core, log_bytes, elapsed, now);
         let begun = swept.and_then(|()| open.bulk.begin(&open.spaces.ids, open.core.last));
         match begun.and_then(|()| open.apply.step(&open.spaces, elapsed)) {
             Ok(()) => self.open = Some(open),
@@ -338,7 +344,7 @@ fn commit(
     for call in calls {
         replies.push(call.run(&mut batch)?);
     }
-    batch.core.close_batch(&mut batch.txn, now);
+    batch.core.close_batch(&mut batch.txn, now)?;
     batch.txn.commit()?;
     batch.committed.into_iter().for_each(crash::point);
     Ok(())
@@ -371,7 +377,7 @@ impl Batch<'_> {
             Err(error @ StoreError::Corrupt(_)) => {
                 tracing::error!(%error, "a call met something unreadable and changes nothing");
                 self.txn.undo();
-                self.core.close_batch(&mut self.txn, self.now);
+                self.core.close_batch(&mut self.txn, self.now)?;
                 // What came before it is committed, so that the index can be read again without what it left there.
                 std::mem::replace(&mut self.txn, Txn::new(self.spaces)).commit()?;
                 *self.core = self.core.again(self.spaces, self.now)?;

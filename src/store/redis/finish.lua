@@ -1,9 +1,9 @@
--- Records attempts and what follows. KEYS: lanes, ls, announce. ARGV: the lifetime in seconds; how many, of each name,
--- class, mail, endpoint, token, attempt or nothing, status, reason, delay until the next attempt, and what the lane
--- remembers or nothing, and after that since when. Answers for each 1, 0 when its lease was lost, or -1 when what is kept
--- of it is unreadable.
-local lifetime_s, count = tonumber(arg()), tonumber(arg())
-local finished, rows, lanes, ended, unindexed, replays, answers = {}, {}, {}, {}, {}, {}, {}
+-- Records attempts and what follows. KEYS: lanes, ls, announce. ARGV: the lifetime in seconds; how many bytes a log of
+-- attempts may hold; how many, of each name, class, mail, endpoint, token, attempt or nothing, and after one its detail,
+-- status, reason, delay until the next attempt, and what the lane remembers or nothing, and after that since when. Answers
+-- for each 1, 0 when its lease was lost, or -1 when what is kept of it is unreadable.
+local lifetime_s, log_bytes, count = tonumber(arg()), tonumber(arg()), tonumber(arg())
+local finished, rows, lanes, ended, unindexed, replays, logs, answers = {}, {}, {}, {}, {}, {}, {}, {}
 local function lane_named(class, endpoint)
   local lane = lanes[class .. endpoint]
   if not lane then
@@ -17,10 +17,12 @@ local function lane_named(class, endpoint)
   return lane
 end
 for i = 1, count do
-  local one = {
-    event = arg(), class = arg(), mail = arg(), endpoint = arg(), token = arg(), attempt = arg(),
-    status = arg(), reason = arg(), after = tonumber(arg()), memory = arg(),
-  }
+  local one = {event = arg(), class = arg(), mail = arg(), endpoint = arg(), token = arg(), attempt = arg()}
+  if one.attempt ~= '' then
+    one.detail = arg()
+    logs[one.endpoint] = logs[one.endpoint] or log_of(one.endpoint)
+  end
+  one.status, one.reason, one.after, one.memory = arg(), arg(), tonumber(arg()), arg()
   if one.memory ~= '' then
     one.since = tonumber(arg())
     call('HLEN', KEYS[2])
@@ -86,7 +88,11 @@ local function record(one)
   if not made then return -1 end
   if token ~= one.token then return 0 end
   lane.earliest = math.min(lane.earliest, tonumber(token))
-  if one.attempt ~= '' then attempts = attempts == '' and one.attempt or attempts .. ',' .. one.attempt end
+  if one.attempt ~= '' then
+    local place = log_add(logs[one.endpoint], one.event, one.detail)
+    local attempt = '{"log":"' .. place .. '",' .. string.sub(one.attempt, 2)
+    attempts = attempts == '' and attempt or attempts .. ',' .. attempt
+  end
   local entry = made .. one.mail .. one.event
   if one.status == 'pending' then
     local due = text(now + one.after)
@@ -141,6 +147,7 @@ for _, lane in pairs(lanes) do
   local shown, rest = tonumber(lane.shown[1]), lane.shown[2]
   if rest or not shown or shown >= lane.earliest then refresh(lane.class, lane.endpoint) end
 end
+for _, log in pairs(logs) do log_close(log, lifetime_s, log_bytes) end
 unindex(unindexed)
 for _, one in ipairs(replays) do
   call('ZREM', one.replay, one.mail .. one.key)

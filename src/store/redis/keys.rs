@@ -59,7 +59,7 @@ pub(super) fn name(event: &EventId, replay: Option<&ReplayId>) -> String {
     replay.map_or_else(|| event.to_string(), |replay| format!("{event}~{replay}"))
 }
 
-fn read_name(name: &str) -> (EventId, Option<ReplayId>) {
+pub(super) fn read_name(name: &str) -> (EventId, Option<ReplayId>) {
     match name.split_once('~') {
         Some((event, replay)) => (event.into(), Some(replay.into())),
         None => (name.into(), None),

@@ -15,6 +15,8 @@
 //! | `lanes` | `<class><endpoint>` by earliest due time, or the end of its rest; ends of rests, below zero |
 //! | `p:<endpoint>` | a row for each delivery that was begun and has not ended; it does not expire |
 //! | `d:<event>` | a row for each delivery that has ended |
+//! | `al:<endpoint>` | the log of its attempts: a stream of what rows do not hold of them; it expires with the last |
+//! | `as:<endpoint>` | how many bytes that has, and when the last was recorded that was taken out since it had too many |
 //! | `a:<event>` | which replays there are of it, and when each was made |
 //! | `st:replays`, `rp:<replay>` | pending replays by when they were made: all, and those of one replay |
 //! | `x:<replay>` | that it was canceled |
@@ -41,6 +43,7 @@
 //! (`j:<job>`, `jobs`, `jobs:active`) and what was counted at each source
 //! (`tally:<source>`) are in the first partition only.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -56,6 +59,7 @@ use super::{
     StoredRequest, Want, place,
 };
 use crate::domain::address::Address;
+use crate::domain::attempt_log;
 use crate::domain::delivery::{Delivery, Status};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::id::{EndpointId, EventId, GatewayId, RequestId};
@@ -67,6 +71,7 @@ use crate::domain::risk::Risk;
 use crate::domain::suppression::{Reason, Suppressed, Suppression};
 use crate::domain::tally::{Tallies, Tally};
 
+mod attempts;
 mod check;
 mod endpoints;
 mod gather;
@@ -99,6 +104,8 @@ pub struct RedisStore {
     link: Arc<Link>,
     lifetimes: Lifetimes,
     address_keys: Arc<AddressKeys>,
+    /// How many bytes the log of one endpoint's attempts may hold.
+    attempt_log_bytes: Arc<AtomicU64>,
     blobs: Option<Arc<Blobs>>,
     /// Set once it is known to be the one of this store.
     is_place_known: OnceCell<()>,
@@ -129,6 +136,8 @@ impl RedisStore {
         }
         let work = Arc::new(Notify::new());
         let (committing, recording) = (Arc::clone(&link), Arc::clone(&link));
+        let attempt_log_bytes = Arc::new(AtomicU64::new(attempt_log::BYTES_DEFAULT));
+        let log_bytes = Arc::clone(&attempt_log_bytes);
         let address_keys = Arc::new(AddressKeys::default());
         let keys = Arc::clone(&address_keys);
         let units = Gather::start(move |planned| {
@@ -136,14 +145,15 @@ impl RedisStore {
             async move { ingest::commit(&link, &keys, lifetimes, planned).await }
         });
         let finishes = Gather::start(move |finished| {
-            let link = Arc::clone(&recording);
-            async move { queue::record(&link, lifetimes, finished).await }
+            let (link, log_bytes) = (Arc::clone(&recording), log_bytes.load(Ordering::Relaxed));
+            async move { queue::record(&link, lifetimes, log_bytes, finished).await }
         });
         let watcher = watch::start(Arc::clone(&link), Arc::clone(&work));
         Ok(Self {
             link,
             lifetimes,
             address_keys,
+            attempt_log_bytes,
             blobs: None,
             is_place_known: OnceCell::new(),
             packing: Semaphore::new(PACKING_MAX),
@@ -162,6 +172,13 @@ impl RedisStore {
     #[must_use]
     pub fn with_blobs(mut self, blobs: Blobs) -> Self {
         self.blobs = Some(Arc::new(blobs));
+        self
+    }
+
+    /// The same whose logs of attempts hold so many bytes for each endpoint.
+    #[must_use]
+    pub fn with_attempt_log(self, bytes: u64) -> Self {
+        self.attempt_log_bytes.store(bytes, Ordering::Relaxed);
         self
     }
 

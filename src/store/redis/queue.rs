@@ -6,12 +6,13 @@ use std::time::Duration;
 use redis::Value;
 
 use super::gather::{Shape, run_gathered};
-use super::keys::{Partition, all, lane_member, letter, name};
+use super::keys::{PARTITIONS, Partition, all, lane_member, letter, name};
 use super::link::{Call, Link, corrupt, read};
 use super::look::Seen;
 use super::rows::{micros, seconds};
 use super::{RedisStore, scripts};
 use crate::crash;
+use crate::domain::attempt_log::Detail;
 use crate::domain::delivery::EndReason;
 use crate::domain::id::EndpointId;
 use crate::domain::ownership::Shards;
@@ -114,28 +115,32 @@ pub(super) async fn finish(store: &RedisStore, finished: Vec<Finished>) -> Resul
 pub(super) struct Finishing {
     lease: Lease,
     then: Then,
-    attempt: Vec<u8>,
+    /// What the delivery's row keeps of it, and what the log does; nothing of none.
+    attempt: Option<(Vec<u8>, Vec<u8>)>,
     lane: Option<(i64, Vec<u8>)>,
 }
 
 impl Finishing {
     fn of(finished: Finished) -> Result<Self> {
         let Finished { lease, attempt, then, lane } = finished;
-        let attempt = attempt.map(|attempt| serde_json::to_vec(&attempt)).transpose();
+        let attempt = attempt.map(|mut attempt| {
+            let detail = serde_json::to_vec(&Detail::take(&mut attempt))?;
+            Ok((serde_json::to_vec(&attempt)?, detail))
+        });
+        let attempt = attempt.transpose();
         let lane = lane.map(|lane| Ok((lane.at.as_microsecond(), serde_json::to_vec(&lane)?))).transpose();
         let unwritable = |_: serde_json::Error| corrupt("an attempt that cannot be written");
-        Ok(Self {
-            lease,
-            then,
-            attempt: attempt.map_err(unwritable)?.unwrap_or_default(),
-            lane: lane.map_err(unwritable)?,
-        })
+        Ok(Self { lease, then, attempt: attempt.map_err(unwritable)?, lane: lane.map_err(unwritable)? })
     }
 
     fn write(&self, call: &mut Call) {
         let Lease { event_id, replay, class, mail, endpoint, token, .. } = &self.lease;
         call.arg(name(event_id, replay.as_ref())).arg(letter(*class)).arg(mail.to_string()).arg(endpoint.as_str());
-        call.num(*token).arg(&self.attempt);
+        call.num(*token);
+        match &self.attempt {
+            Some((attempt, detail)) => call.arg(attempt).arg(detail),
+            None => call.arg(""),
+        };
         match self.then {
             Then::Retry(after) => call.arg("pending").arg("").num(micros(after)),
             Then::End(status, reason) => call.arg(status.as_str()).arg(reason.map_or("", EndReason::as_str)).arg("0"),
@@ -148,11 +153,16 @@ impl Finishing {
 }
 
 /// Records what has gathered.
-pub(super) async fn record(link: &Link, lifetimes: Lifetimes, items: Vec<Finishing>) -> Vec<Result<i64>> {
+pub(super) async fn record(
+    link: &Link,
+    lifetimes: Lifetimes,
+    log_bytes: u64,
+    items: Vec<Finishing>,
+) -> Vec<Result<i64>> {
     let shape = Shape { partition: |one: &Finishing| Partition::of_mail(one.lease.mail), rows: |_: &Finishing| 1 };
     let answers = run_gathered(link, &items, &shape, |partition, finished| {
         let mut call = Call::new(&scripts::FINISH, partition, &["lanes", "ls", "announce"]);
-        call.num(seconds(lifetimes.events)).num(finished.len());
+        call.num(seconds(lifetimes.events)).num(log_bytes / u64::from(PARTITIONS)).num(finished.len());
         for one in finished {
             one.write(&mut call);
         }

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use redis::streams::StreamRangeReply;
 use redis::{Cmd, Pipeline};
 
+use super::attempts::filled;
 use super::keys::{Entry, Partition, STAMP_LEN, all, stamp};
 use super::link::{Call, Link, corrupt, read};
 use super::rows::Row;
@@ -65,16 +66,16 @@ impl FeedPlace {
         parts.next().is_none().then_some(Self { ms, sequence, partition })
     }
 
-    fn from_cursor(cursor: &str) -> Result<Self> {
+    pub(super) fn from_cursor(cursor: &str) -> Result<Self> {
         Self::parse(cursor).ok_or(StoreError::BadCursor)
     }
 
-    fn cursor(self) -> String {
+    pub(super) fn cursor(self) -> String {
         format!("{}-{}-{}", self.ms, self.sequence, self.partition.0)
     }
 
     /// Where a partition's feed goes on below this place.
-    fn below(self, partition: Partition) -> String {
+    pub(super) fn below(self, partition: Partition) -> String {
         let exclusive = if partition < self.partition { "" } else { "(" };
         format!("{exclusive}{}-{}", self.ms, self.sequence)
     }
@@ -116,8 +117,8 @@ pub(super) async fn events(link: &Link, page: &PageQuery) -> Result<Page<StoredE
 
 pub(super) async fn deliveries_of(link: &Link, id: &EventId) -> Result<Vec<Delivery>> {
     let Some((made, stored)) = made(link, id).await? else { return Ok(Vec::new()) };
-    let mut call =
-        Call::new(&scripts::ROWS, Partition::of_mail(stored.mail), &[&format!("d:{id}"), &format!("a:{id}")]);
+    let partition = Partition::of_mail(stored.mail);
+    let mut call = Call::new(&scripts::ROWS, partition, &[&format!("d:{id}"), &format!("a:{id}")]);
     call.arg(id.as_str()).num(stored.endpoints.len());
     for endpoint in &stored.endpoints {
         call.arg(endpoint.as_str());
@@ -127,14 +128,15 @@ pub(super) async fn deliveries_of(link: &Link, id: &EventId) -> Result<Vec<Deliv
     let began = stored.endpoints.iter().zip(began.into_iter().zip(made..));
     let mut deliveries = Vec::with_capacity(stored.endpoints.len() + again.len());
     for (endpoint, (row, made)) in began {
-        deliveries.push(Row::parse(&row, made)?.delivery(id, endpoint, None));
+        deliveries.push(Row::parse(&row, made)?.delivery(partition, id, endpoint, None));
     }
     again.sort_by_key(|(_, made, _)| *made);
     for (field, made, row) in again {
         let (replay, endpoint) = field.split_once('|').ok_or_else(|| corrupt("a replay's name"))?;
-        deliveries.push(Row::parse(&row, made)?.delivery(id, &endpoint.into(), Some(replay.into())));
+        let row = Row::parse(&row, made)?;
+        deliveries.push(row.delivery(partition, id, &endpoint.into(), Some(replay.into())));
     }
-    Ok(deliveries)
+    filled(link, deliveries).await
 }
 
 /// A replay as its script answers it: `<replay>|<endpoint>`, when it was made, row.
@@ -169,22 +171,23 @@ pub(super) async fn deliveries(link: &Link, status: Status, page: &PageQuery) ->
         calls.push(call);
     }
     let answers: Vec<Vec<Indexed>> = link.run_all(calls).await?;
-    let mut found: Vec<_> = answers.into_iter().flatten().collect();
-    found.sort_by(|one, other| (other.1, &other.0).cmp(&(one.1, &one.0)));
+    let led = |(partition, found): (Partition, Vec<Indexed>)| found.into_iter().map(move |one| (partition, one));
+    let mut found: Vec<(Partition, Indexed)> = all().zip(answers).flat_map(led).collect();
+    found.sort_by(|(_, one), (_, other)| (other.1, &other.0).cmp(&(one.1, &one.0)));
     let more = found.len() > limit;
     found.truncate(limit);
     let last = found.last().filter(|_| more);
-    let next = last.map(|(member, score, ..)| URL_SAFE_NO_PAD.encode(format!("{score}|{member}")));
+    let next = last.map(|(_, (member, score, _))| URL_SAFE_NO_PAD.encode(format!("{score}|{member}")));
     let mut items = Vec::with_capacity(found.len());
-    for (member, score, row) in found {
+    for (partition, (member, score, row)) in found {
         let entry = Entry::parse(&member).ok_or_else(|| corrupt("an index entry that cannot be read"))?;
         let row = Row::parse(&row, score)?;
         // An ended delivery without a row has expired, and its entry will go too.
         if row.status == status {
-            items.push(row.delivery(&entry.event, &entry.endpoint, entry.replay));
+            items.push(row.delivery(partition, &entry.event, &entry.endpoint, entry.replay));
         }
     }
-    Ok(Page { items, next })
+    Ok(Page { items: filled(link, items).await?, next })
 }
 
 pub(super) async fn lane_states(link: &Link, endpoints: &[EndpointId]) -> Result<Vec<(EndpointId, LaneState)>> {

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::Deserialize;
 
+use super::attempts::Unfilled;
+use super::keys::Partition;
 use super::link::corrupt;
 use crate::domain::delivery::{Attempt, Delivery, EndReason, Status};
 use crate::domain::id::{DeliveryId, EndpointId, EventId, ReplayId};
@@ -35,7 +38,15 @@ pub(super) struct Row {
     begun_at: Option<Timestamp>,
     due_at: Option<Timestamp>,
     ended_at: Option<Timestamp>,
-    attempts: Vec<Attempt>,
+    pub(super) attempts: Vec<Made>,
+}
+
+/// An attempt as a row has it, and where the log has what was sent and answered.
+#[derive(Deserialize)]
+pub(super) struct Made {
+    #[serde(flatten)]
+    pub(super) attempt: Attempt,
+    pub(super) log: String,
 }
 
 impl Row {
@@ -70,9 +81,16 @@ impl Row {
         Ok(Self { status, reason, begun, begun_at, due_at: None, ended_at, attempts })
     }
 
-    /// As the API shows it.
-    pub(super) fn delivery(self, event: &EventId, endpoint: &EndpointId, replay: Option<ReplayId>) -> Delivery {
-        Delivery {
+    /// As the API shows it, but for what the log has.
+    pub(super) fn delivery(
+        self,
+        partition: Partition,
+        event: &EventId,
+        endpoint: &EndpointId,
+        replay: Option<ReplayId>,
+    ) -> Unfilled {
+        let (attempts, places) = self.attempts.into_iter().map(|made| (made.attempt, made.log)).unzip();
+        let delivery = Delivery {
             id: DeliveryId::of(event, endpoint, replay.as_ref()),
             event_id: event.clone(),
             endpoint_id: endpoint.clone(),
@@ -83,8 +101,9 @@ impl Row {
             begun_at: self.begun_at,
             due_at: self.due_at,
             ended_at: self.ended_at,
-            attempts: self.attempts,
-        }
+            attempts,
+        };
+        Unfilled { partition, delivery, places }
     }
 }
 

@@ -33,7 +33,7 @@ macro_rules! scripts {
 scripts! {
     INGEST = "lanes.lua" "enqueue.lua" "row.lua" "pages.lua" "names.lua" "ended.lua" "ingest.lua",
     TAKE = "lanes.lua" "row.lua" "take.lua",
-    FINISH = "lanes.lua" "row.lua" "pages.lua" "names.lua" "ended.lua" "finish.lua",
+    FINISH = "lanes.lua" "row.lua" "pages.lua" "names.lua" "ended.lua" "log.lua" "finish.lua",
     REPLAY = "lanes.lua" "enqueue.lua" "replay.lua",
     CANCEL = "lanes.lua" "row.lua" "names.lua" "ended.lua" "cancel.lua",
     JOB = "job.lua",
@@ -42,6 +42,7 @@ scripts! {
     PAGE = "less.lua" "names.lua" "page.lua",
     PENDING = "less.lua" "pending.lua",
     ROWS = "rows.lua",
+    ATTEMPTS = "names.lua" "attempts.lua",
     ENDPOINTS = "endpoints.lua",
     RAISE = "raise.lua",
     HEARTBEAT = "heartbeat.lua",

@@ -9,6 +9,7 @@ use waypost::store::{Lease, Store, Want};
 
 use crate::embedded::LIFETIMES;
 
+pub(crate) mod attempts;
 pub(crate) mod copies;
 pub(crate) mod ingest;
 pub(crate) mod leases;
@@ -34,6 +35,9 @@ pub(crate) trait Harness: Sized {
     /// Closes the store and opens it again on the same data, which from now on lives so long. Whoever holds the old one
     /// has dropped it.
     async fn reopen_for(&mut self, lifetimes: Lifetimes);
+
+    /// The same for the usual lifetimes, with so many bytes for the log of one endpoint's attempts.
+    async fn reopen_holding(&mut self, log_bytes: u64);
 
     /// Closes the store and opens it again on the same data.
     async fn reopen(&mut self) {
@@ -99,6 +103,10 @@ macro_rules! run_contract {
             a_suppression_outlives_its_event_and_a_reopen,
             an_address_is_put_on_the_list_and_taken_off_by_hand, the_list_is_read_in_pages_while_it_changes,
             an_address_is_listed_while_an_event_names_it,
+        ]);
+        crate::contract::run_contract!($harness, attempts: [
+            attempts_to_an_endpoint_are_listed_latest_first, the_oldest_attempts_go_where_there_are_too_many_bytes,
+            attempts_go_with_their_deliveries,
         ]);
         crate::contract::run_contract!($harness, tallies: [
             what_was_counted_adds_up_and_survives_a_reopen, types_that_a_sender_makes_up_take_bounded_room,

@@ -17,6 +17,7 @@ mod again;
 mod fields;
 mod keys;
 mod life;
+mod logs;
 mod secrets;
 mod several;
 
