@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::backoff;
+use super::counting::Counting;
 use super::lanes::Permit;
 use crate::announce::announce;
 use crate::clock::Clock;
@@ -55,9 +56,14 @@ pub(super) struct Gatherer {
 
 impl Gatherer {
     /// Starts gathering; ends when the last clone is dropped and everything is recorded.
-    pub(super) fn start(store: Arc<dyn Store>, endpoints: Arc<EndpointCache>, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn start(
+        store: Arc<dyn Store>,
+        endpoints: Arc<EndpointCache>,
+        clock: Arc<dyn Clock>,
+        counting: Counting,
+    ) -> Self {
         let (sender, receiver) = mpsc::channel(BATCH_LEN_MAX);
-        tokio::spawn(Recorder { store, endpoints, clock }.gather(receiver));
+        tokio::spawn(Recorder { store, endpoints, clock, counting }.gather(receiver));
         Self { sender }
     }
 
@@ -73,6 +79,7 @@ struct Recorder {
     store: Arc<dyn Store>,
     endpoints: Arc<EndpointCache>,
     clock: Arc<dyn Clock>,
+    counting: Counting,
 }
 
 impl Recorder {
@@ -133,7 +140,10 @@ impl Recorder {
             }
             crash::point("announced");
         }
-        self.store.finish(finished).await
+        let thens: Vec<Then> = finished.iter().map(|one| one.then).collect();
+        let lost = self.store.finish(finished).await?;
+        self.counting.note(batch.iter().map(|settled| &settled.finished).zip(thens), &lost, self.clock.now());
+        Ok(lost)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::store::Store;
 mod attempt;
 pub mod client;
 mod connector;
+mod counting;
 mod disable;
 mod fetch;
 mod gather;
@@ -34,6 +35,7 @@ use waypost_providers::event::BounceClass;
 use crate::endpoints::EndpointCache;
 use crate::sources::CurrentSources;
 use client::{Client, Egress};
+use counting::Counting;
 use gather::Gatherer;
 use lanes::Lanes;
 use pass::Passes;
@@ -77,6 +79,7 @@ struct Shared {
     room: Room,
     lanes: Arc<Lanes>,
     gatherer: Gatherer,
+    counting: Counting,
 }
 
 impl Dispatcher {
@@ -91,8 +94,11 @@ impl Dispatcher {
         gateway: GatewayId,
         settings: Settings,
     ) -> Result<Self, rustls::Error> {
+        let counting = Counting::default();
+        let counted = counting.clone();
         let shared = Arc::new(Shared {
-            gatherer: Gatherer::start(Arc::clone(&store), Arc::clone(&endpoints), Arc::clone(&clock)),
+            gatherer: Gatherer::start(Arc::clone(&store), Arc::clone(&endpoints), Arc::clone(&clock), counted),
+            counting,
             client: Client::new(settings.egress, Arc::clone(&clock))?,
             room: Room::for_one_of(fetch::BYTES_MAX),
             lanes: Lanes::new(settings.max_in_flight),

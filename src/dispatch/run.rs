@@ -39,6 +39,8 @@ impl Dispatcher {
         let mut work = store.work();
         let mut ownership = Ownership::default();
         let (owned, jobs) = watch::channel(Shards::default());
+        let (drained, counted) = watch::channel(false);
+        let counting = tokio::spawn(self.shared.counting.clone().run(Arc::clone(&store), counted));
         let jobs = tokio::spawn(jobs::run(Arc::clone(&self.shared), jobs, stop.clone()));
         let mut failures = 0;
         while !*stop.borrow() {
@@ -65,6 +67,8 @@ impl Dispatcher {
         // It has been told to stop, too.
         let _ = jobs.await;
         self.drain().await;
+        let _ = drained.send(true);
+        let _ = counting.await;
     }
 
     /// [`Dispatcher::take_turn`]. A stop in the middle of it waits a moment for what is being leased: cut off, that would

@@ -169,6 +169,34 @@ pub enum ErrorClass {
     Proxy,
 }
 
+impl ErrorClass {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Resolve,
+        Self::Blocked,
+        Self::Connect,
+        Self::Tls,
+        Self::Closed,
+        Self::Timeout,
+        Self::Protocol,
+        Self::Proxy,
+    ];
+
+    /// The word in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resolve => "resolve",
+            Self::Blocked => "blocked",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Closed => "closed",
+            Self::Timeout => "timeout",
+            Self::Protocol => "protocol",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
 /// Where the time of an attempt went, in whole milliseconds from one to the next. What is absent was not reached, or was
 /// not needed: an attempt on a connection that was open neither resolves nor connects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

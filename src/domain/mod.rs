@@ -6,6 +6,7 @@ pub mod attempt_log;
 pub mod breaker;
 pub mod content;
 pub mod delivery;
+pub mod delivery_counts;
 pub mod endpoint;
 pub mod endpoint_fields;
 pub mod event_type;

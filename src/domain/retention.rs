@@ -12,3 +12,9 @@ pub struct Lifetimes {
     /// Mailgun tokens.
     pub tokens: Duration,
 }
+
+impl Lifetimes {
+    /// What was counted at a source goes when nothing came for so many lifetimes of events: a source that is silent for long
+    /// still tells when something last came, and one that is gone goes.
+    pub const OF_TALLIES: u32 = 12;
+}

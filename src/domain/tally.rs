@@ -40,7 +40,8 @@ impl Outcome {
     const ALL: [Self; 6] =
         [Self::Stored, Self::Repeat, Self::Unmapped, Self::Unreadable, Self::Unverified, Self::Refused];
 
-    const fn as_str(self) -> &'static str {
+    /// The word in the API.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Stored => "stored",
             Self::Repeat => "repeat",

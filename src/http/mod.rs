@@ -27,6 +27,7 @@ mod sending;
 mod share;
 pub mod sources;
 pub mod state;
+mod stats;
 mod suppressions;
 mod throttle;
 mod token;

@@ -80,6 +80,7 @@ use crate::domain::tally::{Tallies, Tally};
 
 mod attempts;
 pub mod blobs;
+mod counts;
 pub mod embedded;
 mod model;
 mod place;
@@ -88,13 +89,14 @@ mod replays;
 mod requests;
 
 pub use attempts::*;
+pub use counts::*;
 pub use model::*;
 pub use replays::*;
 pub use requests::*;
 
 /// What a store can be asked. See the module for the contract.
 #[async_trait]
-pub trait Store: Replays + Requests + Attempts {
+pub trait Store: Replays + Requests + Attempts + Counts {
     /// Remembers a Mailgun token (a forgery ends here, nothing stored), stores the raw request, then remembers states
     /// and commits each event with what belongs to it. `200` may be answered when this returns [`Committed::Stored`].
     ///

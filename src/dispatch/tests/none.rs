@@ -1,8 +1,11 @@
-//! The store in memory has no replays, no logs, and one job.
+//! The store in memory has no replays, no logs and no numbers, and one job.
+
+use std::ops::RangeInclusive;
 
 use async_trait::async_trait;
 
 use super::Fake;
+use crate::domain::delivery_counts::{Counted, DeliveryCounts, Hour};
 use crate::domain::id::{EndpointId, ReplayId};
 use crate::domain::job::Job;
 use crate::domain::replay::Replay;
@@ -41,6 +44,19 @@ impl Replays for Fake {
 #[async_trait]
 impl Attempts for Fake {
     async fn attempts(&self, _: &EndpointId, _: &PageQuery) -> Result<LogPage> {
+        unreachable!()
+    }
+}
+
+#[async_trait]
+impl Counts for Fake {
+    async fn count_deliveries(&self, _: &Counted) -> Result<()> {
+        Ok(())
+    }
+    async fn delivery_counts(&self, _: &EndpointId, _: RangeInclusive<Hour>) -> Result<DeliveryCounts> {
+        unreachable!()
+    }
+    async fn pending_to(&self, _: &EndpointId) -> Result<usize> {
         unreachable!()
     }
 }

@@ -91,7 +91,7 @@ const TAGS: [(&str, &str, &[&str]); 11] = [
     ("requests", "What was received, as it was received.", &["/v1/requests"]),
     ("replays", "Bulk work in the background.", &["/v1/replays"]),
     ("suppressions", "Addresses to write to no more.", &["/v1/suppressions"]),
-    ("sources", "What comes in, and where.", &["/v1/sources"]),
+    ("sources", "What comes in, and where.", &["/v1/sources", "/v1/stats"]),
     (
         "compatibility",
         "The endpoint APIs of other senders: thin views of `/v1/webhooks`.",

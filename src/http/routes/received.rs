@@ -15,6 +15,7 @@ use crate::http::problem::Problem;
 use crate::http::replays::Nothing;
 use crate::http::requests::{self, BulkReprocess, Reprocessed};
 use crate::http::sources::{self, SourceView};
+use crate::http::stats::{self, Stats};
 use crate::http::suppressions::{self, Item, Listed, ToSuppress};
 use crate::http::token::{self, Asked, Refused, Token};
 
@@ -77,6 +78,9 @@ fn requests() -> Vec<Path> {
 
 fn lists() -> Vec<Path> {
     let all = get(sources::sources, "listSources", "Show what came in at each source").needs(Scope::Read);
+    let numbers = get(stats::stats, "getStats", "Show numbers of all sources and webhooks");
+    let numbers = numbers.says("What came in ever since, and what became of deliveries in the last hours, whole ones.");
+    let numbers = numbers.needs(Scope::Read).asks([stats::hours()]);
     let reason = Parameter::query::<Reason>("reason", "Only what is there for this reason.");
     let list = get(suppressions::suppressions, "listSuppressions", "List what is on the suppression list");
     let list = list.says(
@@ -101,6 +105,7 @@ fn lists() -> Vec<Path> {
     let remove = remove.says("Whatever it was there for. The next event that suppresses it puts it there again.");
     vec![
         at("/v1/sources", [], [all.gives::<List<SourceView>>(200, "The sources of the config, by name.")]),
+        at("/v1/stats", [], [numbers.gives::<Stats>(200, "The numbers.")]),
         at("/v1/suppressions", [], [list.gives::<List<Item>>(200, "A part of the list."), put]),
         at(
             "/v1/suppressions/{address}",

@@ -32,6 +32,7 @@ mod paths;
 mod sample;
 mod secrets;
 pub(super) mod service;
+mod stats;
 mod view;
 
 type Answer = Result<HttpResponse, Problem>;

@@ -6,6 +6,7 @@ use super::bodies::{ChangedWebhook, NewSecret, NewWebhook};
 use super::logs::{self, LogList};
 use super::sample::{self, AskedSample, Sample};
 use super::secrets::{self, Shown};
+use super::stats::{self, WebhookStats};
 use super::view::WebhookView;
 use crate::domain::access::Scope;
 use crate::domain::id::EndpointId;
@@ -14,6 +15,7 @@ use crate::http::openapi::{
     Operation, Parameter, Path, at, delete, get, idempotency_key, if_match, page, patch, post, put,
 };
 use crate::http::problem::Problem;
+use crate::http::stats::hours;
 
 const WEBHOOK: &str = "The webhook.";
 const ETAG: &str = "What changes whenever it does; for `If-Match`.";
@@ -22,7 +24,7 @@ pub(in crate::http) fn paths() -> Vec<Path> {
     let mut all: Vec<_> = resource().into();
     all.extend(secrets());
     all.extend(switches());
-    all.push(logs());
+    all.extend(attempts());
     all
 }
 
@@ -130,9 +132,10 @@ fn switches() -> [Path; 3] {
     ]
 }
 
-fn logs() -> Path {
+fn attempts() -> [Path; 2] {
     let pattern = json!({ "type": "string", "pattern": "^([1-5][0-9][0-9]|[1-5]xx|none)$" });
-    let status = Parameter::query_like("status", "The status that was answered: one, `5xx` and the like, or `none`.", pattern);
+    let status =
+        Parameter::query_like("status", "The status that was answered: one, `5xx` and the like, or `none`.", pattern);
     let list = get(logs::list, "listAttempts", "List the attempts to a webhook, latest first");
     let list = list.says(
         "Why there was no answer, where the time went, what was sent and answered is for scope `admin`. With `status`, a \
@@ -140,5 +143,14 @@ fn logs() -> Path {
          attempts are no longer there, for the log is over its limit of bytes.",
     );
     let list = list.needs(Scope::Read).asks(page()).asks([status]);
-    at("/v1/webhooks/{id}/logs", id(), [list.gives::<LogList>(200, "A part of the list.")])
+    let stats = get(stats::show, "getWebhookStats", "Show numbers of a webhook");
+    let stats = stats.says(
+        "Of the last hours, whole ones, and what is pending now. Why there was no answer is for scope `admin`; to others \
+         it is `no_answer`.",
+    );
+    let stats = stats.needs(Scope::Read).asks([hours()]);
+    [
+        at("/v1/webhooks/{id}/logs", id(), [list.gives::<LogList>(200, "A part of the list.")]),
+        at("/v1/webhooks/{id}/stats", id(), [stats.gives::<WebhookStats>(200, "The numbers.")]),
+    ]
 }

@@ -76,6 +76,8 @@ struct Chain {
 struct Lane {
     endpoint: EndpointId,
     due: [BTreeSet<(u64, Key)>; Class::ALL.len()],
+    /// How many of its deliveries are pending, those too that wait for another.
+    pending: usize,
     /// To its replays.
     owed: Owed,
     rest_until: u64,
@@ -114,6 +116,7 @@ impl Index {
         self.lanes.push(Lane {
             endpoint: endpoint.clone(),
             due: Default::default(),
+            pending: 0,
             owed: Owed::default(),
             rest_until: 0,
             ready: None,
@@ -122,11 +125,18 @@ impl Index {
         number
     }
 
+    /// How many deliveries to an endpoint are pending.
+    pub(super) fn pending_to(&self, endpoint: &EndpointId) -> usize {
+        self.numbers.get(endpoint).map_or(0, |lane| self.lanes[*lane as usize].pending)
+    }
+
     /// Adds a pending delivery; of one chain, in commit order.
     pub(super) fn add(&mut self, key: Key, item: Item) {
         let chain = (item.mail, item.lane, item.class);
         let is_open = item.tried || self.enchain(key, chain);
-        self.items.insert(key, item);
+        if self.items.insert(key, item).is_none() {
+            self.lanes[item.lane as usize].pending += 1;
+        }
         if is_open {
             self.enlist(key);
         }
@@ -231,6 +241,7 @@ impl Index {
         self.release(key);
         self.delist(key);
         let item = self.items.remove(&key)?;
+        self.lanes[item.lane as usize].pending -= 1;
         if item.class == Class::Low
             && let Some(replay) = self.replays.remove(&key)
         {

@@ -54,6 +54,7 @@ mod attempts;
 mod background;
 mod bulk;
 mod core;
+mod counts;
 mod delivery;
 mod ids;
 mod index;
@@ -336,7 +337,7 @@ impl Store for Embedded {
 
     async fn count(&self, tallies: &Tallies) -> Result<()> {
         let tallies = tallies.clone();
-        self.ask(|answer| decide(answer, move |_, txn, _| tally::add(txn, tallies))).await
+        self.ask(|answer| decide(answer, move |_, txn, now| tally::add(txn, tallies, now))).await
     }
 
     async fn tallies(&self, sources: Vec<String>) -> Result<Vec<Tally>> {

@@ -59,10 +59,12 @@ pub(super) enum Space {
     AttemptLog,
     /// Endpoint id -> how many bytes of it are there.
     LogSizes,
+    /// Hour, endpoint id -> what was counted of its deliveries.
+    DeliveryCounts,
 }
 
 impl Space {
-    pub(super) const COUNT: usize = 18;
+    pub(super) const COUNT: usize = 19;
 
     const ALL: [(Self, &str); Self::COUNT] = [
         (Self::Meta, "meta"),
@@ -83,6 +85,7 @@ impl Space {
         (Self::Incomplete, "incomplete"),
         (Self::AttemptLog, "attempt_log"),
         (Self::LogSizes, "log_sizes"),
+        (Self::DeliveryCounts, "delivery_counts"),
     ];
 
     /// All of them, in the order of [`Spaces::all`].

@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use super::core::{Core, SWEPT};
+use super::counts;
 use super::delivery::Row;
 use super::ids::Swept;
 use super::jobs::forget_job;
 use super::range::Span;
-use super::rows::{EventRow, Expiring, Key, RequestRow, after, number, unpack};
+use super::rows::{EventRow, Expiring, Key, RequestRow, after, number, timestamp, unpack};
 use super::spaces::{Space, Spaces};
+use super::tally;
 use super::txn::Txn;
+use crate::domain::delivery_counts::Hour;
+use crate::domain::retention::Lifetimes;
 use crate::store::{Result, StoreError};
 
 /// After so many rows a step ends.
@@ -31,6 +35,8 @@ pub(super) struct Sweeper {
     from_place: u64,
     /// How many ids of events and requests, and fingerprints, were made dead since that was last written down.
     removed: u64,
+    /// What was counted before this hour has been removed.
+    counted: u32,
     /// Whether the last step left something.
     is_behind: bool,
 }
@@ -59,6 +65,7 @@ impl Sweeper {
         if now < self.now {
             // The clock was set back, so that something may expire earlier than what has been removed.
             self.from.clear();
+            self.counted = 0;
         }
         (self.stepped, self.now, self.is_behind) = (Some(elapsed), now, false);
         let mut txn = Txn::new(spaces);
@@ -85,7 +92,8 @@ impl Sweeper {
         // Twice, for what ended when its event had expired is kept for another lifetime.
         core.logs.forget_cuts(now.saturating_sub(after(0, core.lifetimes.events.saturating_mul(2))));
         core.logs.write(&mut txn)?;
-        self.is_behind |= !is_cut;
+        let is_forgotten = self.forget_counts(&mut txn, core, now)?;
+        self.is_behind |= !(is_cut && is_forgotten);
         let swept = spaces.ids.swept();
         if self.is_behind || now < swept.until || txn.len() == 0 {
             return txn.commit();
@@ -96,6 +104,24 @@ impl Sweeper {
         txn.commit()?;
         spaces.ids.set_swept(swept);
         Ok(())
+    }
+
+    /// What was counted, once an hour: of deliveries by the hour, and of sources that have gone. Whether that was all.
+    fn forget_counts(&mut self, txn: &mut Txn<'_>, core: &Core, now: u64) -> Result<bool> {
+        let before = Hour::of(timestamp(now.saturating_sub(after(0, core.lifetimes.events)))).0;
+        if before <= self.counted {
+            return Ok(true);
+        }
+        if !counts::forget(txn, self.counted, before, STEP_ROWS)? {
+            return Ok(false);
+        }
+        let tallies = core.lifetimes.events.saturating_mul(Lifetimes::OF_TALLIES);
+        match tally::forget(txn, now.saturating_sub(after(0, tallies))) {
+            Err(error @ StoreError::Corrupt(_)) => tell(&error),
+            forgotten => forgotten?,
+        }
+        self.counted = before;
+        Ok(true)
     }
 
     /// What an entry of the expiry index is about. Whether that was all of it.

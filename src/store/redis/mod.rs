@@ -41,7 +41,7 @@
 //!
 //! `endpoints`, `generation`, `numbered`, `blobs` (what tells the directory of large bodies from another), `gateways`, the jobs
 //! (`j:<job>`, `jobs`, `jobs:active`) and what was counted at each source
-//! (`tally:<source>`) are in the first partition only.
+//! (`tally:<source>`) and of each endpoint's deliveries (`cd:<day>:<endpoint>`) are in the first partition only.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -73,6 +73,7 @@ use crate::domain::tally::{Tallies, Tally};
 
 mod attempts;
 mod check;
+mod counts;
 mod endpoints;
 mod gather;
 mod ingest;
@@ -317,7 +318,7 @@ impl Store for RedisStore {
     }
 
     async fn count(&self, tallies: &Tallies) -> Result<()> {
-        tally::count(&self.link, tallies).await
+        tally::count(&self.link, self.lifetimes, tallies).await
     }
 
     async fn tallies(&self, sources: Vec<String>) -> Result<Vec<Tally>> {

@@ -49,4 +49,6 @@ scripts! {
     SUPPRESS = "suppress.lua",
     UNSUPPRESS = "unsuppress.lua",
     TALLY = "tally.lua",
+    COUNTS = "counts.lua",
+    PENDING_TO = "lanes.lua" "pending_to.lua",
 }

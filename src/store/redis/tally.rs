@@ -6,7 +6,9 @@ use redis::{Cmd, Pipeline};
 
 use super::keys::Partition;
 use super::link::{Call, Link, read};
+use super::rows::seconds;
 use super::scripts;
+use crate::domain::retention::Lifetimes;
 use crate::domain::tally::{FIELDS_MAX, Tallies, Tally};
 use crate::store::Result;
 
@@ -17,10 +19,12 @@ fn name(source: &str) -> String {
     format!("tally:{source}")
 }
 
-pub(super) async fn count(link: &Link, tallies: &Tallies) -> Result<()> {
+pub(super) async fn count(link: &Link, lifetimes: Lifetimes, tallies: &Tallies) -> Result<()> {
     let call = |(source, tally): (&String, &Tally)| {
         let mut call = Call::new(&scripts::TALLY, Partition::FIRST, &[&name(source)]);
-        call.num(FIELDS_MAX).num(tally.last_success().map_or(0, |at| at.as_microsecond()));
+        call.num(seconds(lifetimes.events.saturating_mul(Lifetimes::OF_TALLIES)))
+            .num(FIELDS_MAX)
+            .num(tally.last_success().map_or(0, |at| at.as_microsecond()));
         call.num(tally.fields().count());
         for (field, other, count) in tally.fields() {
             call.arg(field).arg(other).num(count);

@@ -11,6 +11,7 @@ use crate::embedded::LIFETIMES;
 
 pub(crate) mod attempts;
 pub(crate) mod copies;
+pub(crate) mod counts;
 pub(crate) mod ingest;
 pub(crate) mod leases;
 pub(crate) mod lists;
@@ -107,6 +108,9 @@ macro_rules! run_contract {
         crate::contract::run_contract!($harness, attempts: [
             attempts_to_an_endpoint_are_listed_latest_first, the_oldest_attempts_go_where_there_are_too_many_bytes,
             attempts_go_with_their_deliveries,
+        ]);
+        crate::contract::run_contract!($harness, counts: [
+            what_was_counted_adds_up_by_the_hour_and_survives_a_reopen, all_that_is_pending_to_an_endpoint_is_told,
         ]);
         crate::contract::run_contract!($harness, tallies: [
             what_was_counted_adds_up_and_survives_a_reopen, types_that_a_sender_makes_up_take_bounded_room,

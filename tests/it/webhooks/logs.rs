@@ -82,6 +82,53 @@ async fn the_log_tells_each_attempt(on: &str) {
         assert_eq!(answered, status, "{path}: {told}");
     }
     assert_eq!(stage.gateway.call("stranger", &format!("GET /v1/webhooks/{ill}/logs"), "").await.0, 401);
+    the_numbers_agree(&stage, [&well, &ill, &gone]).await;
+}
+
+async fn stats(stage: &Stage, key: &str, path: &str) -> Value {
+    let (status, told) = stage.gateway.call(key, &format!("GET {path}"), "").await;
+    assert_eq!(status, 200, "{path}: {told}");
+    told
+}
+
+/// Of three events to each: one endpoint that takes them, one that answers 500 twice, one that nobody answers at.
+async fn the_numbers_agree(stage: &Stage, [well, ill, gone]: [&String; 3]) {
+    let admin = crate::gateway::API_KEY;
+    let of = |id: &str| format!("/v1/webhooks/{id}/stats");
+    let totals = async || stats(stage, admin, "/v1/stats").await;
+    until("all is counted", async || totals().await["deliveries"]["ended"]["failed"] == 6).await;
+    let told = stats(stage, admin, &of(well)).await;
+    assert_eq!(told["attempts"], json!({"succeeded": 3, "failed": {}}));
+    assert_eq!(told["ended"], json!({"delivered": 3, "failed": 0, "skipped": 0, "canceled": 0}));
+    assert_eq!((&told["pending"], &told["success_rate"]), (&json!(0), &json!(1.0)));
+    let latest = log(stage, admin, well, "?limit=1").await["data"][0]["created_at"].clone();
+    let shortened = |at: &Value| text(at)[..23].to_owned();
+    assert_eq!((shortened(&told["last_success_at"]), told.get("last_failure_at")), (shortened(&latest), None));
+    let told = stats(stage, admin, &of(ill)).await;
+    assert_eq!(
+        (&told["attempts"], &told["ended"]["failed"]),
+        (&json!({"succeeded": 0, "failed": {"5xx": 6}}), &json!(3))
+    );
+    let failed =
+        async |key, query| stats(stage, key, &format!("{}{query}", of(gone))).await["attempts"]["failed"].clone();
+    assert_eq!(failed(admin, "?hours=720").await, json!({"connect": 6}));
+    assert_eq!(failed(READER, "").await, json!({"no_answer": 6}));
+    let told = totals().await;
+    let delivered = json!({"source": "resend", "type": "email.delivered", "outcome": "stored", "count": 3});
+    assert!(told["received"].as_array().unwrap().contains(&delivered), "{told}");
+    assert_eq!(
+        (&told["received_total"]["stored"], &told["deliveries"]["attempts"]["succeeded"]),
+        (&json!(3), &json!(3))
+    );
+    for (path, status) in [
+        (of(well) + "?hours=0", 400),
+        (of(well) + "?hours=721", 400),
+        (of(well) + "?since=1", 400),
+        (of("wh_nobody"), 404),
+    ] {
+        assert_eq!(stage.call(&format!("GET {path}"), Value::Null).await.0, status, "{path}");
+    }
+    assert_eq!(stage.gateway.call("stranger", "GET /v1/stats", "").await.0, 401);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
