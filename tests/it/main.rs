@@ -39,6 +39,7 @@ mod redis_contract;
 mod redis_faults;
 mod redis_fixture;
 mod redis_harness;
+mod redis_retention;
 mod redis_store;
 mod redis_suppressions;
 mod replays;

@@ -23,6 +23,7 @@ mod address_key;
 mod ids;
 mod log;
 mod replays;
+mod retention;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const LIFETIMES: Lifetimes = Lifetimes { events: DAY, requests: DAY, tokens: DAY };
