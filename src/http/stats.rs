@@ -1,6 +1,7 @@
 //! `GET /v1/stats`: what came in at all sources and what became of all deliveries, as numbers.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json};
@@ -61,17 +62,21 @@ struct AttemptStats {
     failed: BTreeMap<String, u64>,
 }
 
-/// The numbers of an endpoint, for as many hours as the query asks for.
-pub(super) async fn delivery_stats(
-    gateway: &Gateway,
-    endpoint: &EndpointId,
-    query: &str,
-    is_admin: bool,
-) -> Result<DeliveryStats, Problem> {
+/// The hours that a query asks for.
+pub(super) fn asked(gateway: &Gateway, query: &str) -> Result<RangeInclusive<Hour>, Problem> {
     let Query { hours } = read_query(query)?;
     let wrong = || Problem::BadQuery(format!("`hours` is a number from 1 to {HOURS_MAX}"));
     let read = |text: String| text.parse().ok().filter(|hours| (1..=HOURS_MAX).contains(hours)).ok_or_else(wrong);
-    let hours = Hour::of(gateway.clock.now()).last(hours.map_or(Ok(HOURS_DEFAULT), read)?);
+    Ok(Hour::of(gateway.clock.now()).last(hours.map_or(Ok(HOURS_DEFAULT), read)?))
+}
+
+/// The numbers of an endpoint in these hours.
+pub(super) async fn delivery_stats(
+    gateway: &Gateway,
+    endpoint: &EndpointId,
+    hours: RangeInclusive<Hour>,
+    is_admin: bool,
+) -> Result<DeliveryStats, Problem> {
     let since = hours.start().start();
     Ok(shown(&gateway.store.delivery_counts(endpoint, hours).await?, since, is_admin))
 }
@@ -96,6 +101,7 @@ fn shown(counts: &DeliveryCounts, since: Timestamp, is_admin: bool) -> DeliveryS
 
 /// How often something came in at a source.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ReceivedCount")]
 struct Received {
     source: String,
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
@@ -118,8 +124,8 @@ pub(super) struct Stats {
 /// hours, 24 unless told; with a key of scope `read`.
 pub(super) async fn stats(request: HttpRequest, gateway: Data<Gateway>) -> Result<Json<Stats>, Problem> {
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
-    let (query, is_admin) = (request.query_string(), key.may(Scope::Admin));
-    let deliveries = delivery_stats(&gateway, &EndpointId::from(ALL), query, is_admin).await?;
+    let hours = asked(&gateway, request.query_string())?;
+    let deliveries = delivery_stats(&gateway, &EndpointId::from(ALL), hours, key.may(Scope::Admin)).await?;
     let names: Vec<String> = gateway.sources.all().keys().cloned().collect();
     let tallies = gateway.store.tallies(names.clone()).await?;
     let (mut received, mut received_total) = (Vec::new(), BTreeMap::new());

@@ -107,10 +107,10 @@ async fn a_redis_in_steady_use_stops_growing_and_an_idle_one_keeps_little() {
         samples.push(held(&server).await);
         bytes.push(memory(&server).await);
     }
-    assert!(steps > 50, "too slow to tell: {steps}");
+    assert!(steps > 20, "too slow to tell: {steps}");
     let all = |sample: &BTreeMap<String, usize>| sample.values().sum::<usize>();
     let (early, late) = (samples[1..4].iter().map(all).max().unwrap(), samples[6..].iter().map(all).max().unwrap());
-    assert!(early > 100 && late < early * 2, "it grows: {samples:#?}");
+    assert!(early > 50 && late < early * 2, "it grows: {samples:#?}");
     assert!(bytes[6..].iter().max().unwrap() < &(bytes[1..4].iter().max().unwrap() * 2), "{bytes:?}");
     // What is pending is delivered; then nothing comes for two lifetimes.
     for lease in take(&store, "wh_1", 500, LONG).await {

@@ -11,7 +11,7 @@ use crate::domain::id::EndpointId;
 use crate::http::auth::authorize;
 use crate::http::problem::Problem;
 use crate::http::state::Gateway;
-use crate::http::stats::{DeliveryStats, delivery_stats};
+use crate::http::stats::{DeliveryStats, asked, delivery_stats};
 
 /// What is shown.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -31,8 +31,9 @@ pub(super) async fn show(
     id: Path<String>,
 ) -> Result<Json<WebhookStats>, Problem> {
     let key = authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    let hours = asked(&gateway, request.query_string())?;
     let endpoint = find(&current(&gateway).await?, &Target::new(&request, &id))?.id.clone();
-    let stats = delivery_stats(&gateway, &endpoint, request.query_string(), key.may(Scope::Admin)).await?;
+    let stats = delivery_stats(&gateway, &endpoint, hours, key.may(Scope::Admin)).await?;
     let pending = gateway.store.pending_to(&endpoint).await?;
     Ok(Json(WebhookStats { endpoint_id: endpoint, pending, stats }))
 }
