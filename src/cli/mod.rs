@@ -2,15 +2,23 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+use rustls::pki_types::CertificateDer;
 use tokio::runtime::Runtime;
 
+use crate::clock::Clock;
+use crate::dispatch::client::{Client, Egress};
+use crate::domain::target::Networks;
 use crate::telemetry;
 
+mod api;
 mod cases;
 mod check;
+mod completions;
 mod demo;
 mod key;
 mod listen;
@@ -47,7 +55,7 @@ enum Command {
     },
     /// Sign a request as a provider would, and post it to a gateway.
     ///
-    /// Example: waypost send resend email.bounced --config waypost.toml
+    /// Example: waypost send resend email.bounced --config waypost.toml --secret "$SECRET"
     Send(send::Arguments),
     /// Receive deliveries, verify and print them.
     ///
@@ -60,6 +68,27 @@ enum Command {
         /// The config file.
         #[arg(value_name = "CONFIG")]
         config: PathBuf,
+    },
+    /// Look at who is told of what came in, and change it.
+    Endpoints(api::endpoints::Arguments),
+    /// Look at what came in, and send it again.
+    Events(api::events::Arguments),
+    /// Look at what went out, and send it again.
+    Deliveries(api::deliveries::Arguments),
+    /// Ask and change whom to write to no more.
+    Suppressions(api::suppressions::Arguments),
+    /// Send again what went out.
+    Replay(api::replay::Arguments),
+    /// List where events come in, and what came of them.
+    ///
+    /// Example: waypost sources
+    Sources(api::sources::Arguments),
+    /// Print what makes a shell complete these commands.
+    ///
+    /// Example: waypost completions bash > /etc/bash_completion.d/waypost
+    Completions {
+        /// The shell.
+        shell: Shell,
     },
     /// Make keys.
     #[command(flatten_help = true)]
@@ -119,6 +148,13 @@ pub fn main() -> ExitCode {
             Command::Send(arguments) => send::run(arguments).await,
             Command::Listen(arguments) => listen::run(arguments).await,
             Command::Check { config } => check::run(&config),
+            Command::Endpoints(arguments) => api::endpoints::run(arguments).await,
+            Command::Events(arguments) => api::events::run(arguments).await,
+            Command::Deliveries(arguments) => api::deliveries::run(arguments).await,
+            Command::Suppressions(arguments) => api::suppressions::run(arguments).await,
+            Command::Replay(arguments) => api::replay::run(arguments).await,
+            Command::Sources(arguments) => api::sources::run(arguments).await,
+            Command::Completions { shell } => completions::run(shell),
             Command::Key { command: KeyCommand::New } => key::new(),
             Command::Secrets { command: SecretsCommand::Rotate { config } } => secrets::rotate(config.as_deref()).await,
         }
@@ -153,6 +189,13 @@ async fn asked_to_stop() -> std::io::Result<()> {
     }
 }
 
+/// What posts for a person, who names the address, so that any may be called. Trusts these authorities beside the public
+/// ones.
+fn client(authorities: Vec<CertificateDer<'static>>, clock: Arc<dyn Clock>) -> Result<Client, Failure> {
+    let networks = Networks::parse(&["0.0.0.0/0", "::/0"])?;
+    Ok(Client::new(Egress { networks, authorities, proxy: None }, clock)?)
+}
+
 /// Random bytes, for message ids and tokens.
 fn nonce() -> Result<[u8; 16], Failure> {
     let mut bytes = [0; 16];
@@ -164,8 +207,32 @@ fn nonce() -> Result<[u8; 16], Failure> {
 mod tests {
     use std::sync::mpsc::channel;
 
+    use clap::CommandFactory;
+
     use super::*;
     use crate::clock::{Clock, SystemClock};
+
+    /// The commands below this one that do something, with their words.
+    fn leaves(command: &clap::Command, words: &str) -> Vec<(String, String)> {
+        let below = command.get_subcommands().filter(|below| below.get_name() != "help");
+        let below: Vec<_> = below.flat_map(|below| leaves(below, &format!("{words} {}", below.get_name()))).collect();
+        let about = command.get_long_about().map(ToString::to_string).unwrap_or_default();
+        if below.is_empty() { vec![(words.to_owned(), about)] } else { below }
+    }
+
+    #[test]
+    fn each_command_shows_an_example_that_is_understood() {
+        let mut wrong = Vec::new();
+        for (words, about) in leaves(&Arguments::command(), "waypost") {
+            let example = about.split("Example: ").nth(1).unwrap_or_default();
+            // What comes behind is for the shell.
+            let example = example.split(" > ").next().unwrap_or_default();
+            if !example.starts_with(&words) || Arguments::try_parse_from(example.split_whitespace()).is_err() {
+                wrong.push(format!("{words}: {about}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
 
     #[test]
     fn a_thread_that_hangs_does_not_keep_the_process() {

@@ -8,11 +8,9 @@ use clap::Args;
 use waypost_providers::{Draft, Provider};
 
 use super::cases::request;
-use super::{Failure, nonce};
+use super::{Failure, client, nonce};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
-use crate::dispatch::client::{Client, Egress};
-use crate::domain::target::Networks;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -47,9 +45,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let draft = Draft { body: &body, secret: &arguments.secret, now: clock.now(), nonce: nonce()? };
     let signed = source.proof.sign(source.provider, &arguments.source, draft)?;
     let request = request(&url, &signed.headers, signed.body)?;
-    // Whoever calls this names the address, so any may be called.
-    let networks = Networks::parse(&["0.0.0.0/0", "::/0"])?;
-    let client = Client::new(Egress { networks, authorities: settings.delivery.authorities, proxy: None }, clock)?;
+    let client = client(settings.delivery.authorities, clock)?;
     let answer = client.post(request, Duration::from_secs(15)).await.answer;
     let text = answer.body.unwrap_or_default();
     match answer.status {

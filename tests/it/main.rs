@@ -6,6 +6,7 @@ mod capture;
 mod client;
 mod client_of_api;
 mod clocks;
+mod command_line;
 mod commands;
 mod compat;
 mod consumers;
