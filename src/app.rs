@@ -56,15 +56,15 @@ impl App {
     pub async fn build(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, BuildError> {
         let store = open(settings, &clock).await?;
         let cache = Arc::new(EndpointCache::default().with_keyring(keyring(settings)?));
-        cache.replace_file(settings.endpoint_settings(), settings.endpoint_secrets(), clock.now()).await;
+        let sources = CurrentSources::default();
+        sources.replace(settings.sources.clone());
+        cache.replace_file(settings.endpoint_settings(), settings.endpoint_secrets(), clock.now(), || ()).await;
         match tokio::time::timeout(STORE_AT_START, cache.refresh(store.as_ref())).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the store is not up yet; answering 503 until it is"),
             Err(_) => tracing::warn!("the store does not answer yet; answering 503 until it does"),
         }
         let id = GatewayId::random(random()?);
-        let sources = CurrentSources::default();
-        sources.replace(settings.sources.clone());
         let drain = settings.server.drain();
         let sending = dispatch::Settings {
             max_in_flight: settings.delivery.in_flight_max,
@@ -159,8 +159,9 @@ impl Reloader {
     /// # Errors
     /// When the store is down; then the endpoints follow when it is back.
     pub async fn apply(&self, settings: &Settings) -> Result<(), BuildError> {
-        self.cache.replace_file(settings.endpoint_settings(), settings.endpoint_secrets(), self.clock.now()).await;
-        self.sources.replace(settings.sources.clone());
+        let (endpoints, secrets) = (settings.endpoint_settings(), settings.endpoint_secrets());
+        let sources = || self.sources.replace(settings.sources.clone());
+        self.cache.replace_file(endpoints, secrets, self.clock.now(), sources).await;
         Ok(self.cache.refresh(self.store.as_ref()).await?)
     }
 }

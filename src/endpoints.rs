@@ -38,6 +38,7 @@ pub struct EndpointCache {
 #[derive(Debug, Default)]
 struct File {
     endpoints: FileEndpoints,
+    secrets: Arc<Secrets>,
     read_at: Timestamp,
     /// The store has yet to be given it.
     is_new: bool,
@@ -50,6 +51,8 @@ struct File {
 pub struct Snapshot {
     set: Arc<Set>,
     secrets: Arc<Secrets>,
+    /// The config file has been read since.
+    is_behind: bool,
 }
 
 /// The endpoint set, as it is used.
@@ -101,9 +104,8 @@ impl Snapshot {
 impl EndpointCache {
     /// A cache that holds these secrets, and no endpoint before the first [`EndpointCache::refresh`].
     pub fn new(secrets: Secrets) -> Self {
-        let cache = Self::default();
-        cache.replace_secrets(secrets);
-        cache
+        let file = File { secrets: Arc::new(secrets), ..File::default() };
+        Self { file: tokio::sync::Mutex::new(file), ..Self::default() }
     }
 
     /// The same with these master keys.
@@ -122,11 +124,33 @@ impl EndpointCache {
         self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes the endpoints of a config file, to be brought to the store by the next [`EndpointCache::refresh`].
-    pub async fn replace_file(&self, endpoints: FileEndpoints, secrets: Secrets, read_at: Timestamp) {
+    /// What to plan with: what it holds, read anew where that would miss an endpoint of the config file.
+    ///
+    /// # Errors
+    /// As of [`EndpointCache::refresh`].
+    pub async fn current(&self, store: &dyn Store) -> Result<Snapshot> {
+        let snapshot = self.snapshot();
+        if !snapshot.is_behind && snapshot.generation() != Generation::default() {
+            return Ok(snapshot);
+        }
+        self.refresh_from(snapshot.generation(), store).await?;
+        Ok(self.snapshot())
+    }
+
+    /// Takes the endpoints of a config file, to be brought to the store by the next [`EndpointCache::refresh`], with which
+    /// their secrets come into force. What else of the file does is put there by `beside`: from then on nobody plans with
+    /// the endpoints of before, and until then nobody with these.
+    pub async fn replace_file(
+        &self,
+        endpoints: FileEndpoints,
+        secrets: Secrets,
+        read_at: Timestamp,
+        beside: impl FnOnce(),
+    ) {
         let mut file = self.file.lock().await;
-        *file = File { endpoints, read_at, is_new: true, is_loss_known: false };
-        self.replace_secrets(secrets);
+        *file = File { endpoints, secrets: Arc::new(secrets), read_at, is_new: true, is_loss_known: false };
+        self.snapshot.write().unwrap_or_else(PoisonError::into_inner).is_behind = true;
+        beside();
     }
 
     /// Reads the endpoint set from the store, and gives the store this gateway's config file where it has not had it:
@@ -183,7 +207,8 @@ impl EndpointCache {
         file.is_loss_known = false;
         endpoints.all.sort_by(|one, other| one.id.cmp(&other.id));
         let set = self.open(endpoints);
-        self.snapshot.write().unwrap_or_else(PoisonError::into_inner).set = Arc::new(set);
+        let snapshot = Snapshot { set: Arc::new(set), secrets: Arc::clone(&file.secrets), is_behind: false };
+        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
         Ok(())
     }
 
@@ -221,9 +246,5 @@ impl EndpointCache {
             }
         }
         Set { endpoints, opened }
-    }
-
-    fn replace_secrets(&self, secrets: Secrets) {
-        self.snapshot.write().unwrap_or_else(PoisonError::into_inner).secrets = Arc::new(secrets);
     }
 }

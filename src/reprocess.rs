@@ -4,7 +4,6 @@ use waypost_providers::event::BounceClass;
 use waypost_providers::{Provider, by_name};
 
 use crate::domain::fan_out::{self, PlanError};
-use crate::domain::plan::Generation;
 use crate::domain::reprocess::{self, Outcome};
 use crate::endpoints::EndpointCache;
 use crate::sources::Sources;
@@ -61,13 +60,9 @@ pub async fn request(
         true => StoreError::Corrupt("a request that cannot be read again".into()),
         false => StoreError::Unavailable("shutting down".into()),
     })?;
-    // Before the first refresh nothing can be planned: it might miss an endpoint.
-    if endpoints.snapshot().generation() == Generation::default() {
-        endpoints.refresh_from(Generation::default(), store).await?;
-    }
     let mut first = FirstFates::default();
     for _ in 0..PLANS_MAX {
-        let snapshot = endpoints.snapshot();
+        let snapshot = endpoints.current(store).await?;
         let (generation, all) = (snapshot.generation(), snapshot.all());
         let again = fan_out::plan_again(id.clone(), provider, &verified, &parsed, generation, all, suppress_on)?;
         let (unmapped, unreadable) = again.raw.as_ref().map_or((0, 0), |raw| (raw.unmapped, raw.unreadable));

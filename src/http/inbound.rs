@@ -19,7 +19,6 @@ use super::problem::Problem;
 use super::rejecting;
 use super::state::Gateway;
 use crate::domain::fan_out;
-use crate::domain::plan::Generation;
 use crate::domain::source::{DEFAULT_SOURCE, Source};
 use crate::store::{Committed, Fate, FirstFates};
 
@@ -253,14 +252,14 @@ async fn store(
     read: &Arc<Read>,
 ) -> Result<Vec<Fate>, Problem> {
     let cache = &gateway.endpoints;
-    // Before the first refresh nothing can be planned: it might miss an endpoint.
-    if cache.snapshot().generation() == Generation::default() {
-        cache.refresh_from(Generation::default(), gateway.store.as_ref()).await?;
-    }
     let mut first = FirstFates::default();
     for _ in 0..PLANS_MAX {
-        let endpoints = cache.snapshot();
+        let endpoints = cache.current(gateway.store.as_ref()).await?;
         let generation = endpoints.generation();
+        // It may have gone from the config meanwhile, and these are the endpoints of the config that lacks it.
+        if !gateway.sources.all().contains_key(&*read.verified.request().source) {
+            return Err(Problem::UnknownSource);
+        }
         let (read, suppress_on) = (Arc::clone(read), gateway.suppress_on.clone());
         let len = read.verified.request().body.len();
         // It hashes the whole body, and may take it apart for the links of a mail. Not behind those that are being read, for the

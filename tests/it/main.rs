@@ -43,6 +43,7 @@ mod redis_harness;
 mod redis_retention;
 mod redis_store;
 mod redis_suppressions;
+mod reload;
 mod replays;
 mod reprocess;
 mod resends;

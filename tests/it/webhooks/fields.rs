@@ -142,11 +142,10 @@ async fn what_the_config_no_longer_has_holds_up_no_change_of_the_rest() {
     assert_eq!(stage.done(&route, json!({"sources": null})).await.get("sources"), None);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_endpoint_of_the_config_file_is_shown_and_changed_by_the_file_alone() {
+async fn is_the_files_alone(on: &str) {
     let inbox = Inbox::start();
     let file = endpoint("wh_file", &inbox.url("/"), "active = false\n");
-    let stage = Stage::new("embedded", &file).await;
+    let stage = Stage::new(on, &file).await;
     let shown = stage.done("GET /v1/webhooks/wh_file", Value::Null).await;
     assert_eq!((&shown["managed_by"], &shown["active"]), (&"file".into(), &false.into()));
     let routes = [
@@ -157,6 +156,12 @@ async fn an_endpoint_of_the_config_file_is_shown_and_changed_by_the_file_alone()
         ("POST /v1/webhooks/wh_file/rotate", Value::Null),
         ("DELETE /v1/webhooks/wh_file/secrets/old", Value::Null),
         ("POST /v1/webhooks/wh_file/enable", Value::Null),
+        ("PUT /api/webhooks/manage", json!({"id": 1, "url": "https://a.example/"})),
+        ("PATCH /api/webhooks/manage", json!({"id": 1, "events": "open"})),
+        ("DELETE /api/webhooks/manage", json!({"id": 1})),
+        ("PUT /api/emails/webhook-endpoints/wh_file/", json!({"url": "https://a.example/"})),
+        ("PATCH /api/emails/webhook-endpoints/wh_file", json!({"active": true})),
+        ("DELETE /api/emails/webhook-endpoints/wh_file/", Value::Null),
     ];
     for (route, body) in routes {
         let (status, problem) = stage.call(route, body).await;
@@ -169,4 +174,14 @@ async fn an_endpoint_of_the_config_file_is_shown_and_changed_by_the_file_alone()
     assert_eq!(stage.call("DELETE /v1/webhooks/wh_file", Value::Null).await.0, 204);
     let stage = stage.restart("").await;
     assert_eq!(stage.done("GET /v1/webhooks", Value::Null).await["data"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_of_the_config_file_is_shown_and_changed_by_the_file_alone_embedded() {
+    is_the_files_alone("embedded").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_of_the_config_file_is_shown_and_changed_by_the_file_alone_on_redis() {
+    is_the_files_alone("redis").await;
 }
