@@ -18,7 +18,12 @@ pub(super) fn read(delivery: &Delivery, env: &BTreeMap<String, String>) -> Resul
     Ok(DeliverySettings {
         in_flight_max: delivery.in_flight_max,
         networks: networks(&delivery.allow_networks)?,
-        authorities: delivery.ca_file.as_deref().map(authorities).transpose()?.unwrap_or_default(),
+        authorities: delivery
+            .ca_file
+            .as_deref()
+            .map(|path| authorities("delivery.ca_file", path))
+            .transpose()?
+            .unwrap_or_default(),
         proxy: match &delivery.proxy {
             Some(source) => Some(proxy(source.resolve(PROXY, env)?.expose())?),
             None => None,
@@ -36,11 +41,14 @@ fn networks(texts: &[String]) -> Result<Networks, ConfigError> {
     })
 }
 
-/// The certificates of a PEM file.
-fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+/// The certificates of a PEM file, which `key` names.
+///
+/// # Errors
+/// When it holds none, or one that is no authority's.
+pub(crate) fn authorities(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
     let wrong = |problem: String| {
         let remedy = "name a file of one or more PEM certificates (-----BEGIN CERTIFICATE-----)";
-        Err(ConfigError::new("delivery.ca_file", format!("`{}` {problem}", path.display()), remedy))
+        Err(ConfigError::new(key, format!("`{}` {problem}", path.display()), remedy))
     };
     let pem = match std::fs::read(path) {
         Ok(pem) => pem,

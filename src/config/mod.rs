@@ -34,6 +34,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use delivery::authorities;
 pub use file::Server;
 
 /// Everything that the operator says, checked.

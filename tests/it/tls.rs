@@ -142,3 +142,23 @@ async fn a_certificate_of_a_stranger_or_for_another_name_ends_the_attempt() {
         assert!(posted.split.connect_ms.is_some() && posted.split.tls_ms.is_none());
     }
 }
+
+#[tokio::test]
+async fn a_command_trusts_the_authorities_of_its_file_beside_the_public_ones() {
+    let authority = Authority::new();
+    let folder = authority.issue("localhost");
+    let Some(server) = Server::start(folder.path(), "http/1.1") else { return };
+    let (url, file) = (format!("https://localhost:{}", server.port), folder.path().join("ca.pem"));
+    std::fs::write(&file, authority.0.pem()).unwrap();
+    let told = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_waypost"));
+        let output =
+            command.args(["sources", "--url", &url]).args(more).env("WAYPOST_API_KEY", "key").output().unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(told(&[]).contains("the TLS handshake failed"), "{}", told(&[]));
+    // It is no gateway, but it was heard.
+    let file = ["--ca-file", file.to_str().unwrap()];
+    assert!(told(&file).contains("the answer is not a gateway's"), "{}", told(&file));
+    assert!(told(&["--ca-file", "/nowhere"]).starts_with("waypost: --ca-file: `/nowhere` cannot be read"));
+}

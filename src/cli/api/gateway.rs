@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,9 +12,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::super::{Failure, client};
+use super::super::Failure;
 use super::text::plain;
-use crate::clock::Clock;
 use crate::dispatch::client::{Client, Got};
 use crate::dispatch::room::Room;
 use crate::domain::delivery::ErrorClass;
@@ -65,12 +63,11 @@ impl Gateway {
     ///
     /// # Errors
     /// When no header can hold the key, which is not repeated.
-    pub(super) fn new(url: String, key: &str, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
+    pub(super) fn new(client: Client, url: String, key: &str) -> Result<Self, Failure> {
         let wrong = |_| "the API key holds a character that none can hold; give it as `waypost key new` printed it";
         let mut authorization = HeaderValue::from_str(&format!("Bearer {key}")).map_err(wrong)?;
         authorization.set_sensitive(true);
-        let (client, room) = (client(Vec::new(), clock)?, Room::for_one_of(ANSWER_BYTES_MAX));
-        Ok(Self { client, room, url, authorization })
+        Ok(Self { client, room: Room::for_one_of(ANSWER_BYTES_MAX), url, authorization })
     }
 
     /// Asks for what is there.
@@ -147,8 +144,8 @@ fn unanswered(class: ErrorClass) -> &'static str {
             "nobody accepts the connection; is the gateway up? --url or WAYPOST_URL says where it is"
         }
         ErrorClass::Tls => {
-            "the TLS handshake failed; the certificate must be for this name and of a public authority, and a gateway \
-             by itself speaks plain http"
+            "the TLS handshake failed; the certificate must be for this name, and of a public authority or one in the file \
+             of --ca-file; a gateway by itself speaks plain http"
         }
         ErrorClass::Timeout => "no answer within 60 s; try again",
         ErrorClass::Closed => "the connection was closed before the answer; what was asked for may be done or not",
@@ -192,8 +189,11 @@ pub(super) fn key(file: Option<&Path>, variable: Option<OsString>) -> Result<Str
 }
 
 /// A URL of a gateway, without the slash at its end.
+///
+/// # Errors
+/// When it is none, or holds a password. It is not repeated.
 pub(super) fn base(text: &str) -> Result<String, String> {
-    let wrong = || "write it as http://127.0.0.1:8080 or https://hooks.acme.example".to_owned();
+    let wrong = || "--url or WAYPOST_URL: write it as http://127.0.0.1:8080 or https://hooks.acme.example".to_owned();
     let url: Uri = text.parse().map_err(|_| wrong())?;
     let is_known = matches!(url.scheme_str(), Some("http" | "https"));
     let is_bare = url.query().is_none() && url.authority().is_some_and(|authority| !authority.as_str().contains('@'));

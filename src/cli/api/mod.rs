@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use self::gateway::{Gateway, key};
+use self::gateway::{Gateway, base, key};
 use self::output::Output;
-use super::Failure;
+use super::{Failure, client};
 use crate::clock::{Clock, SystemClock};
+use crate::config::authorities;
 
 pub(super) mod deliveries;
 mod details;
@@ -33,11 +34,14 @@ mod watch;
 #[derive(Debug, Args)]
 pub(super) struct Connection {
     /// The gateway's URL.
-    #[arg(long, global = true, env = "WAYPOST_URL", default_value = "http://127.0.0.1:8080", value_parser = gateway::base)]
+    #[arg(long, global = true, env = "WAYPOST_URL", hide_env_values = true, default_value = "http://127.0.0.1:8080")]
     url: String,
     /// A file that holds the API key; without it, the key is in WAYPOST_API_KEY.
     #[arg(long, global = true, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// A PEM file of authorities that are trusted beside the public ones.
+    #[arg(long, global = true, value_name = "FILE", env = "WAYPOST_CA_FILE", hide_env_values = true)]
+    ca_file: Option<PathBuf>,
     /// Print JSON, a line for each entry of a list, also to a terminal.
     #[arg(long, global = true)]
     json: bool,
@@ -54,7 +58,9 @@ impl Connection {
     fn open(self) -> Result<Session, Failure> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let key = key(self.key_file.as_deref(), std::env::var_os("WAYPOST_API_KEY"))?;
-        let gateway = Gateway::new(self.url, &key, Arc::clone(&clock))?;
+        let authorities = self.ca_file.map(|path| authorities("--ca-file", &path)).transpose()?.unwrap_or_default();
+        let client = client(authorities, Arc::clone(&clock))?;
+        let gateway = Gateway::new(client, base(&self.url)?, &key)?;
         Ok(Session { gateway, output: Output::new(self.json), clock })
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::super::Failure;
 use super::gateway::segment;
+use super::list::{Listing, list};
 use super::table::{Table, View, cell};
 use super::{Connection, Session, unless_closed};
 use crate::domain::suppression::Reason;
@@ -23,6 +24,17 @@ pub(in super::super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// List all that is on the suppression list. Addresses are kept as hashes, so one is shown while an event is kept that
+    /// put it there.
+    ///
+    /// Example: waypost suppressions list --reason complaint --all
+    List {
+        /// Only what is there for this.
+        #[arg(long, value_parser = Reason::ALL.map(Reason::as_str))]
+        reason: Option<String>,
+        #[command(flatten)]
+        listing: Listing,
+    },
     /// Say of each address whether it is on the suppression list, and why.
     ///
     /// Example: waypost suppressions check nora@customer.example
@@ -54,6 +66,9 @@ enum Command {
 pub(in super::super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let session = arguments.connection.open()?;
     unless_closed(match arguments.command {
+        Command::List { reason, listing } => {
+            list(&session, ROUTE, &[("reason", reason.as_deref())], &listing, &LISTED).await
+        }
         Command::Check { addresses } => check(&session, addresses).await,
         Command::Add { address, reason } => {
             let body = json!({ "address": address, "reason": reason });
@@ -100,20 +115,28 @@ async fn check_one(session: &Session, table: &mut Table, address: &str) -> Resul
     };
     let is_listed = reasons.as_array().is_some_and(|reasons| !reasons.is_empty());
     let checked = json!({ "address": address, "suppressed": is_listed, "reasons": reasons });
-    session.output.entry(table, &VIEW, &checked)
+    session.output.entry(table, &CHECKED, &checked)
 }
 
 /// How addresses that were asked about are listed.
-const VIEW: View = View { head: &["address", "suppressed", "why"], row };
+const CHECKED: View = View {
+    head: &["address", "suppressed", "why"],
+    row: |checked| vec![cell(&checked["address"]), cell(&checked["suppressed"]), why(checked)],
+};
 
-fn row(checked: &Value) -> Vec<String> {
-    let why = |reason: &Value| match &reason["event_id"] {
+/// How all are listed.
+const LISTED: View = View {
+    head: &["id", "address", "why"],
+    row: |listed| vec![cell(&listed["id"]), cell(&listed["address"]), why(listed)],
+};
+
+fn why(listed: &Value) -> String {
+    let told = |reason: &Value| match &reason["event_id"] {
         Value::Null => format!("{} ({})", cell(&reason["reason"]), cell(&reason["created_at"])),
         event => format!("{} ({}, {})", cell(&reason["reason"]), cell(&reason["created_at"]), cell(event)),
     };
-    let reasons = checked["reasons"].as_array().map_or(&[][..], Vec::as_slice);
-    let reasons = reasons.iter().map(why).collect::<Vec<_>>().join(", ");
-    vec![cell(&checked["address"]), cell(&checked["suppressed"]), reasons]
+    let reasons = listed["reasons"].as_array().map_or(&[][..], Vec::as_slice);
+    reasons.iter().map(told).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -123,9 +146,10 @@ mod tests {
     #[test]
     fn an_address_is_a_row_with_every_reason() {
         let reasons = json!([{"reason": "bounce", "event_id": "evt_1", "created_at": "T"}, {"reason": "manual", "created_at": "U"}]);
-        let listed = json!({"address": "a@b.example", "suppressed": true, "reasons": reasons});
-        assert_eq!(row(&listed), ["a@b.example", "yes", "bounce (T, evt_1), manual (U)"]);
+        let listed = json!({"id": "sup_1", "address": "a@b.example", "suppressed": true, "reasons": reasons});
+        assert_eq!((CHECKED.row)(&listed), ["a@b.example", "yes", "bounce (T, evt_1), manual (U)"]);
+        assert_eq!((LISTED.row)(&listed), ["sup_1", "a@b.example", "bounce (T, evt_1), manual (U)"]);
         let free = json!({"address": "a@b.example", "suppressed": false, "reasons": []});
-        assert_eq!(row(&free), ["a@b.example", "no", ""]);
+        assert_eq!((CHECKED.row)(&free), ["a@b.example", "no", ""]);
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::text::plain;
 
-/// A column is no wider, but for the last.
+/// A column is no wider, but for the first, which has what can be asked for by itself, and the last.
 const WIDTH_MAX: usize = 40;
 const GAP: &str = "  ";
 
@@ -49,7 +49,7 @@ impl Table {
 fn cells(row: Vec<String>) -> Vec<String> {
     let last = row.len().saturating_sub(1);
     let fit = |(place, cell): (usize, String)| match plain(&cell) {
-        cell if place == last || cell.chars().count() <= WIDTH_MAX => cell,
+        cell if place == 0 || place == last || cell.chars().count() <= WIDTH_MAX => cell,
         cell => cell.chars().take(WIDTH_MAX - 1).chain(['…']).collect(),
     };
     row.into_iter().enumerate().map(fit).collect()
@@ -87,8 +87,10 @@ mod tests {
     fn a_cell_is_cut_and_holds_nothing_that_a_terminal_obeys() {
         let mut table = Table::default();
         let long = "x".repeat(60);
-        let told = table.part(&VIEW, &[json!({"id": long, "subject": "a\u{1b}]0;b\nc"})]);
-        let cut = format!("{}…  a\\u{{1b}}]0;b\\u{{a}}c\n", "x".repeat(39));
+        let view =
+            View { head: &["id", "from", "subject"], row: |one| vec![cell(one), cell(one), "a\u{1b}]0;b\nc".into()] };
+        let told = table.part(&view, &[json!(long)]);
+        let cut = format!("{long}  {}…  a\\u{{1b}}]0;b\\u{{a}}c\n", "x".repeat(39));
         assert!(told.ends_with(&cut), "{told}");
     }
 }

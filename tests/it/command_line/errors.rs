@@ -81,7 +81,7 @@ async fn what_is_not_there_or_not_right_is_told_in_the_gateways_words() {
         (&["deliveries", "show", "dlv_none"], "no such delivery (404)"),
         (&["deliveries", "retry", "dlv_none"], "(404)"),
         (&["endpoints", "test", "wh_none"], "no such webhook (404)"),
-        (&["endpoints", "create", "--to", "http://10.0.0.1/"], "url: must be `https`"),
+        (&["endpoints", "create", "--to", "http://10.0.0.1/"], "url: leads to a private address"),
         (&["events", "list", "--type", "email.bouncy"], "unknown event `email.bouncy`"),
         (&["replay", "watch", "rpl_none"], "no such replay (404)"),
         (&["replay", "endpoint", "wh_none", "--since", "1h"], "(404)"),

@@ -27,6 +27,11 @@ async fn are_asked_and_changed(store: &str) {
     let expected = expected.map(|(address, is_listed, len)| (json!(address), json!(is_listed), len));
     assert_eq!(checked.iter().map(told).collect::<Vec<_>>(), expected);
 
+    let all = run(&["suppressions", "list", "--all"]).lines();
+    assert_eq!(all.len(), 2, "{all:?}");
+    let by_hand = run(&["suppressions", "list", "--reason", "manual"]).lines();
+    assert_eq!((by_hand.len(), by_hand[0]["reasons"].as_array().unwrap().len()), (1, 2), "{by_hand:?}");
+
     let removed = run(&["suppressions", "remove", "hand@rs.example"]).one();
     assert_eq!(removed, json!({"address": "hand@rs.example", "suppressed": false}));
     assert_eq!(run(&["suppressions", "check", "hand@rs.example"]).one()["suppressed"], false);
