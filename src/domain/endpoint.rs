@@ -74,7 +74,7 @@ pub struct EndpointSettings {
     pub tags: Vec<String>,
     /// How each request is signed.
     pub signatures: Vec<Scheme>,
-    /// The header of `hex` and `sha256`, if not [`header::BODY_SIGNATURE`](super::header::BODY_SIGNATURE).
+    /// The header of `hex` and `sha256`, if not `X-Webhook-Signature`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature_header: Option<String>,
     /// Static headers of the operator's own.

@@ -32,16 +32,21 @@ pub struct Occasion {
 
 /// The `data` object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
-#[schemars(rename = "OperationalData")]
+#[schemars(rename = "OperationalData", extend("additionalProperties" = false))]
 pub struct Data {
+    /// The endpoint concerned.
     #[serde(skip_serializing_if = "Option::is_none")]
     endpoint_id: Option<EndpointId>,
+    /// The source concerned.
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<String>,
+    /// The delivery concerned.
     #[serde(skip_serializing_if = "Option::is_none")]
     delivery_id: Option<DeliveryId>,
+    /// What was to be delivered.
     #[serde(skip_serializing_if = "Option::is_none")]
     event_id: Option<EventId>,
+    /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }

@@ -159,17 +159,26 @@ fn all_shown(page: Page<Delivery>, is_admin: bool) -> Page<Delivery> {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Event")]
 pub(super) struct EventView {
+    /// The same for each copy that a provider sends.
     id: EventId,
+    /// What happened.
     #[serde(rename = "type")]
     kind: EventType,
+    /// When it happened, as the provider tells it.
+    #[schemars(with = "Timestamp")]
     created_at: String,
+    /// To what, and how.
     #[schemars(with = "EventData")]
     data: Box<RawValue>,
+    /// The source that it came in by.
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<String>,
+    /// When it came in.
     received_at: Timestamp,
+    /// The request that it was read from.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<RequestId>,
+    /// An event that this may be a copy of.
     #[serde(skip_serializing_if = "Option::is_none")]
     possible_duplicate_of: Option<EventId>,
 }
@@ -204,15 +213,22 @@ enum EventData {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Request")]
 pub(super) struct RequestView {
+    /// Its id.
     id: RequestId,
+    /// The source that it came in by.
     source: String,
+    /// The provider that it came from.
     provider: Arc<str>,
+    /// When it came in.
     received_at: Timestamp,
     /// Pairs of name and value, without credentials.
     #[schemars(with = "Vec<(String, String)>")]
     headers: Headers,
+    /// Its body, in base64.
     body_base64: String,
+    /// How many of its parts are none of the eleven events.
     unmapped: u32,
+    /// How many of its parts could not be read.
     unreadable: u32,
 }
 

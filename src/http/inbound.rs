@@ -9,12 +9,10 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
 use actix_web::web::{Data, Payload, ThinData};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
-use schemars::JsonSchema;
-use waypost_providers::{Headers, Parsed, Provider, Refusal, Request, Verified, VerifyError};
+use waypost_providers::{Headers, Parsed, Provider, Request, Verified, VerifyError};
 
 use super::body::{self, Held};
 use super::gather::Gatherer;
-use super::openapi::Operation;
 use super::problem::Problem;
 use super::rejecting;
 use super::state::Gateway;
@@ -65,36 +63,6 @@ pub(super) async fn receive(
 ) -> HttpResponse {
     let source = request.match_info().unprocessed().trim_start_matches('/');
     take(&request, payload, &gateway, &gatherer, source).await
-}
-
-/// What the document tells of a callback.
-pub(super) fn described(operation: Operation) -> Operation {
-    operation
-        .plainly()
-        .says(
-            "Proven as the source's provider proves itself. What is unknown or unreadable is kept raw, and answered `200`. A \
-             source of inbound mail answers `503` in the place of all others but `200` and `406`, for a mail is dropped for \
-             good on any `4xx`.",
-        )
-        .takes_anything()
-        .gives::<Received>(200, "Stored, or stored before.")
-        .refuses([
-            Problem::UnknownSource,
-            Problem::NotProven { error: VerifyError::Mismatch, refusal: Refusal::Retryable },
-            Problem::Forged,
-            Problem::ReadFailed,
-            Problem::StoreSlow,
-            Problem::Overloaded,
-            Problem::ShuttingDown,
-        ])
-}
-
-/// The answer to a webhook.
-#[derive(JsonSchema)]
-#[expect(dead_code, reason = "it is written by hand, for its spelling is literal to some")]
-struct Received {
-    /// `true`.
-    received: bool,
 }
 
 /// `POST /api/webhooks`: the same for the source named `default`, with the same answers.

@@ -91,12 +91,16 @@ async fn accepted(gateway: &Gateway, job: Job) -> Result<HttpResponse, Problem> 
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Job")]
 pub(super) struct JobView {
+    /// Its id.
     id: ReplayId,
     #[serde(flatten)]
     task: Task,
+    /// Where it is.
     state: JobState,
+    /// Why it could not go on.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<JobError>,
+    /// Whether it only counts.
     dry_run: bool,
     /// How many it has counted so far.
     counted: u64,
@@ -111,7 +115,9 @@ pub(super) struct JobView {
     left_out: u64,
     /// How many of the deliveries it made have not ended.
     pending: usize,
+    /// When it was made.
     created_at: Timestamp,
+    /// When nothing was left to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<Timestamp>,
 }

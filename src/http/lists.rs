@@ -136,12 +136,15 @@ impl Filter {
     }
 }
 
-/// A part of a list, as answered.
+/// A part of a list.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "ListOf{T}")]
 pub(super) struct List<T> {
+    /// What is in it.
     data: Vec<T>,
+    /// Whether there is more after it.
     has_more: bool,
+    /// Where that begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
 }

@@ -1,6 +1,7 @@
 //! Requests in: the providers' callbacks, and the API.
 //!
-//! [`routes::configure`] is the whole table of routes; [`problem::Problem`] chooses every status that is no success.
+//! [`routes`] has every route in one table, which `/openapi.json` is made of too; [`problem::Problem`] chooses every status
+//! that is no success.
 
 mod api;
 mod auth;

@@ -78,13 +78,16 @@ pub(super) struct Nothing {}
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EventReplay {
+    /// To whom; to all that it went to, if left out.
     endpoint_id: Option<EndpointId>,
 }
 
 /// The deliveries that a replay of one event made.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Replayed {
+    /// The replay that made them.
     replay_id: ReplayId,
+    /// The new deliveries.
     data: Vec<Delivery>,
     /// Endpoints that get nothing, each with the reason.
     left_out: Vec<LeftOut>,
@@ -93,7 +96,9 @@ pub(super) struct Replayed {
 /// An endpoint that gets nothing.
 #[derive(Serialize, JsonSchema)]
 struct LeftOut {
+    /// Which.
     endpoint_id: EndpointId,
+    /// Why.
     detail: String,
 }
 
@@ -153,15 +158,19 @@ pub(super) async fn replay_event(
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BulkReplay {
-    /// From when on.
+    /// Received then or later.
     #[schemars(required)]
     since: Option<Timestamp>,
+    /// Received before then; now, and no later, if left out.
     until: Option<Timestamp>,
+    /// Of these types; of all, if left out.
     #[serde(default)]
     #[schemars(with = "Vec<EventWord>")]
     types: Vec<String>,
+    /// Where the delivery stands that began with the event: `delivered`, `failed` and `skipped`, if left out.
     #[serde(default)]
     status: Vec<Status>,
+    /// Whether only to count.
     #[serde(default)]
     dry_run: bool,
 }

@@ -91,11 +91,16 @@ pub(super) async fn reprocess(
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BulkReprocess {
+    /// Received then or later; all that are kept, if left out.
     since: Option<Timestamp>,
+    /// Received before then; now, and no later, if left out.
     until: Option<Timestamp>,
+    /// Of this source of the config; of every one, if left out.
     source: Option<String>,
+    /// With a part that is one of these; of both, if left out.
     #[serde(default)]
     status: Vec<Lack>,
+    /// Whether only to count.
     #[serde(default)]
     dry_run: bool,
 }

@@ -33,7 +33,7 @@ fn sources_of_one_name() -> Scope {
 
 /// Every path.
 pub(super) fn table() -> Vec<Path> {
-    let source = inbound::described(post(inbound::receive, "receive", "Take a webhook of a provider"));
+    let source = received::described(post(inbound::receive, "receive", "Take a webhook of a provider"));
     let mut all = vec![at("/in/{source}", [Parameter::path::<String>("source", "A source of the config.")], [source])];
     all.extend(served());
     all

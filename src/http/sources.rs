@@ -98,12 +98,18 @@ async fn add(gateway: &Gateway) -> Result<(), StoreError> {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Source")]
 pub(super) struct SourceView {
+    /// Its name in the config.
     name: String,
+    /// The provider that calls it.
     provider: &'static str,
+    /// How that proves itself.
     verify: &'static str,
+    /// When a request was last answered `200`.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_success_at: Option<Timestamp>,
+    /// What came in.
     counts: Vec<Count>,
+    /// How many signatures were so old when they came in, at most.
     signature_ages: BTreeMap<&'static str, u64>,
 }
 

@@ -30,6 +30,7 @@ mod interop;
 mod lanes;
 mod ledger;
 mod mails;
+mod openapi;
 mod operational;
 mod order;
 mod outage;

@@ -113,12 +113,19 @@ impl JsonSchema for Changed {
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "PlatformWebhook")]
 struct View {
+    /// Its number.
     id: u64,
+    /// Where to post.
     url: String,
+    /// What to tell, separated by commas.
     events: String,
+    /// Whether it gets anything.
     active: bool,
+    /// When it was made.
     created_at: Timestamp,
+    /// Its id at `/v1/webhooks`.
     webhook_id: EndpointId,
+    /// What requests are signed with, where it was generated: shown once.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
 }

@@ -1,6 +1,8 @@
 //! The routes of what comes in: callbacks of providers, requests as they were received, sources, suppressions.
 
+use schemars::JsonSchema;
 use serde_json::json;
+use waypost_providers::{Refusal, VerifyError};
 
 use crate::domain::access::Scope;
 use crate::domain::id::RequestId;
@@ -10,7 +12,7 @@ use crate::http::api::RequestView;
 use crate::http::inbound;
 use crate::http::jobs::JobView;
 use crate::http::lists::List;
-use crate::http::openapi::{Parameter, Path, at, delete, get, idempotency_key, page, post, source};
+use crate::http::openapi::{Operation, Parameter, Path, at, delete, get, idempotency_key, page, post, source};
 use crate::http::problem::Problem;
 use crate::http::replays::Nothing;
 use crate::http::requests::{self, BulkReprocess, Reprocessed};
@@ -29,7 +31,7 @@ fn callbacks() -> [Path; 2] {
         "OAuth 2.0 client credentials (RFC 6749, section 4.4), for a source that is proven by it. Id and secret of the \
          client come in the form, or as Basic authentication. What is wrong is told in the words of the RFC.",
     );
-    let form = json!({ "grant_type": "client_credentials", "client_id": "postmark", "client_secret": "a secret of the config" });
+    let form = json!({ "grant_type": "client_credentials", "client_id": "sendgrid", "client_secret": "a secret of the config" });
     let token = token.plainly().takes_form::<Asked>(form).gives::<Token>(200, "The token.");
     let token = token.gives::<Refused>(400, "`invalid_request`, `unsupported_grant_type` or `body_broken`.");
     let token =
@@ -38,7 +40,7 @@ fn callbacks() -> [Path; 2] {
     let default = post(inbound::receive_default, "receiveDefault", "Take a webhook at the source named `default`");
     [
         at("/in/{source}/token", [Parameter::path::<String>("source", "A source of the config.")], [token]),
-        at("/api/webhooks", [], [inbound::described(default)]),
+        at("/api/webhooks", [], [described(default)]),
     ]
 }
 
@@ -116,4 +118,34 @@ fn lists() -> Vec<Path> {
             ],
         ),
     ]
+}
+
+/// What the document tells of a callback.
+pub(super) fn described(operation: Operation) -> Operation {
+    operation
+        .plainly()
+        .says(
+            "Proven as the source's provider proves itself. What is unknown or unreadable is kept raw, and answered `200`. A \
+             source of inbound mail answers `503` in the place of all others but `200` and `406`, for a mail is dropped for \
+             good on any `4xx`.",
+        )
+        .takes_anything()
+        .gives::<Received>(200, "Stored, or stored before.")
+        .refuses([
+            Problem::UnknownSource,
+            Problem::NotProven { error: VerifyError::Mismatch, refusal: Refusal::Retryable },
+            Problem::Forged,
+            Problem::ReadFailed,
+            Problem::StoreSlow,
+            Problem::Overloaded,
+            Problem::ShuttingDown,
+        ])
+}
+
+/// The answer to a webhook.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "it is written by hand, for its spelling is literal to some")]
+struct Received {
+    /// `true`.
+    received: bool,
 }

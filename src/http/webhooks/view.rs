@@ -14,24 +14,28 @@ use crate::domain::endpoint::{Disabled, Endpoint, EndpointSettings, Origin};
 use crate::domain::id::EndpointId;
 use crate::domain::seal::{MasterKeys, Place, open};
 
-/// What a caller is shown.
+/// A webhook: an endpoint, and how it is served.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Webhook")]
 pub(in crate::http) struct WebhookView {
+    /// Its id.
     pub(super) id: EndpointId,
-    /// `active` is whether it gets anything; its headers are below.
+    // `active` is whether it gets anything; its headers are below.
     #[serde(flatten)]
     settings: EndpointSettings,
-    /// A value may be a credential: it is null but for scope `admin`.
+    /// Its static headers. A value may be a credential: it is null but for scope `admin`.
     headers: BTreeMap<String, Option<String>>,
+    /// When it was made.
     created_at: Timestamp,
+    /// `api`, or `file`: then the config file alone changes it.
     managed_by: &'static str,
+    /// Why it gets nothing, if it is disabled.
     #[serde(skip_serializing_if = "Option::is_none")]
     disabled: Option<Disabled>,
     /// Until when the secret before this one signs too.
     #[serde(skip_serializing_if = "Option::is_none")]
     old_secret_expires_at: Option<Timestamp>,
-    /// Shown once.
+    /// What requests are signed with, where it was generated: shown once.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
     #[serde(skip)]
