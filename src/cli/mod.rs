@@ -83,6 +83,10 @@ enum Command {
     ///
     /// Example: waypost sources
     Sources(api::sources::Arguments),
+    /// Show numbers of all that came in and went out.
+    ///
+    /// Example: waypost stats --hours 168
+    Stats(api::stats::Arguments),
     /// Print what makes a shell complete these commands.
     ///
     /// Example: waypost completions bash > /etc/bash_completion.d/waypost
@@ -154,6 +158,7 @@ pub fn main() -> ExitCode {
             Command::Suppressions(arguments) => api::suppressions::run(arguments).await,
             Command::Replay(arguments) => api::replay::run(arguments).await,
             Command::Sources(arguments) => api::sources::run(arguments).await,
+            Command::Stats(arguments) => api::stats::run(arguments).await,
             Command::Completions { shell } => completions::run(shell),
             Command::Key { command: KeyCommand::New } => key::new(),
             Command::Secrets { command: SecretsCommand::Rotate { config } } => secrets::rotate(config.as_deref()).await,

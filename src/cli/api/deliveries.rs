@@ -70,16 +70,20 @@ pub(super) const VIEW: View =
 
 fn row(delivery: &Value) -> Vec<String> {
     let last = delivery["attempts"].as_array().and_then(|attempts| attempts.last()).unwrap_or(&Value::Null);
-    // Why there was no answer is told to scope `admin` only.
-    let answered = if last["status"].is_null() { &last["error"] } else { &last["status"] };
     let status = match &delivery["reason"] {
         Value::Null => cell(&delivery["status"]),
         reason => format!("{}: {}", cell(&delivery["status"]), cell(reason)),
     };
     let when = if delivery["ended_at"].is_null() { &delivery["due_at"] } else { &delivery["ended_at"] };
     let [id, event, endpoint, begun] = ["id", "event_id", "endpoint_id", "begun"].map(|name| cell(&delivery[name]));
-    let answered = if last.is_null() || !answered.is_null() { cell(answered) } else { "no answer".into() };
+    let answered = if last.is_null() { String::new() } else { answered(last) };
     vec![id, event, endpoint, status, begun, answered, cell(when)]
+}
+
+/// What an attempt was answered, or why not, which is told to scope `admin` only.
+pub(super) fn answered(attempt: &Value) -> String {
+    let told = if attempt["status"].is_null() { &attempt["error"] } else { &attempt["status"] };
+    if told.is_null() { "no answer".into() } else { cell(told) }
 }
 
 #[cfg(test)]

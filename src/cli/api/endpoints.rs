@@ -6,11 +6,12 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::super::Failure;
+use super::deliveries::answered;
 use super::endpoint_fields::{Fields, secret};
 use super::gateway::segment;
 use super::list::{Listing, list};
 use super::table::{View, cell};
-use super::{Connection, Session, unless_closed};
+use super::{Connection, Session, stats, unless_closed};
 
 #[derive(Debug, Args)]
 #[command(flatten_help = true)]
@@ -90,6 +91,28 @@ enum Command {
         #[arg(long = "type", value_name = "TYPE")]
         kind: Option<String>,
     },
+    /// List the attempts at an endpoint, the latest recorded first.
+    ///
+    /// Example: waypost endpoints logs wh_billing --status 5xx
+    Logs {
+        /// The endpoint's id.
+        id: String,
+        /// Only those that were answered so: a number, `2xx` and the like, or `none`.
+        #[arg(long)]
+        status: Option<String>,
+        #[command(flatten)]
+        listing: Listing,
+    },
+    /// Show numbers of an endpoint: its attempts, how deliveries ended, and what is pending.
+    ///
+    /// Example: waypost endpoints stats wh_billing --hours 168
+    Stats {
+        /// The endpoint's id.
+        id: String,
+        /// Of so many hours; 24 unless told.
+        #[arg(long, value_name = "N")]
+        hours: Option<u32>,
+    },
     /// Give an endpoint a new secret; the old one signs too for a while.
     ///
     /// Example: waypost endpoints rotate wh_4e7k2m9q --overlap-s 3600
@@ -138,6 +161,10 @@ pub(in super::super) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let body = kind.map_or_else(|| json!({}), |kind| json!({ "type": kind }));
             session.make(&route(&id, "/test"), &body).await
         }
+        Command::Logs { id, status, listing } => {
+            list(&session, &route(&id, "/logs"), &[("status", status.as_deref())], &listing, &LOGGED).await
+        }
+        Command::Stats { id, hours } => session.show(&stats::path(&route(&id, "/stats"), hours)).await,
         Command::Rotate { id, overlap_s, secret_file } => {
             let mut body = secret(secret_file.as_deref())?;
             body.extend(overlap_s.map(|overlap_s| ("overlap_s".to_owned(), overlap_s.into())));
@@ -185,9 +212,27 @@ fn row(endpoint: &Value) -> Vec<String> {
     vec![id, managed_by, active, format, events, url]
 }
 
+/// How attempts are listed.
+const LOGGED: View = View { head: &["begun", "event", "type", "attempt", "answered", "ms"], row: logged };
+
+fn logged(attempt: &Value) -> Vec<String> {
+    let [begun, event, kind, number, took] =
+        ["created_at", "event_id", "type", "attempt", "duration_ms"].map(|name| cell(&attempt[name]));
+    vec![begun, event, kind, number, answered(attempt), took]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_attempt_is_a_row_also_without_an_answer() {
+        let attempt = json!({"created_at": "T", "event_id": "evt_1", "type": "email.sent", "attempt": 2, "status": 503,
+            "duration_ms": 7});
+        assert_eq!(logged(&attempt), ["T", "evt_1", "email.sent", "2", "503", "7"]);
+        assert_eq!(logged(&json!({"attempt": 1}))[4], "no answer");
+        assert_eq!(logged(&json!({"error": "timeout"}))[4], "timeout");
+    }
 
     #[test]
     fn an_endpoint_is_a_row_that_tells_who_manages_it_and_why_it_gets_nothing() {

@@ -25,6 +25,7 @@ mod moment;
 mod output;
 pub(super) mod replay;
 pub(super) mod sources;
+pub(super) mod stats;
 pub(super) mod suppressions;
 mod table;
 mod text;

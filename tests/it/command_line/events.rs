@@ -67,6 +67,12 @@ async fn are_looked_at_and_sent_again(store: &str) {
         let made = run(&[words.as_slice(), &["--endpoint", "wh_1"]].concat()).one();
         until(SOON, command, || again(&made["replay_id"]) == ["wh_1"]).await;
     }
+    let logged = run(&["endpoints", "logs", "wh_1", "--status", "2xx", "--all"]).lines();
+    assert!(logged.len() >= 121 && logged.iter().any(|one| one["event_id"] == event), "{}", logged.len());
+    assert_eq!(run(&["endpoints", "logs", "wh_1", "--status", "5xx"]).lines(), [json!({}); 0]);
+    let numbers = run(&["endpoints", "stats", "wh_1", "--hours", "2"]).one();
+    assert!(numbers["ended"]["delivered"].as_u64().unwrap() >= 121, "{numbers}");
+    assert!(run(&["stats"]).one()["deliveries"]["attempts"]["succeeded"].as_u64().unwrap() >= 242);
     let made = run(&["replay", "delivery", one]).one();
     until(SOON, "it is sent again", || !again(&made["replay_id"]).is_empty()).await;
 }
