@@ -150,9 +150,6 @@ impl Store for Fake {
     async fn event(&self, _: &EventId) -> Result<Option<StoredEvent>> {
         unreachable!()
     }
-    async fn events(&self, _: &PageQuery) -> Result<Page<StoredEvent>> {
-        unreachable!()
-    }
     async fn suppressions(&self, _: &Address) -> Result<Vec<Suppression>> {
         unreachable!()
     }

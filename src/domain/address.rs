@@ -97,6 +97,12 @@ fn is_plain(text: &str) -> bool {
 /// An address as it is kept: whoever has the rows and not the key can neither read it nor try one.
 pub type AddressHash = [u8; 16];
 
+fn cut(tag: hmac::Tag) -> AddressHash {
+    let mut hash = AddressHash::default();
+    hash.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
+    hash
+}
+
 /// The random key of a store's hashes of addresses. Printing it for debugging shows nothing of it.
 #[derive(Clone)]
 pub struct AddressKey {
@@ -130,10 +136,15 @@ impl AddressKey {
 
     /// The hash of an address.
     pub fn hash(&self, address: &Address) -> AddressHash {
-        let tag = hmac::sign(&self.hmac, address.0.as_bytes());
-        let mut hash = AddressHash::default();
-        hash.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
-        hash
+        cut(hmac::sign(&self.hmac, address.0.as_bytes()))
+    }
+
+    /// The hash of an id of a mail, which is that of no address: none has such a letter in it.
+    pub fn hash_mail(&self, id: &str) -> AddressHash {
+        let mut tag = hmac::Context::with_key(&self.hmac);
+        tag.update(b"\0mail");
+        tag.update(id.as_bytes());
+        cut(tag.sign())
     }
 
     /// The key of the store's links, which is made of this one: no address has such a letter in it.

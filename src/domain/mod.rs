@@ -33,6 +33,7 @@ pub mod retry;
 pub mod risk;
 pub mod sample;
 pub mod seal;
+pub mod search;
 pub mod secret;
 pub mod signing;
 pub mod source;

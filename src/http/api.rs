@@ -31,22 +31,7 @@ use crate::store::{self, Page, PageQuery, StoredRequest};
 /// How many parts of the list one filtered list reads at most; it then answers what it found, and where to go on.
 const READS_MAX: usize = 20;
 
-type Answer<T> = Result<Json<T>, Problem>;
-
-/// `GET /v1/events?type=&source=&limit=&cursor=`: events, latest first. A filtered part may hold fewer than asked for
-/// and still have more after it.
-pub(super) async fn events(request: HttpRequest, gateway: Data<Gateway>) -> Answer<List<EventView>> {
-    authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
-    let query = ListQuery::read(request.query_string())?;
-    let page = query.page()?;
-    let filter = query.filter()?;
-    let found = filtered(page, async |page| gateway.store.events(page).await, |event| filter.wants(event)).await?;
-    let mut items = Vec::with_capacity(found.items.len());
-    for event in found.items {
-        items.push(linked(&gateway, event).await?.into());
-    }
-    Ok(Json(Page { items, next: found.next }.into()))
-}
+pub(super) type Answer<T> = Result<Json<T>, Problem>;
 
 /// Reads on until enough is found. Never asks for more rows than are still wanted, so no row is read and left out.
 pub(super) async fn filtered<T>(
@@ -83,6 +68,15 @@ async fn linked(gateway: &Gateway, event: StoredEvent) -> Result<StoredEvent, Pr
     let links = Links { settings: &gateway.links, key: gateway.store.link_key().await?, now: gateway.clock.now() };
     // One that does not read is shown as it is.
     Ok(links.made_in(&event).unwrap_or(event))
+}
+
+/// Events as the API shows them.
+pub(super) async fn views(gateway: &Gateway, events: Vec<StoredEvent>) -> Result<Vec<EventView>, Problem> {
+    let mut views = Vec::with_capacity(events.len());
+    for event in events {
+        views.push(linked(gateway, event).await?.into());
+    }
+    Ok(views)
 }
 
 /// `GET /v1/events/{id}/raw`: the request that the event was read from.

@@ -3,13 +3,10 @@
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use waypost_providers::Kind;
 
 use super::problem::Problem;
 use crate::domain::delivery::Status;
-use crate::domain::plan::StoredEvent;
 use crate::domain::reprocess::Lack;
-use crate::domain::subscription::Subscription;
 use crate::store::{Page, PageQuery};
 
 pub(super) const LIMIT_DEFAULT: usize = 20;
@@ -74,20 +71,6 @@ impl ListQuery {
         self.page()
     }
 
-    /// Which events.
-    pub(super) fn filter(self) -> Result<Filter, Problem> {
-        if self.status.is_some() {
-            return Err(Problem::BadQuery("events have no `status`; ask /v1/deliveries".into()));
-        }
-        let words = |types: String| types.split(',').map(str::to_owned).collect();
-        let types = Subscription::new(self.types.map(words).unwrap_or_default());
-        let types = types.map_err(|error| Problem::BadQuery(format!("`type`: {error}")))?;
-        if types.has_operational() {
-            return Err(Problem::BadQuery("`type`: operational events are not listed; ask /v1/deliveries".into()));
-        }
-        Ok(Filter { types, source: self.source })
-    }
-
     /// Which requests.
     pub(super) fn requests(self) -> Result<RequestFilter, Problem> {
         if self.types.is_some() {
@@ -117,23 +100,6 @@ impl ListQuery {
 pub(super) struct RequestFilter {
     pub(super) lack: Lack,
     pub(super) source: Option<String>,
-}
-
-/// Which events are asked for.
-#[derive(Debug)]
-pub(super) struct Filter {
-    types: Subscription,
-    source: Option<String>,
-}
-
-impl Filter {
-    pub(super) fn wants(&self, event: &StoredEvent) -> bool {
-        event.kind.provider().is_some_and(|kind| self.wants_parts(kind, event.source.as_deref()))
-    }
-
-    fn wants_parts(&self, kind: Kind, source: Option<&str>) -> bool {
-        self.types.wants(kind) && (self.source.is_none() || self.source.as_deref() == source)
-    }
 }
 
 /// A part of a list.
@@ -180,20 +146,7 @@ mod tests {
     fn an_unknown_parameter_is_an_error_and_not_ignored() {
         assert!(told(ListQuery::read("typ=email.sent")).contains("`typ`"));
         assert!(told(ListQuery::read("source=a").unwrap().status()).contains("`status` only"));
-        assert!(told(ListQuery::read("status=failed").unwrap().filter()).contains("/v1/deliveries"));
         assert!(told(ListQuery::read("status=failed").unwrap().page_alone()).contains("`cursor` only"));
-    }
-
-    #[test]
-    fn events_are_filtered_by_type_and_source() {
-        let wants =
-            |query, kind, source| ListQuery::read(query).unwrap().filter().unwrap().wants_parts(kind, Some(source));
-        assert!(wants("", Kind::DomainVerified, "resend"));
-        assert!(wants("type=email.sent,email.bounced", Kind::Bounced, "resend"));
-        assert!(!wants("type=email.*", Kind::DomainVerified, "resend"));
-        assert!(!wants("source=mailgun", Kind::Bounced, "resend"));
-        assert!(told(ListQuery::read("type=bouncy").unwrap().filter()).contains("unknown event `bouncy`"));
-        assert!(told(ListQuery::read("type=waypost.*").unwrap().filter()).contains("are not listed"));
     }
 
     #[test]

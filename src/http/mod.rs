@@ -24,6 +24,7 @@ mod rejecting;
 mod replays;
 mod requests;
 pub mod routes;
+mod search;
 mod sending;
 mod share;
 pub mod sources;

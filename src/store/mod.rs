@@ -40,6 +40,10 @@
 //! event stays, in whichever order they come, and nothing there expires. An address is kept as its hash, under a key that
 //! the store makes once.
 //!
+//! **An event is found by whom and what mail it is about.** Its place in the index is there when it is, and of no more use
+//! when it has gone: whoever is led to nothing, or to something else, passes it over. Words are kept as hashes under the
+//! key of the suppression list.
+//!
 //! **An operational event is an event that no request brought**, as a sample is. It is committed and delivered like any
 //! other, and is in neither the feed nor the lists of events; what looks through the feed does not find it.
 //!
@@ -75,6 +79,7 @@ use crate::domain::id::{EndpointId, EventId, GatewayId, RequestId};
 use crate::domain::link::LinkKey;
 use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest, StoredEvent};
+use crate::domain::search::Search;
 use crate::domain::suppression::{Reason, Suppressed, Suppression};
 use crate::domain::tally::{Tallies, Tally};
 
@@ -87,16 +92,18 @@ mod place;
 pub mod redis;
 mod replays;
 mod requests;
+mod searches;
 
 pub use attempts::*;
 pub use counts::*;
 pub use model::*;
 pub use replays::*;
 pub use requests::*;
+pub use searches::*;
 
 /// What a store can be asked. See the module for the contract.
 #[async_trait]
-pub trait Store: Replays + Requests + Attempts + Counts {
+pub trait Store: Replays + Requests + Attempts + Counts + Searches {
     /// Remembers a Mailgun token (a forgery ends here, nothing stored), stores the raw request, then remembers states
     /// and commits each event with what belongs to it. `200` may be answered when this returns [`Committed::Stored`].
     ///
@@ -163,7 +170,10 @@ pub trait Store: Replays + Requests + Attempts + Counts {
     ///
     /// # Errors
     /// As of every list: [`StoreError::BadCursor`] for a cursor that this list never handed out.
-    async fn events(&self, page: &PageQuery) -> Result<Page<StoredEvent>>;
+    async fn events(&self, page: &PageQuery) -> Result<Page<StoredEvent>> {
+        let Searched { items, next } = self.search(&Search::default(), page).await?;
+        Ok(Page { items, next: next.map(|(cursor, _)| cursor) })
+    }
 
     /// Why an address is on the suppression list: of each reason the earliest event, the earliest first. None where it is
     /// not on it.

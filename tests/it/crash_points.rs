@@ -209,6 +209,12 @@ async fn ids_that_were_written_without_a_note_of_it_are_known() {
     gateway.until_idle().await;
     let listed = gateway.read("/v1/events?limit=100").await;
     assert_eq!(listed["data"].as_array().unwrap().len(), ids.len(), "{listed}");
+    // So is where words lead: to each once.
+    for event in listed["data"].as_array().unwrap() {
+        let found = gateway.read(&format!("/v1/events?recipient={}", event["data"]["to"].as_str().unwrap())).await;
+        let found: Vec<_> = found["data"].as_array().unwrap().iter().map(|found| &found["id"]).collect();
+        assert_eq!(found.iter().filter(|id| **id == &event["id"]).count(), 1, "{found:?}");
+    }
 }
 
 /// The texts in double quotes.

@@ -1,4 +1,4 @@
-//! The store in memory has no replays, no logs and no numbers, and one job.
+//! The store in memory has no replays, no logs, no numbers and no searches, and one job.
 
 use std::ops::RangeInclusive;
 
@@ -8,7 +8,9 @@ use super::Fake;
 use crate::domain::delivery_counts::{Counted, DeliveryCounts, Hour};
 use crate::domain::id::{EndpointId, ReplayId};
 use crate::domain::job::Job;
+use crate::domain::plan::StoredEvent;
 use crate::domain::replay::Replay;
+use crate::domain::search::{MailId, Search};
 use crate::store::*;
 
 #[async_trait]
@@ -57,6 +59,16 @@ impl Counts for Fake {
         unreachable!()
     }
     async fn pending_to(&self, _: &EndpointId) -> Result<usize> {
+        unreachable!()
+    }
+}
+
+#[async_trait]
+impl Searches for Fake {
+    async fn search(&self, _: &Search, _: &PageQuery) -> Result<Searched> {
+        unreachable!()
+    }
+    async fn events_of_mail(&self, _: &[MailId], _: &PageQuery) -> Result<Page<StoredEvent>> {
         unreachable!()
     }
 }

@@ -86,7 +86,7 @@ const LINK: &str = "The signature of a link that an event has. `expires` comes w
 /// What belongs together: a name, what it is, and how the paths begin; the first that fits counts.
 const TAGS: [(&str, &str, &[&str]); 11] = [
     ("webhooks", "Endpoints: who is told of what, and how.", &["/v1/webhooks"]),
-    ("events", "What happened.", &["/v1/events"]),
+    ("events", "What happened.", &["/v1/events", "/v1/messages"]),
     ("deliveries", "What became of each event at each endpoint.", &["/v1/deliveries"]),
     ("requests", "What was received, as it was received.", &["/v1/requests"]),
     ("replays", "Bulk work in the background.", &["/v1/replays"]),

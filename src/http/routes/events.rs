@@ -12,13 +12,14 @@ use crate::http::lists::List;
 use crate::http::openapi::{Parameter, Path, at, delete, get, idempotency_key, page, post, source, types};
 use crate::http::problem::Problem;
 use crate::http::replays::{self, BulkReplay, EventReplay, Nothing, Replayed};
+use crate::http::search::{self, FoundEvents};
 
 const A_PART: &str = "A part of the list.";
 /// What a list says that leaves out what is not asked for.
 const FILTERED: &str = "A part may hold fewer than asked for and still have more after it.";
 
 pub(super) fn paths() -> Vec<Path> {
-    events().into_iter().chain(contents()).chain(deliveries()).chain(jobs()).collect()
+    searches().into_iter().chain(events()).chain(contents()).chain(deliveries()).chain(jobs()).collect()
 }
 
 fn event_id() -> Parameter {
@@ -33,9 +34,35 @@ fn replay_id() -> Parameter {
     Parameter::path::<ReplayId>("id", "The job.")
 }
 
-fn events() -> [Path; 5] {
-    let list = get(api::events, "listEvents", "List events, latest first").says(FILTERED);
-    let list = list.needs(Scope::Read).asks(page()).asks([types(), source()]);
+fn searches() -> [Path; 2] {
+    let text = |name, what| Parameter::query_like(name, what, json!({ "type": "string" }));
+    let time = |name, what| Parameter::query_like(name, what, json!({ "type": "string", "format": "date-time" }));
+    let recipient = json!({ "type": "string", "format": "email" });
+    let recipient =
+        Parameter::query_like("recipient", "Only what is about this address; case does not matter.", recipient);
+    let mail = text("message_id", "Only what is about this mail: `data.id` or Message-ID, with or without `<>`.");
+    let tag = text("tag", "Only what has this tag.");
+    let since = time("since", "Only what was received then or later.");
+    let until = time("until", "Only what was received before then.");
+    let list = get(search::events, "listEvents", "Search for events, latest first");
+    let list = list.says(
+        "All that is asked for holds. By `recipient` and `message_id` an index finds them; else all events of the span \
+         are looked at. A part may hold fewer than asked for, or none, and still have more after it: `scanned_to` then \
+         tells down to which time it has looked. A cursor goes on from its place, also in another search.",
+    );
+    let list = list.needs(Scope::Read).asks(page()).asks([recipient, mail, types(), source(), tag, since, until]);
+    let story = get(search::message, "listEventsOfMessage", "Show what became of a mail");
+    let story = story.says("Its events in the order they were stored in; `404` where there is none.");
+    let story = story.needs(Scope::Read).asks(page()).gives::<List<EventView>>(200, A_PART);
+    let id = "`data.id` or Message-ID, percent-encoded, with or without `<>`.";
+    let id = Parameter::path_like("message_id", id, json!({ "type": "string" }));
+    [
+        at("/v1/events", [], [list.gives::<FoundEvents>(200, A_PART).refuses([Problem::NotAnAddress])]),
+        at("/v1/messages/{message_id}", [id], [story]),
+    ]
+}
+
+fn events() -> [Path; 4] {
     let show = get(api::event, "getEvent", "Show an event").needs(Scope::Read);
     let raw = get(api::raw, "getEventRequest", "Show the request that an event was read from");
     let deliveries = get(api::deliveries_of, "listDeliveriesOfEvent", "Show what became of an event at each endpoint");
@@ -48,7 +75,6 @@ fn events() -> [Path; 5] {
     let replay = replay.needs(Scope::Write).heeds([idempotency_key()]);
     let replay = replay.may_take::<EventReplay>(json!({ "endpoint_id": "wh_billing" }));
     [
-        at("/v1/events", [], [list.gives::<List<EventView>>(200, A_PART)]),
         at("/v1/events/{id}", [event_id()], [show.gives::<EventView>(200, "The event.")]),
         at("/v1/events/{id}/raw", [event_id()], [raw.needs(Scope::Read).gives::<RequestView>(200, "The request.")]),
         at(

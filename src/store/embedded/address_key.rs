@@ -17,7 +17,7 @@ pub(super) fn open(dir: &Path, spaces: &Spaces) -> Result<AddressKey> {
     let refused = |problem: &str| {
         StoreError::Refused(format!(
             "{}: {problem}; restore it from a backup of the directory, or put a new key there (`waypost key new` prints \
-             one), which gives up the suppression list so far",
+             one), which gives up the suppression list so far, and finds no event so far by its recipient or mail",
             file.path().display()
         ))
     };
@@ -25,7 +25,7 @@ pub(super) fn open(dir: &Path, spaces: &Spaces) -> Result<AddressKey> {
         Some(text) => AddressKey::read(&text).ok_or_else(|| refused("holds no key, which is the base64 of 32 bytes")),
         // With another one none of them would be found, and whoever is listed be written to.
         None if is_used(spaces)? => {
-            Err(refused("is gone, and the addresses of the suppression list are kept under it"))
+            Err(refused("is gone, and the suppression list and the index of events are kept under it"))
         }
         None => {
             let key = AddressKey::new(random()?);
@@ -37,5 +37,6 @@ pub(super) fn open(dir: &Path, spaces: &Spaces) -> Result<AddressKey> {
 
 /// Whether anything is kept under the hashes.
 fn is_used(spaces: &Spaces) -> Result<bool> {
-    Ok(spaces.range(&Span::from(Space::Suppressions, [])).next().transpose()?.is_some())
+    let is_any = |space| Ok(spaces.range(&Span::from(space, [])).next().transpose()?.is_some());
+    Ok(is_any(Space::Suppressions)? || is_any(Space::Events)?)
 }

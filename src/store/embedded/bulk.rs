@@ -1,4 +1,4 @@
-//! Writes ids in bulk, on a thread of its own, so that nobody waits for it.
+//! Writes ids and words in bulk, on a thread of its own, so that nobody waits for it.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use fjall::compaction::Leveled;
 
 use super::background::Task;
 use super::core::Last;
-use super::ids::{Ids, Kind, Places, Swept, Trees, tree};
+use super::ids::{Ids, Kind, Known, Swept, Tree, Trees, tree};
 use crate::crash;
 use crate::store::Result;
 
@@ -56,23 +56,22 @@ impl Bulk {
     }
 }
 
+/// Words, which are as dead as the events they lead to, are not counted.
 fn in_trees(ids: &Ids) -> u64 {
-    ids.trees.iter().map(|tree| tree.rows.approximate_len() as u64).sum()
+    ids.trees.ids.iter().map(|tree| tree.rows.approximate_len() as u64).sum()
 }
 
 /// Each tree at once or not at all, and synced.
-fn write(trees: &Trees, all: &Places, swept: Swept, has_dead: bool) -> lsm_tree::Result<()> {
-    for ((tree, places), kind) in trees.iter().zip(all).zip(Kind::ALL) {
+fn write(trees: &Trees, all: &Known, swept: Swept, has_dead: bool) -> lsm_tree::Result<()> {
+    for ((tree, places), kind) in trees.ids.iter().zip(&all.ids).zip(Kind::ALL) {
         let alive = places.iter().filter(|(_, place)| !swept.is_dead(kind, **place));
         let mut alive: Vec<_> = alive.collect();
         alive.sort_unstable_by_key(|(id, _)| **id);
-        let mut ingestion = tree.rows.ingestion()?;
-        for (id, place) in alive {
-            ingestion.write(*id, place.bytes())?;
-        }
-        ingestion.finish()?;
+        ingest(tree, alive.into_iter().map(|(id, place)| (*id, place.bytes())))?;
     }
-    for tree in trees {
+    let words = all.words.rows().into_iter().filter(|(_, place)| !swept.is_dead(Kind::Event, *place));
+    ingest(&trees.words, words.map(|(key, place)| (key, place.expires.to_be_bytes())))?;
+    for tree in trees.all() {
         if has_dead {
             tree.rows.major_compact(FILE_BYTES, tree.seqno.get())?;
         } else {
@@ -80,4 +79,13 @@ fn write(trees: &Trees, all: &Places, swept: Swept, has_dead: bool) -> lsm_tree:
         }
     }
     Ok(())
+}
+
+/// Rows in the order of their keys.
+fn ingest<const LEN: usize>(tree: &Tree, rows: impl Iterator<Item = ([u8; 16], [u8; LEN])>) -> lsm_tree::Result<()> {
+    let mut ingestion = tree.rows.ingestion()?;
+    for (key, value) in rows {
+        ingestion.write(key, value)?;
+    }
+    ingestion.finish().map(drop)
 }

@@ -3,27 +3,34 @@
 //! Ids are hashes. A row for each, written when it comes in, is written at a random place, which costs more than all
 //! else of an event. So the latest are in memory only, until there are enough to write them in one go and in order, by
 //! [`Bulk`](super::bulk::Bulk). When the engine is opened, those that were not yet written are read from the rows of
-//! the events and requests that they name. Fingerprints are kept likewise: each names the event that had it first.
+//! the events and requests that they name. Fingerprints are kept likewise: each names the event that had it first. So are
+//! the [words](super::words) that a search finds events by, but each leads to many.
 //!
 //! Nobody removes an id. It is dead when what it names has been removed, and is left out when it would be written anew.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use fjall::compaction::filter::{CompactionFilter, Context, Factory, ItemAccessor, Verdict};
 use fjall::{AbstractTree, AnyTree, Keyspace, Slice};
-use lsm_tree::config::{CompressionPolicy, PinningPolicy};
-use lsm_tree::{Cache, CompressionType, Config, SeqNo, SequenceNumberCounter};
+use lsm_tree::config::{CompressionPolicy, FilterPolicy, PinningPolicy};
+use lsm_tree::{Cache, CompressionType, Config, Guard, SeqNo, SequenceNumberCounter};
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use serde::{Deserialize, Serialize};
 
 use super::core::{IDS_WRITTEN, Last};
-use super::rows::{EventRow, Id, Place, RequestRow, number};
+use super::rows::{EventRow, Id, Place, RequestRow, decode, number};
 use super::spaces::{Space, Spaces, engine};
+use super::words::{self, Words};
+use crate::domain::address::AddressKey;
+use crate::domain::search::{self, WordHash};
 use crate::store::{Result, StoreError};
 
 /// The folder of the trees.
 const FOLDER: &str = "ids";
+/// That of the tree of words.
+const WORDS: &str = "words";
 /// For the blocks of all trees.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -43,8 +50,47 @@ impl Kind {
 
 /// Ids of each kind.
 pub(super) type Places = [FxHashMap<Id, Place>; Kind::COUNT];
-/// A tree for each kind.
-pub(super) type Trees = [Tree; Kind::COUNT];
+
+/// So many words are as much as one id: most events have a recipient, an id and a Message-ID.
+const WORDS_OF_ONE: usize = 3;
+
+/// A tree for the ids of each kind, and one for words.
+#[derive(Clone)]
+pub(super) struct Trees {
+    pub(super) ids: [Tree; Kind::COUNT],
+    pub(super) words: Tree,
+}
+
+impl Trees {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Tree> {
+        self.ids.iter().chain([&self.words])
+    }
+}
+
+/// The first so many of these places in the feed, or the last, going back; each once.
+pub(super) fn first_places(mut places: Vec<Place>, is_back: bool, len: usize) -> Vec<Place> {
+    places.sort_unstable_by_key(|place| place.seq);
+    places.dedup_by_key(|place| place.seq);
+    if is_back {
+        places.reverse();
+    }
+    places.truncate(len);
+    places
+}
+
+/// What is in memory only.
+#[derive(Default)]
+pub(super) struct Known {
+    pub(super) ids: Places,
+    pub(super) words: Words,
+}
+
+/// What a commit brings.
+#[derive(Default)]
+pub(super) struct Named {
+    pub(super) ids: Vec<(Kind, Id, Place)>,
+    pub(super) words: Vec<(WordHash, Place)>,
+}
 
 /// The ids known. What is added here has been committed.
 pub(super) struct Ids {
@@ -57,9 +103,9 @@ pub(super) struct Ids {
 
 #[derive(Default)]
 struct Memory {
-    latest: Places,
+    latest: Known,
     /// What is being written, and not yet seen in the trees.
-    frozen: Option<Arc<Places>>,
+    frozen: Option<Arc<Known>>,
     swept: Swept,
 }
 
@@ -96,12 +142,13 @@ impl Ids {
     pub(super) fn open(dir: &Path, swept: Swept) -> fjall::Result<Self> {
         let memory = Arc::new(RwLock::new(Memory { swept, ..Memory::default() }));
         let cache = Arc::new(Cache::with_capacity_bytes(CACHE_BYTES));
-        let open = |kind, name| {
-            let filter = LeavesOutDead { kind, memory: Arc::clone(&memory) };
+        let open = |kind, name, read| {
+            let filter = LeavesOutDead { kind, read, memory: Arc::clone(&memory) };
             Tree::open(&dir.join(FOLDER).join(name), &cache, filter)
         };
-        let trees =
-            [open(Kind::Event, "events")?, open(Kind::Request, "requests")?, open(Kind::Fingerprint, "fingerprints")?];
+        let id = |kind, name| open(kind, name, |_, place| Place::read(place));
+        let ids = [id(Kind::Event, "events")?, id(Kind::Request, "requests")?, id(Kind::Fingerprint, "fingerprints")?];
+        let trees = Trees { ids, words: open(Kind::Event, WORDS, words::read)? };
         Ok(Self {
             trees,
             memory,
@@ -115,13 +162,37 @@ impl Ids {
         let (known, swept) = {
             let memory = self.memory();
             let mut in_memory = std::iter::once(&memory.latest).chain(memory.frozen.as_deref());
-            (in_memory.find_map(|places| places[kind as usize].get(id)).copied(), memory.swept)
+            (in_memory.find_map(|known| known.ids[kind as usize].get(id)).copied(), memory.swept)
         };
         let place = match known {
             Some(place) => Some(place),
-            None => self.trees[kind as usize].get(id)?,
+            None => self.trees.ids[kind as usize].get(id)?,
         };
         Ok(place.filter(|place| !swept.is_dead(kind, *place)))
+    }
+
+    /// Where the word leads within this span of the feed: the first so many, or the last, going back. What is there may be
+    /// about another word, or have been removed.
+    pub(super) fn of_word(&self, word: WordHash, span: &Range<u64>, is_back: bool, len: usize) -> Result<Vec<Place>> {
+        if span.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut places: Vec<_> = {
+            let memory = self.memory();
+            // Before the tree: a row may move there meanwhile.
+            let in_memory = std::iter::once(&memory.latest).chain(memory.frozen.as_deref());
+            in_memory.flat_map(|known| known.words.of(word)).filter(|place| span.contains(&place.seq)).collect()
+        };
+        let keys = words::key(word, span.start)..words::key(word, span.end);
+        let rows = self.trees.words.rows.range(keys, SeqNo::MAX, None);
+        let read = |row: lsm_tree::IterGuardImpl| {
+            let (key, value) = row.into_inner().map_err(tree)?;
+            words::read(&key, &value)
+        };
+        let written: Result<Vec<_>> =
+            if is_back { rows.rev().take(len).map(read).collect() } else { rows.take(len).map(read).collect() };
+        places.extend(written?);
+        Ok(first_places(places, is_back, len))
     }
 
     fn memory(&self) -> RwLockReadGuard<'_, Memory> {
@@ -140,27 +211,32 @@ impl Ids {
         self.memory_mut().swept = swept;
     }
 
-    pub(super) fn add(&self, ids: impl IntoIterator<Item = (Kind, Id, Place)>) {
+    pub(super) fn add(&self, Named { ids, words }: Named) {
         let mut memory = self.memory_mut();
         for (kind, id, place) in ids {
-            memory.latest[kind as usize].insert(id, place);
+            memory.latest.ids[kind as usize].insert(id, place);
+        }
+        for (word, place) in words {
+            memory.latest.words.add(word, place);
         }
     }
 
-    /// Adds what was committed and not yet written.
-    pub(super) fn read_unwritten(&self, spaces: &Spaces) -> Result<()> {
+    /// Adds what was committed and not yet written. Words are hashed with this key.
+    pub(super) fn read_unwritten(&self, spaces: &Spaces, key: &AddressKey) -> Result<()> {
         let written = spaces.of(Space::Meta).get(IDS_WRITTEN).map_err(engine)?;
         let written = written.map_or(Ok(Last::default()), |bytes| Last::read(&bytes))?;
         self.read_after(spaces.of(Space::Events), written.event, |row, seq| {
-            let EventRow { id, expires, fingerprint, .. } = EventRow::read(row)?;
+            let EventRow { id, expires, fingerprint, json, .. } = EventRow::read(row)?;
             let place = Place { seq, expires };
-            self.add(fingerprint.map(|bits| (Kind::Fingerprint, bits, place)));
-            self.add([(Kind::Event, id, place)]);
+            let ids = fingerprint.map(|bits| (Kind::Fingerprint, bits, place)).into_iter();
+            self.add(Named { ids: ids.chain([(Kind::Event, id, place)]).collect(), words: Vec::new() });
+            let words = search::words(&decode(json)?).iter().map(|word| (word.hash(key), place)).collect();
+            self.add(Named { ids: Vec::new(), words });
             Ok(())
         })?;
         self.read_after(spaces.of(Space::Requests), written.request, |row, seq| {
             let RequestRow { id, expires, .. } = RequestRow::read(row)?;
-            self.add([(Kind::Request, id, Place { seq, expires })]);
+            self.add(Named { ids: vec![(Kind::Request, id, Place { seq, expires })], words: Vec::new() });
             Ok(())
         })
     }
@@ -169,7 +245,7 @@ impl Ids {
         for row in rows.range((written + 1).to_be_bytes()..) {
             let (seq, row) = row.into_inner().map_err(engine)?;
             if let Err(error) = number(&seq).and_then(|(seq, _)| add(&row, seq)) {
-                tracing::error!(row = hex::encode(&seq), %error, "what cannot be read is not known by its id");
+                tracing::error!(row = hex::encode(&seq), %error, "what cannot be read is not found");
             }
         }
         Ok(())
@@ -177,14 +253,15 @@ impl Ids {
 
     /// How many are only in memory, and not yet being written.
     pub(super) fn latest_len(&self) -> usize {
-        self.memory().latest.iter().map(FxHashMap::len).max().unwrap_or_default()
+        let Memory { latest: Known { ids, words }, .. } = &*self.memory();
+        ids.iter().map(FxHashMap::len).max().unwrap_or_default().max(words.len() / WORDS_OF_ONE)
     }
 
     /// Sets aside what is only in memory, to be written.
-    pub(super) fn freeze(&self) -> Arc<Places> {
+    pub(super) fn freeze(&self) -> Arc<Known> {
         let mut memory = self.memory_mut();
-        let next =
-            memory.latest.each_ref().map(|places| FxHashMap::with_capacity_and_hasher(places.len(), FxBuildHasher));
+        let empty = |places: &FxHashMap<_, _>| FxHashMap::with_capacity_and_hasher(places.len(), FxBuildHasher);
+        let next = Known { ids: memory.latest.ids.each_ref().map(empty), words: memory.latest.words.next() };
         let frozen = Arc::new(std::mem::replace(&mut memory.latest, next));
         memory.frozen = Some(Arc::clone(&frozen));
         frozen
@@ -193,8 +270,8 @@ impl Ids {
     /// How many are in memory only, are being written, and have been.
     #[cfg(test)]
     pub(super) fn counts(&self) -> [usize; 3] {
-        let len = |places: &Places| places.iter().map(FxHashMap::len).sum();
-        let (memory, trees) = (self.memory(), self.trees.iter().map(|tree| tree.rows.approximate_len()).sum());
+        let len = |known: &Known| known.ids.iter().map(FxHashMap::len).sum();
+        let (memory, trees) = (self.memory(), self.trees.ids.iter().map(|tree| tree.rows.approximate_len()).sum());
         [len(&memory.latest), memory.frozen.as_deref().map_or(0, len), trees]
     }
 
@@ -207,14 +284,18 @@ impl Ids {
 impl Tree {
     fn open(dir: &Path, cache: &Arc<Cache>, filter: LeavesOutDead) -> fjall::Result<Self> {
         let seqno = SequenceNumberCounter::default();
-        let rows = Config::new(dir, seqno.clone(), SequenceNumberCounter::default())
+        let mut config = Config::new(dir, seqno.clone(), SequenceNumberCounter::default())
             .use_cache(Arc::clone(cache))
             .data_block_compression_policy(CompressionPolicy::all(CompressionType::None))
             // A filter that is neither kept in memory nor cut up may be too large for the cache, and read by every get.
             .filter_block_pinning_policy(PinningPolicy::new([true, true, false]))
             .filter_block_partitioning_policy(PinningPolicy::new([false, false, true]))
-            .with_compaction_filter_factory(Some(Arc::new(filter)))
-            .open()?;
+            .with_compaction_filter_factory(Some(Arc::new(filter)));
+        if dir.ends_with(WORDS) {
+            // A span is asked for, which no filter helps to find.
+            config = config.filter_policy(FilterPolicy::disabled());
+        }
+        let rows = config.open()?;
         seqno.set(rows.get_highest_persisted_seqno().map_or(0, |highest| highest + 1));
         Ok(Self { rows, seqno })
     }
@@ -234,11 +315,15 @@ pub(super) fn tree(error: lsm_tree::Error) -> StoreError {
 /// Leaves out of what is written anew whatever is dead.
 struct LeavesOutDead {
     kind: Kind,
+    read: ReadPlace,
     memory: Arc<RwLock<Memory>>,
 }
 
+/// Reads where a row leads.
+type ReadPlace = fn(&[u8], &[u8]) -> Result<Place>;
+
 /// Dead by what was known when it began.
-struct IsDead(Kind, Swept);
+struct IsDead(Kind, ReadPlace, Swept);
 
 impl Factory for LeavesOutDead {
     fn name(&self) -> &'static str {
@@ -247,14 +332,15 @@ impl Factory for LeavesOutDead {
 
     fn make_filter(&self, _: &Context) -> Box<dyn CompactionFilter> {
         let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
-        Box::new(IsDead(self.kind, memory.swept))
+        Box::new(IsDead(self.kind, self.read, memory.swept))
     }
 }
 
 impl CompactionFilter for IsDead {
     /// An older row of the same id, hidden by this one until now, expired before it and is as dead.
     fn filter_item(&mut self, item: ItemAccessor<'_>, _: &Context) -> lsm_tree::Result<Verdict> {
-        let is_dead = Place::read(&item.value()?).is_ok_and(|place| self.1.is_dead(self.0, place));
+        let Self(kind, read, swept) = self;
+        let is_dead = read(item.key(), &item.value()?).is_ok_and(|place| swept.is_dead(*kind, place));
         Ok(if is_dead { Verdict::Destroy } else { Verdict::Keep })
     }
 }

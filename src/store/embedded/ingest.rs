@@ -21,6 +21,7 @@ use crate::domain::address::AddressKey;
 use crate::domain::delivery::{EndReason, Status};
 use crate::domain::id::EventId;
 use crate::domain::plan::{Condition, Copies, Fingerprint, Ingest, PlannedDelivery, RawRequest, StoredEvent, Unit};
+use crate::domain::search::{self, WordHash};
 use crate::store::blobs::Blob;
 use crate::store::{Committed, Fate, Result};
 
@@ -28,8 +29,17 @@ use crate::store::{Committed, Fate, Result};
 pub(super) struct Arrival {
     pub(super) ingest: Ingest,
     pub(super) request: Option<Received>,
-    /// The id of each event, and the keys under which it suppresses addresses.
-    events: Vec<(Id, Vec<suppression::Key>)>,
+    /// What is found out of each event beforehand.
+    events: Vec<Known>,
+}
+
+/// Of an event.
+struct Known {
+    id: Id,
+    /// Under which it suppresses addresses.
+    suppressed: Vec<suppression::Key>,
+    /// That a search finds it by.
+    words: Vec<WordHash>,
 }
 
 /// Where the body of a request is to be.
@@ -60,7 +70,9 @@ impl Arrival {
         let request = ingest.raw.as_ref().map(|raw| Received::new(raw, kept)).transpose()?;
         let event = |unit: &Unit| {
             let id = unit.id.bits().ok_or_else(|| corrupt("an event's id"))?;
-            Ok((id, suppression::keys(unit.suppresses.as_ref(), address_key)))
+            let suppressed = suppression::keys(unit.suppresses.as_ref(), address_key);
+            let words = search::words(&unit.event).iter().map(|word| word.hash(address_key)).collect();
+            Ok(Known { id, suppressed, words })
         };
         let events = ingest.units.iter().map(event).collect::<Result<_>>()?;
         Ok(Self { ingest, request, events })
@@ -135,7 +147,7 @@ impl Core {
             is_news(txn, told)?;
         }
         let mut fates = Vec::with_capacity(arrival.ingest.units.len());
-        for (unit, (id, suppressed)) in arrival.ingest.units.iter().zip(&arrival.events) {
+        for (unit, Known { id, suppressed, words }) in arrival.ingest.units.iter().zip(&arrival.events) {
             let known = txn.place(Kind::Event, id)?;
             let is_known = known.is_some_and(|known| known.is_alive(now));
             let twin = if is_known { None } else { twin(txn, unit.fingerprint, now)? };
@@ -150,6 +162,7 @@ impl Core {
                     None => self.add_event(txn, unit, *id, expires, now)?,
                     Some((_, first)) => self.add_event(txn, &marked(txn, unit, first)?, *id, expires, now)?,
                 }
+                txn.put_words(words, Place { seq: self.last.event, expires });
                 suppression::put(txn, unit.suppresses.as_ref(), suppressed, *id)?;
                 fates.push(Fate::New);
             } else {

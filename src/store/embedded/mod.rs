@@ -72,6 +72,7 @@ mod recent;
 mod replay;
 mod requests;
 mod rows;
+mod search;
 mod secret_file;
 mod spaces;
 mod suppression;
@@ -80,6 +81,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 mod txn;
+mod words;
 mod writer;
 
 pub use self::key_file::KeyFile;
@@ -284,11 +286,6 @@ impl Store for Embedded {
     async fn event(&self, id: &EventId) -> Result<Option<StoredEvent>> {
         let id = id.clone();
         self.read(move |view| view.event(&id)).await
-    }
-
-    async fn events(&self, page: &PageQuery) -> Result<Page<StoredEvent>> {
-        let page = page.clone();
-        self.read(move |view| view.events(&page)).await
     }
 
     async fn suppressions(&self, address: &Address) -> Result<Vec<Suppression>> {

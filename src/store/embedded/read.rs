@@ -22,7 +22,7 @@ const PASSED_MAX: usize = 1_000;
 
 /// The store from one moment on.
 pub(super) struct View<'a> {
-    spaces: &'a Spaces,
+    pub(super) spaces: &'a Spaces,
     layers: Layers,
     snapshot: Snapshot,
     now: u64,
@@ -62,16 +62,9 @@ impl<'a> View<'a> {
         self.get(Space::Events, &seq.to_be_bytes())?.map_or(Ok(None), |row| self.alive(&row))
     }
 
-    fn alive(&self, row: &[u8]) -> Result<Option<StoredEvent>> {
+    pub(super) fn alive(&self, row: &[u8]) -> Result<Option<StoredEvent>> {
         let row = EventRow::read(row)?;
         if row.expires > self.now { decode(row.json).map(Some) } else { Ok(None) }
-    }
-
-    pub(super) fn events(&self, page: &PageQuery) -> Result<Page<StoredEvent>> {
-        let end = cursor(page, size_of::<u64>())?;
-        let events = self.back_from(Space::Events, &[], &end);
-        let is_listed = |event: &StoredEvent| event.kind.in_feed(event.mail).is_some();
-        collect(events, page, |(_, row)| Ok(self.alive(&row)?.filter(is_listed)))
     }
 
     pub(super) fn request(&self, id: &RequestId, blobs: &Blobs) -> Result<Option<StoredRequest>> {

@@ -190,7 +190,7 @@ impl View<'_> {
     }
 
     /// The place in the feed of the first event committed at this time or later.
-    fn first_committed(&self, time: u64) -> Result<u64> {
+    pub(super) fn first_committed(&self, time: u64) -> Result<u64> {
         let mut low = 1;
         let last = self.back_from(Space::Events, &[], &[u8::MAX; 8]).next();
         let last = last.transpose()?.map(|(seq, _)| number(&seq).map(|(seq, _)| seq)).transpose()?;

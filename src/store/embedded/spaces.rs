@@ -8,15 +8,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use fjall::config::CompressionPolicy;
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
 
+use super::address_key;
 use super::apply;
 use super::background::Task;
 use super::core::SWEPT;
-use super::ids::{Ids, Kind, Swept};
+use super::ids::{Ids, Named, Swept};
 use super::journal;
 use super::layers::{Layer, Layers, Row};
 use super::log::Log;
 use super::range::{Range, Span};
-use super::rows::{Id, Place, unpack};
+use super::rows::unpack;
 use crate::store::{Result, StoreError};
 
 /// What is kept apart. The discriminants are places in [`Spaces::all`].
@@ -164,7 +165,7 @@ impl Spaces {
             fail_sync_next: false.into(),
             _lock: lock,
         };
-        spaces.ids.read_unwritten(&spaces)?;
+        spaces.ids.read_unwritten(&spaces, &address_key::open(dir, &spaces)?)?;
         spaces.db.persist(PersistMode::SyncAll).map_err(failed)?;
         Ok(spaces)
     }
@@ -223,7 +224,7 @@ impl Spaces {
 
     /// All of these rows or none. Without a sync they survive the kill of this process, but not of the machine.
     /// Nothing is seen before.
-    pub(super) fn commit(&self, rows: Vec<Row>, ids: Vec<(Kind, Id, Place)>, is_synced: bool) -> Result<()> {
+    pub(super) fn commit(&self, rows: Vec<Row>, named: Named, is_synced: bool) -> Result<()> {
         #[cfg(test)]
         if self.fail_next.swap(false, std::sync::atomic::Ordering::SeqCst) {
             return Err(StoreError::Unavailable("asked to fail".into()));
@@ -238,7 +239,7 @@ impl Spaces {
             log.sync().map_err(logged)?;
         }
         self.layers().latest.add(rows);
-        self.ids.add(ids);
+        self.ids.add(named);
         Ok(())
     }
 

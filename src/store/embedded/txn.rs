@@ -5,10 +5,11 @@ use rustc_hash::FxHashMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::ids::Kind;
+use super::ids::{Kind, Named};
 use super::layers::Row;
 use super::rows::{EventRow, Id, Place, decode, encode, pack};
 use super::spaces::{Space, Spaces};
+use crate::domain::search::WordHash;
 use crate::store::Result;
 
 /// A row to be written.
@@ -26,13 +27,13 @@ pub(super) struct Txn<'a> {
     writes: Vec<Write>,
     /// The latest write to each row of the spaces that are read while a batch is decided. Keys are hashes, or few.
     latest: FxHashMap<(Space, Slice), usize>,
-    /// Ids, in order, and the latest place of each.
-    ids: Vec<(Kind, Id, Place)>,
+    /// Ids and words, in order, and the latest place of each id.
+    named: Named,
     places: FxHashMap<(Kind, Id), Place>,
     /// The id of each event of this batch, by its place in the feed.
     events: FxHashMap<u64, Id>,
-    /// How many writes, and ids, stay when what follows is undone.
-    mark: (usize, usize),
+    /// How many writes, ids and words stay when what follows is undone.
+    mark: (usize, usize, usize),
     /// Whether the commit waits for a sync.
     pub(super) synced: bool,
 }
@@ -50,23 +51,24 @@ impl<'a> Txn<'a> {
             spaces,
             writes: Vec::new(),
             latest: FxHashMap::default(),
-            ids: Vec::new(),
+            named: Named::default(),
             places: FxHashMap::default(),
             events: FxHashMap::default(),
-            mark: (0, 0),
+            mark: (0, 0, 0),
             synced: false,
         }
     }
 
     /// What was written until now stays when what follows is undone.
     pub(super) fn mark(&mut self) {
-        self.mark = (self.writes.len(), self.ids.len());
+        self.mark = (self.writes.len(), self.named.ids.len(), self.named.words.len());
     }
 
     /// Forgets what was written since the mark.
     pub(super) fn undo(&mut self) {
-        self.ids.truncate(self.mark.1);
-        let ids = std::mem::take(&mut self.ids);
+        self.named.words.truncate(self.mark.2);
+        self.named.ids.truncate(self.mark.1);
+        let ids = std::mem::take(&mut self.named.ids);
         (self.places, self.events) = (FxHashMap::default(), FxHashMap::default());
         ids.into_iter().for_each(|(kind, id, place)| self.put_place(kind, id, place));
         while self.writes.len() > self.mark.0
@@ -115,8 +117,13 @@ impl<'a> Txn<'a> {
         if kind == Kind::Event {
             self.events.insert(place.seq, id);
         }
-        self.ids.push((kind, id, place));
+        self.named.ids.push((kind, id, place));
         self.places.insert((kind, id), place);
+    }
+
+    /// Words that lead to the event at this place.
+    pub(super) fn put_words(&mut self, words: &[WordHash], place: Place) {
+        self.named.words.extend(words.iter().map(|word| (*word, place)));
     }
 
     pub(super) fn get_json<T: DeserializeOwned>(&self, space: Space, key: &[u8]) -> Result<Option<T>> {
@@ -171,6 +178,6 @@ impl<'a> Txn<'a> {
     /// See [`Spaces::commit`]; each row is written once.
     pub(super) fn commit(self) -> Result<()> {
         let rows: Vec<_> = self.writes.into_iter().filter(|write| write.is_last).map(|write| write.row).collect();
-        if rows.is_empty() { Ok(()) } else { self.spaces.commit(rows, self.ids, self.synced) }
+        if rows.is_empty() { Ok(()) } else { self.spaces.commit(rows, self.named, self.synced) }
     }
 }

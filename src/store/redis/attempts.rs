@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use redis::streams::StreamRangeReply;
 use redis::{Cmd, Pipeline};
 
-use super::keys::{Partition, all, read_name};
+use super::keys::{FeedPlace, Partition, all, read_name};
 use super::link::{Call, Link, corrupt, read};
 use super::queue::time;
-use super::read::{FeedPlace, PAGE_LEN_MAX, get, parse};
+use super::read::{PAGE_LEN_MAX, get, parse};
 use super::rows::{Row, micros};
 use super::{RedisStore, scripts};
 use crate::domain::attempt_log::{Detail, Logged};

@@ -2,9 +2,10 @@
 -- how many plans, of each how many deliveries, of each endpoint, class, 1 if it is skipped; how many units, of each id,
 -- kind (or nothing if it is not to be in the feed), mail, JSON, generation, plan, when it was received if it was read again
 -- or nothing, its fingerprint or nothing, after a fingerprint 1 if its copies are kept, and the entity whose state it tells
--- or nothing; after an entity the rank of the state; how many units suppress addresses, of each its place, the reason, when
--- it happened, how many addresses, and their hashes; if any, the id of the key of those. Answers for each unit 0 (its state
--- is no news), 1 (new), 2 (repeated), 3 (stale), 4 (the hashes here are made with another key) or 5 (it would have expired).
+-- or nothing; after an entity the rank of the state; how many words a search finds it by, and their hashes; how many units
+-- suppress addresses, of each its place, the reason, when it happened, how many addresses, and their hashes; the id of the
+-- key of all hashes. Answers for each unit 0 (its state is no news), 1 (new), 2 (repeated), 3 (stale), 4 (the hashes here are
+-- made with another key) or 5 (it would have expired).
 local lifetime = arg()
 local lifetime_s = tonumber(lifetime)
 local plans, units, skips, unfed, tells = {}, {}, false, false, false
@@ -30,6 +31,8 @@ for i = 1, tonumber(arg()) do
   if unit.entity ~= '' then
     unit.rank, tells = tonumber(arg()), true
   end
+  unit.words = {}
+  for j = 1, tonumber(arg()) do unit.words[j] = arg() end
   units[i] = unit
 end
 -- Of each reason, when those happened that are on the suppression list.
@@ -46,7 +49,7 @@ for _ = 1, suppressing do
     unit.suppressed[i], known[hash] = hash, row and tonumber(string.match(row, '^%-?%d+'))
   end
 end
-local is_key = suppressing == 0 or string.match(call('GET', prefix .. 'address_key') or '', '^[^:]*') == arg()
+local is_key = string.match(call('GET', prefix .. 'address_key') or '', '^[^:]*') == arg()
 call('ZCARD', KEYS[3])
 if skips then call('ZCARD', KEYS[5]) end
 if unfed then call('XLEN', KEYS[6]) end
@@ -140,7 +143,7 @@ end
 local function commit(unit)
   if unit.generation ~= generation then return 3 end
   if unit.life < 1 then return 5 end
-  if unit.suppressed and not is_key then return 4 end
+  if (unit.suppressed or #unit.words > 0) and not is_key then return 4 end
   local key = prefix .. 'e:' .. unit.id
   if unit.entity ~= '' then
     if call('EXISTS', key) == 1 then return 2 end
@@ -176,6 +179,10 @@ local function commit(unit)
   if unit.kind == '' then
     call('SET', KEYS[7], made, 'EX', lifetime)
     return 1
+  end
+  for _, word in ipairs(unit.words) do
+    -- What somebody else put there does not undo the rest.
+    redis.pcall('ZADD', prefix .. 'w:' .. string.sub(word, 1, 4), '0', string.sub(word, 5) .. made)
   end
   local id = string.sub(made, 1, -4) .. '-' .. text(string.sub(made, -3))
   if trimmed then

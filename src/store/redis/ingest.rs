@@ -18,6 +18,7 @@ use crate::crash;
 use crate::domain::address::AddressKey;
 use crate::domain::plan::{Condition, Copies, Fingerprint, Generation, Ingest, PlannedDelivery, RawRequest, Unit};
 use crate::domain::retention::Lifetimes;
+use crate::domain::search::{self, Word};
 use crate::domain::suppression::ToSuppress;
 use crate::store::{Committed, Fate, Result, StoreError};
 
@@ -37,6 +38,14 @@ pub(super) struct Planned {
     pub(super) unit: Unit,
     /// When its request was received, if that is read again: it lives from then on.
     pub(super) received_at: Option<Timestamp>,
+    /// That a search finds it by.
+    words: Vec<Word>,
+}
+
+impl Planned {
+    pub(super) fn new(generation: Generation, unit: Unit, received_at: Option<Timestamp>) -> Self {
+        Self { generation, words: search::words(&unit.event), unit, received_at }
+    }
 }
 
 /// Each step is one pipeline for all that came to it.
@@ -66,7 +75,7 @@ pub(super) async fn ingest_all(store: &RedisStore, ingests: Vec<Ingest>) -> Vec<
             Ok(was_there) => {
                 waiting.push((answer, units.len(), states.len(), whole.filter(|_| was_there)));
                 told.extend(states);
-                planned.extend(units.into_iter().map(|unit| Planned { generation, unit, received_at: None }));
+                planned.extend(units.into_iter().map(|unit| Planned::new(generation, unit, None)));
             }
             Err(error) => *answer = Err(error),
         }
@@ -194,21 +203,22 @@ pub(super) async fn commit(
     lifetimes: Lifetimes,
     planned: Vec<Planned>,
 ) -> Vec<Result<i64>> {
-    let run = async |planned: &[Planned], key: Option<&AddressKey>| {
+    let run = async |planned: &[Planned], key: &AddressKey| {
         run_gathered(link, planned, &SHAPE, |partition, units| call(partition, lifetimes, units, key)).await
     };
-    let suppresses = |one: &Planned| one.unit.suppresses.is_some();
     let key = match keys.known() {
-        // What fails this fails those that need it.
-        None if planned.iter().any(suppresses) => keys.settle(link).await.ok(),
-        known => known,
+        Some(key) => Ok(key),
+        None => keys.settle(link).await,
     };
-    let mut answers = run(&planned, key.as_deref()).await;
+    let mut answers = match key {
+        Ok(key) => run(&planned, &key).await,
+        Err(error) => return vec![Err(error); planned.len()],
+    };
     let others = answers.iter().zip(&planned).filter(|(answer, _)| matches!(answer, Ok(OTHER_KEY)));
     let others: Vec<Planned> = others.map(|(_, planned)| planned.clone()).collect();
     if !others.is_empty() {
         let again = match keys.settle(link).await {
-            Ok(key) => run(&others, Some(&key)).await,
+            Ok(key) => run(&others, &key).await,
             Err(error) => vec![Err(error); others.len()],
         };
         let places = answers.iter_mut().filter(|answer| matches!(answer, Ok(OTHER_KEY)));
@@ -220,12 +230,12 @@ pub(super) async fn commit(
 
 const SHAPE: Shape<Planned> = Shape {
     partition: |one| Partition::of_mail(one.unit.mail),
-    rows: |Planned { unit, .. }| {
-        1 + unit.deliveries.len() + unit.suppresses.as_ref().map_or(0, |told| told.addresses.len())
+    rows: |Planned { unit, words, .. }| {
+        1 + unit.deliveries.len() + words.len() + unit.suppresses.as_ref().map_or(0, |told| told.addresses.len())
     },
 };
 
-fn call(partition: Partition, lifetimes: Lifetimes, planned: &[&Planned], key: Option<&AddressKey>) -> Call {
+fn call(partition: Partition, lifetimes: Lifetimes, planned: &[&Planned], key: &AddressKey) -> Call {
     let mut call = Call::new(&scripts::INGEST, partition, &KEYS);
     // Most units of a request go to the same endpoints, which are told once.
     let mut plans: Vec<&[PlannedDelivery]> = Vec::new();
@@ -245,7 +255,7 @@ fn call(partition: Partition, lifetimes: Lifetimes, planned: &[&Planned], key: O
         }
     }
     call.num(planned.len());
-    for (Planned { generation, unit, received_at }, plan) in planned.iter().zip(chosen) {
+    for (Planned { generation, unit, received_at, words }, plan) in planned.iter().zip(chosen) {
         let in_feed = unit.kind.in_feed(unit.mail).map_or("", Kind::as_str);
         call.arg(unit.id.as_str()).arg(in_feed).arg(unit.mail.to_string()).arg(&unit.json);
         call.num(generation.0).num(plan + 1);
@@ -259,33 +269,29 @@ fn call(partition: Partition, lifetimes: Lifetimes, planned: &[&Planned], key: O
             }
             None => call.arg(""),
         };
-        let Some(condition) = &unit.condition else {
-            call.arg("");
-            continue;
+        match &unit.condition {
+            Some(condition) => call.arg(entity(condition)).num(condition.state.rank()),
+            None => call.arg(""),
         };
-        call.arg(entity(condition)).num(condition.state.rank());
+        call.num(words.len());
+        for word in words {
+            call.arg(hex::encode(word.hash(key)));
+        }
     }
     add_suppressed(&mut call, planned, key);
     call
 }
 
-fn add_suppressed(call: &mut Call, planned: &[&Planned], key: Option<&AddressKey>) {
+fn add_suppressed(call: &mut Call, planned: &[&Planned], key: &AddressKey) {
     let suppressing = (1..).zip(planned).filter_map(|(place, one)| Some((place, one.unit.suppresses.as_ref()?)));
     let suppressing: Vec<(usize, &ToSuppress)> = suppressing.collect();
     call.num(suppressing.len());
     for (place, ToSuppress { reason, at, addresses }) in &suppressing {
         call.num(*place).arg(reason.as_str()).num(at.as_microsecond());
-        // Without a key there is no hash, and the script refuses these units.
-        let Some(key) = key else {
-            call.num(0);
-            continue;
-        };
         call.num(addresses.len());
         for address in addresses {
             call.arg(hex::encode(key.hash(address)));
         }
     }
-    if !suppressing.is_empty() {
-        call.arg(key.map_or("none".into(), AddressKey::id));
-    }
+    call.arg(key.id());
 }

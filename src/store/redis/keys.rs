@@ -2,6 +2,7 @@
 
 use crate::domain::delivery::Class;
 use crate::domain::id::{EndpointId, EventId, MailKey, ReplayId, RequestId, hash64};
+use crate::store::{Result, StoreError};
 
 /// How many partitions there are; fixed, for it decides where everything is. Few, for a script's call costs more than what
 /// it does for one more event, and what comes in together is shared out among all of them.
@@ -51,6 +52,47 @@ impl Partition {
     /// What of a request was not understood.
     pub(super) fn lacks(self, id: &RequestId) -> String {
         self.key(&format!("n:{id}"))
+    }
+}
+
+/// A place in the feeds: by the commit, then by the partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct FeedPlace {
+    pub(super) ms: u64,
+    pub(super) sequence: u64,
+    pub(super) partition: Partition,
+}
+
+impl FeedPlace {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('-').map(str::parse::<u64>);
+        let (ms, sequence, partition) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);
+        let partition = all().find(|known| u64::from(known.0) == partition)?;
+        parts.next().is_none().then_some(Self { ms, sequence, partition })
+    }
+
+    pub(super) fn from_cursor(cursor: &str) -> Result<Self> {
+        Self::parse(cursor).ok_or(StoreError::BadCursor)
+    }
+
+    /// Where a partition's feed goes on below this place.
+    pub(super) fn below(self, partition: Partition) -> String {
+        let exclusive = if partition < self.partition { "" } else { "(" };
+        format!("{exclusive}{}-{}", self.ms, self.sequence)
+    }
+
+    /// Where a commit of this stamp is.
+    pub(super) fn of(stamp: u64, partition: Partition) -> Self {
+        Self { ms: stamp / 1_000, sequence: stamp % 1_000, partition }
+    }
+
+    /// The stamp of its commit.
+    pub(super) fn stamp(self) -> u64 {
+        self.ms.saturating_mul(1_000).saturating_add(self.sequence)
+    }
+
+    pub(super) fn cursor(self) -> String {
+        format!("{}-{}-{}", self.ms, self.sequence, self.partition.0)
     }
 }
 

@@ -26,6 +26,7 @@
 //! | `sup:<hash>` | why an address is on the suppression list: reasons, and when and which event gave each first; it does not expire |
 //! | `sups` | those hashes, in their order |
 //! | `address_key` | the key of those hashes, led by what tells it from another |
+//! | `w:<start of hash>` | where words lead: the rest of the hash of a recipient or of a mail's id, then the stamp of the event in `feed`; it does not expire, its members are swept |
 //! | `ls` | what lanes remember |
 //! | `gen` | the generation of the endpoint set |
 //! | `announce` | a short stream that says that something falls due earlier than others think |
@@ -88,8 +89,10 @@ mod replay;
 mod requests;
 mod rows;
 mod scripts;
+mod search;
 mod suppressed;
 mod suppression;
+mod sweep;
 mod tally;
 mod watch;
 
@@ -118,6 +121,7 @@ pub struct RedisStore {
     recent: Mutex<look::Recent>,
     work: Arc<Notify>,
     watcher: JoinHandle<()>,
+    sweeper: JoinHandle<()>,
 }
 
 impl RedisStore {
@@ -150,6 +154,7 @@ impl RedisStore {
             async move { queue::record(&link, lifetimes, log_bytes, finished).await }
         });
         let watcher = watch::start(Arc::clone(&link), Arc::clone(&work));
+        let sweeper = sweep::start(Arc::clone(&link), lifetimes.events)?;
         Ok(Self {
             link,
             lifetimes,
@@ -164,6 +169,7 @@ impl RedisStore {
             recent: Mutex::default(),
             work,
             watcher,
+            sweeper,
         })
     }
 }
@@ -212,6 +218,7 @@ impl RedisStore {
 impl Drop for RedisStore {
     fn drop(&mut self) {
         self.watcher.abort();
+        self.sweeper.abort();
     }
 }
 
@@ -273,10 +280,6 @@ impl Store for RedisStore {
 
     async fn event(&self, id: &EventId) -> Result<Option<StoredEvent>> {
         read::event(&self.link, id).await
-    }
-
-    async fn events(&self, page: &PageQuery) -> Result<Page<StoredEvent>> {
-        read::events(&self.link, page).await
     }
 
     async fn suppressions(&self, address: &Address) -> Result<Vec<Suppression>> {

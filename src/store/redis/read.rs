@@ -2,7 +2,6 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use redis::streams::StreamRangeReply;
 use redis::{Cmd, Pipeline};
 
 use super::attempts::filled;
@@ -49,71 +48,6 @@ pub(super) fn parse(kept: &[u8]) -> Result<(u64, StoredEvent)> {
 
 /// The most items of one page.
 pub(super) const PAGE_LEN_MAX: usize = 1_000;
-
-/// A place in the feeds: the latest first, one partition's before another's where they are equal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct FeedPlace {
-    pub(super) ms: u64,
-    pub(super) sequence: u64,
-    pub(super) partition: Partition,
-}
-
-impl FeedPlace {
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split('-').map(str::parse::<u64>);
-        let (ms, sequence, partition) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);
-        let partition = all().find(|known| u64::from(known.0) == partition)?;
-        parts.next().is_none().then_some(Self { ms, sequence, partition })
-    }
-
-    pub(super) fn from_cursor(cursor: &str) -> Result<Self> {
-        Self::parse(cursor).ok_or(StoreError::BadCursor)
-    }
-
-    pub(super) fn cursor(self) -> String {
-        format!("{}-{}-{}", self.ms, self.sequence, self.partition.0)
-    }
-
-    /// Where a partition's feed goes on below this place.
-    pub(super) fn below(self, partition: Partition) -> String {
-        let exclusive = if partition < self.partition { "" } else { "(" };
-        format!("{exclusive}{}-{}", self.ms, self.sequence)
-    }
-}
-
-pub(super) async fn events(link: &Link, page: &PageQuery) -> Result<Page<StoredEvent>> {
-    let limit = page.limit.min(PAGE_LEN_MAX);
-    let from = page.cursor.as_deref().map(FeedPlace::from_cursor).transpose()?;
-    let mut pipe = Pipeline::new();
-    for partition in all() {
-        let mut range = Cmd::new();
-        range.arg("XREVRANGE").arg(partition.key("feed"));
-        range.arg(from.map_or("+".into(), |place| place.below(partition))).arg("-");
-        range.arg("COUNT").arg(limit + 1);
-        pipe.add_command(range);
-    }
-    let mut found: Vec<(FeedPlace, String)> = Vec::new();
-    for (partition, answer) in all().zip(link.pipe(&pipe).await?) {
-        for entry in read::<StreamRangeReply>(answer?)?.ids {
-            let place = FeedPlace::parse(&format!("{}-{}", entry.id, partition.0));
-            let id = entry.get::<String>("id");
-            found.push(place.zip(id).ok_or_else(|| corrupt("a feed entry that cannot be read"))?);
-        }
-    }
-    found.sort_by_key(|(place, _)| std::cmp::Reverse(*place));
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().filter(|_| more).map(|(place, _)| place.cursor());
-    let mut pipe = Pipeline::new();
-    for (place, id) in &found {
-        pipe.add_command(get(place.partition.event(&id.as_str().into())));
-    }
-    let mut items = Vec::with_capacity(found.len());
-    for answer in link.pipe(&pipe).await? {
-        items.extend(read::<Option<Vec<u8>>>(answer?)?.map(|kept| parse(&kept)).transpose()?.map(|(_, event)| event));
-    }
-    Ok(Page { items, next })
-}
 
 pub(super) async fn deliveries_of(link: &Link, id: &EventId) -> Result<Vec<Delivery>> {
     let Some((made, stored)) = made(link, id).await? else { return Ok(Vec::new()) };

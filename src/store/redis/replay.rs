@@ -7,9 +7,9 @@ use redis::streams::StreamRangeReply;
 use redis::{Cmd, Pipeline};
 
 use super::gather::{Shape, run_gathered};
-use super::keys::{Partition, all};
+use super::keys::{FeedPlace, Partition, all};
 use super::link::{Call, Link, corrupt, read};
-use super::read::{FeedPlace, get, parse};
+use super::read::{get, parse};
 use super::rows::seconds;
 use super::{RedisStore, scripts};
 use crate::domain::delivery::{EndReason, Status};
@@ -163,8 +163,7 @@ fn read_places(cursor: &str) -> Option<Places> {
 }
 
 fn write_places(places: &Places) -> String {
-    let texts = places.values().map(|place| format!("{}-{}-{}", place.ms, place.sequence, place.partition.0));
-    texts.collect::<Vec<_>>().join(",")
+    places.values().map(|place| place.cursor()).collect::<Vec<_>>().join(",")
 }
 
 async fn scan(link: &Link, endpoint: &EndpointId, from: &ScanFrom, limit: usize) -> Result<Scanned> {

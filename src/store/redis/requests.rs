@@ -161,7 +161,7 @@ impl Requests for RedisStore {
         }
         tell(self, &states).await.into_iter().try_for_each(|told| told)?;
         let received_at = Some(raw.request.received_at);
-        let planned = units.into_iter().map(|unit| Planned { generation, unit, received_at }).collect();
+        let planned = units.into_iter().map(|unit| Planned::new(generation, unit, received_at)).collect();
         let committed = self.units.call(planned).await;
         if committed.iter().any(|unit| matches!(unit, Ok(1))) {
             self.work.notify_one();

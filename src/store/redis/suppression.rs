@@ -80,6 +80,23 @@ impl AddressKeys {
         copies(link).await?.into_iter().flatten().next().map(|copy| self.learn(&copy)).transpose()
     }
 
+    /// The key that the dataset has now, if it has one: what another finds nothing under is not empty for that.
+    ///
+    /// # Errors
+    /// Also while partitions differ in theirs.
+    pub(super) async fn current(&self, link: &Link) -> Result<Option<Arc<AddressKey>>> {
+        let mut copies: Vec<_> = copies(link).await?.into_iter().flatten().collect();
+        copies.dedup();
+        match copies.as_slice() {
+            [] => Ok(None),
+            [copy] => match self.known().filter(|key| text(key) == *copy) {
+                Some(key) => Ok(Some(key)),
+                None => self.learn(copy).map(Some),
+            },
+            _ => Err(differ()),
+        }
+    }
+
     fn learn(&self, copy: &str) -> Result<Arc<AddressKey>> {
         let key = copy.split_once(':').and_then(|(_, key)| AddressKey::read(key));
         let key = Arc::new(key.ok_or_else(|| corrupt("the key of addresses"))?);

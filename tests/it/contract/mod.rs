@@ -18,6 +18,7 @@ pub(crate) mod lists;
 pub(crate) mod operational;
 pub(crate) mod replays;
 pub(crate) mod requests;
+pub(crate) mod search;
 pub(crate) mod states;
 pub(crate) mod suppressions;
 pub(crate) mod tallies;
@@ -129,6 +130,13 @@ macro_rules! run_contract {
             what_brought_a_mail_lives_as_long_as_its_event, a_reprocessed_event_lives_from_its_receipt_on,
             what_expired_before_it_was_delivered_is_delivered_once_when_it_comes_again,
             what_is_reprocessed_late_is_found_by_its_receipt,
+        ]);
+        crate::contract::run_contract!($harness, search: [
+            each_recipient_and_either_id_finds_an_event, all_that_is_asked_for_holds, what_expired_is_not_found,
+            pages_skip_and_double_nothing_while_more_come, a_span_is_of_receipts,
+            what_was_reprocessed_is_found_by_its_receipt, a_scan_tells_how_far_it_got_and_goes_on,
+            a_mails_events_come_in_order_by_any_of_its_ids, what_waypost_made_is_found_by_nothing,
+            a_cursor_is_a_place_and_nobodys_is_refused,
         ]);
         crate::contract::run_contract!($harness, lists: [
             an_end_is_listed_by_status, a_disabled_endpoint_is_skipped_at_once, pages_go_on_where_they_ended,
