@@ -131,10 +131,14 @@ async fn a_query_that_is_not_told_of_is_refused_and_one_that_is_is_read() {
 async fn a_name_that_nothing_can_have_is_a_problem_too() {
     let dir = tempfile::tempdir().unwrap();
     let app = serve!(dir);
-    for path in ["/v1/events/%ff", "/v1/events/evt_1/attachments/first", "/v1/suppressions/%ff%fe"] {
+    for (path, problem) in [
+        ("/v1/events/%ff", "not_found"),
+        ("/v1/events/evt_1/attachments/first", "not_found"),
+        ("/v1/suppressions/%ff%fe", "not_an_address"),
+    ] {
         let call = TestRequest::get().uri(path).insert_header(("x-api-key", KEYS[0].1)).to_request();
         let answer: Value = call_and_read_body_json(&app, call).await;
-        assert_eq!(answer["type"], "urn:waypost:problem:not_found", "{path}: {answer}");
+        assert_eq!(answer["type"], format!("urn:waypost:problem:{problem}"), "{path}: {answer}");
     }
 }
 

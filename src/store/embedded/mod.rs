@@ -10,8 +10,9 @@
 //! first written anew and synced, for a failed sync may leave it in memory only.
 //!
 //! Rows are few and in the order they come in, since what is written at random places costs the most. An event and a
-//! request are kept under their number, and their ids lead there, written in bulk; what expires together is one entry;
-//! and a delivery has no row of its own until it is begun. Large bodies are [files](super::blobs).
+//! request are kept under their number, and their ids lead there, written in bulk, as do the words that events are found
+//! by; what expires together is one entry; and a delivery has no row of its own until it is begun. Large bodies are
+//! [files](super::blobs).
 
 use std::collections::BTreeMap;
 use std::path::Path;
