@@ -11,6 +11,7 @@ use waypost::domain::job::{Job, JobState};
 use waypost::domain::plan::{Copies, Fingerprint};
 use waypost::domain::replay::Replay;
 use waypost::domain::retention::Lifetimes;
+use waypost::domain::tally::{Outcome, Tally};
 use waypost::store::redis::RedisStore;
 use waypost::store::{Counts, Replays, Store, Then};
 use waypost_providers::ReplayGuard;
@@ -96,6 +97,11 @@ async fn a_redis_in_steady_use_stops_growing_and_an_idle_one_keeps_little() {
     let lifetimes = Lifetimes { events: SECOND, requests: SECOND, tokens: SECOND };
     let store = server.connect_for(lifetimes, &[]).await.unwrap();
     let clock = SystemClock::new();
+    let mut tally = Tally::default();
+    tally.refused(Outcome::Refused);
+    store.count(&[("gone".to_owned(), tally)].into()).await.unwrap();
+    let left = number(&server, &["TTL", "{wp:0}:tally:gone"]).await;
+    assert!((1..=Lifetimes::OF_TALLIES as usize).contains(&left), "it stays for {left} s");
     let (mut samples, mut bytes, mut steps) = (Vec::new(), Vec::new(), 0);
     for lifetime in 1..=9_u32 {
         while clock.elapsed() < SECOND * lifetime {
@@ -119,7 +125,7 @@ async fn a_redis_in_steady_use_stops_growing_and_an_idle_one_keeps_little() {
     tokio::time::sleep(SECOND * 5 / 2).await;
     let left = held(&server).await;
     // Ends of streams and indexes are cut when something is added, so no more than a few lifetimes' worth of ids is left.
-    let kept = ["feed", "st", "jobs", "incomplete", "announce", "stamp", "lanes", "cd", "ready", "address_key"];
+    let kept = ["feed", "st", "jobs", "incomplete", "announce", "stamp", "lanes", "cd", "tally"];
     let others: Vec<_> = left.iter().filter(|(name, size)| **size > 0 && !kept.contains(&name.as_str())).collect();
     assert!(others.is_empty(), "{others:?} of {left:?}");
     assert!(all(&left) < early, "{left:?}");

@@ -157,7 +157,7 @@ impl Core {
         let Detail { sent, answer } = Detail::take(&mut attempt);
         let entry = pack(&Entry { event, replay, sent, answer })?;
         let len = LANE_LEN + PLACE_LEN + entry.len();
-        let made = Made::new(attempt, now, u32::try_from(len).unwrap_or(u32::MAX));
+        let made = Made::new(&attempt, now, u32::try_from(len).unwrap_or(u32::MAX));
         txn.add(Space::AttemptLog, &row_key(lane(endpoint), &place(&made, key)), entry);
         self.logs.change(endpoint, |size| size.bytes = size.bytes.saturating_add(len as u64));
         Ok(made)

@@ -92,8 +92,8 @@ pub(super) struct Made {
 }
 
 impl Made {
-    pub(super) fn new(attempt: Attempt, logged_at: u64, logged_len: u32) -> Self {
-        let Attempt { number, started_at, duration_ms, split, status, error, .. } = attempt;
+    pub(super) fn new(attempt: &Attempt, logged_at: u64, logged_len: u32) -> Self {
+        let Attempt { number, started_at, duration_ms, split, status, error, .. } = *attempt;
         let Split { resolve_ms, connect_ms, tls_ms, first_byte_ms } = split;
         let split = [resolve_ms, connect_ms, tls_ms, first_byte_ms];
         let started_at = started_at.as_nanosecond();

@@ -250,7 +250,7 @@ async fn what_a_row_of_a_delivery_says_stays_where_it_is() {
         begun_at: None,
         ended_at: 3,
         expires: 4,
-        attempts: vec![Made::new(attempt(), 5, 6)],
+        attempts: vec![Made::new(&attempt(), 5, 6)],
     };
     // An enum's value is its place in it: a value that is added goes last.
     let packed = hex::encode(rows::pack(&Row::Ended(ended)).unwrap());
