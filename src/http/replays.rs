@@ -225,8 +225,13 @@ pub(super) async fn replay_endpoint(
 
 /// Reads a body; an empty one is that of no fields.
 pub(super) fn read<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Problem> {
-    if body.iter().all(u8::is_ascii_whitespace) {
+    let body = body.trim_ascii();
+    if body.is_empty() {
         return Ok(T::default());
+    }
+    // An array would be read as the fields in their order.
+    if !body.starts_with(b"{") {
+        return Err(Problem::BadBody("it is no JSON object".into()));
     }
     serde_json::from_slice(body).map_err(|error| Problem::BadBody(error.to_string()))
 }

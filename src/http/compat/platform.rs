@@ -61,6 +61,9 @@ pub(super) fn path() -> Path {
     )
 }
 
+/// The largest number that every reader of JSON has exactly (RFC 8259, section 6).
+const NUMBER_MAX: u64 = (1 << 53) - 1;
+
 /// All webhooks.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "PlatformWebhooks")]
@@ -74,6 +77,7 @@ struct All {
 #[expect(dead_code, reason = "it is read with what else there may be")]
 struct Named {
     /// Its number.
+    #[schemars(range(max = NUMBER_MAX))]
     id: u64,
 }
 
@@ -103,7 +107,10 @@ impl JsonSchema for Changed {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let mut fields = changed(generator);
         fields.insert("events".into(), json!({ "description": "Words for events, separated by commas.", "type": "string", "pattern": events_pattern() }));
-        fields.insert("id".into(), json!({ "description": "Its number.", "type": "integer", "minimum": 0 }));
+        fields.insert(
+            "id".into(),
+            json!({ "description": "Its number.", "type": "integer", "minimum": 0, "maximum": NUMBER_MAX }),
+        );
         fields.insert("webhook_id".into(), json!({ "description": "As it was shown, or not at all." }));
         object("What is to change of a webhook; `null` is a field's default.", fields, &["id"])
     }

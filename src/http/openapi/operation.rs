@@ -233,7 +233,7 @@ impl Operation {
 
     /// Problems that it may have, beside those that follow from what it needs and takes.
     pub(in crate::http) fn refuses<const N: usize>(mut self, problems: [Problem; N]) -> Self {
-        self.problems.extend(problems.iter().map(Problem::facts));
+        self.problems.extend(problems.map(|problem| problem.facts()));
         self
     }
 

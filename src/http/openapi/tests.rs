@@ -10,9 +10,9 @@ use actix_web::test::{TestRequest, call_and_read_body_json, call_service, init_s
 use actix_web::web::{Data, ThinData};
 use serde_json::Value;
 
-use super::Path;
 use super::document::Told;
 use super::operation::Access;
+use super::{Operation, Path};
 use crate::clock::SystemClock;
 use crate::domain::access::{AccessKey, Scope};
 use crate::domain::retention::Lifetimes;
@@ -125,6 +125,27 @@ async fn a_query_that_is_not_told_of_is_refused_and_one_that_is_is_read() {
         }
     }
     assert!(seen > 20, "only {seen} parameters were tried");
+}
+
+#[actix_web::test]
+async fn a_body_that_is_no_object_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = serve!(dir);
+    let mut seen = 0;
+    for path in routes::table() {
+        let takes_json = |one: &&Operation| one.body.as_ref().is_some_and(|body| body.media_type == "application/json");
+        for operation in path.operations.iter().filter(takes_json) {
+            // Fields by their place are none.
+            for body in ["[]", "[\"\"]", "1", "null", "{"] {
+                let call = TestRequest::with_uri(&filled(&path)).method(operation.method.clone());
+                let call = call.insert_header(("x-api-key", KEYS[2].1)).set_payload(body).to_request();
+                let answer = call_service(&app, call).await;
+                assert_eq!(answer.status(), 422, "{} {} {body}", operation.method, path.path);
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 50, "only {seen} bodies were tried");
 }
 
 #[actix_web::test]

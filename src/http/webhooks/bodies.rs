@@ -83,7 +83,7 @@ pub(in crate::http) fn changed(generator: &mut SchemaGenerator) -> Map<String, V
 /// An object of these fields and no others.
 pub(in crate::http) fn object(description: &str, fields: Map<String, Value>, required: &[&str]) -> Schema {
     let schema = json!({
-        "description": description, "type": "object", "properties": fields, "required": required,
+        "description": description, "type": "object", "properties": Value::Object(fields), "required": required,
         "additionalProperties": false,
     });
     Schema::try_from(schema).unwrap_or_default()

@@ -18,6 +18,9 @@ use crate::domain::target::Networks;
 use crate::http::openapi::AnyEventWord;
 use crate::sources::Sources;
 
+/// A header's name (RFC 9110, section 5.1).
+const NAME: &str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
+
 /// A body's fields.
 pub(in crate::http) type Given = Map<String, Value>;
 /// Static headers; one without a value keeps the value it has.
@@ -54,9 +57,11 @@ pub(super) struct Fields {
     #[schemars(length(min = 1))]
     signatures: Option<Vec<Scheme>>,
     /// The header of `hex` and `sha256`, if not `X-Webhook-Signature`.
+    #[schemars(regex(pattern = NAME))]
     signature_header: Option<String>,
     /// Static headers. In a change, `null` keeps the value that one has.
     #[serde(default)]
+    #[schemars(extend("propertyNames" = { "pattern": NAME }))]
     headers: Headers,
     /// Seconds to wait after each failed attempt. Left out, those of the format.
     #[schemars(length(max = EndpointSettings::RETRY_LEN_MAX), inner(range(max = WAIT_S_MAX)))]

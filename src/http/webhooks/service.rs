@@ -222,3 +222,17 @@ pub(super) fn choose_secret(given: &mut Given) -> Result<Chosen, Problem> {
     let shown = Some(secret.text().to_owned());
     Ok(Chosen { secret, shown })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::whole;
+
+    #[test]
+    fn a_whole_number_may_be_written_with_a_point() {
+        let mut value = json!([10.0, [0.0, -3.0], 2.5, 1e300, 7, "1.0", { "x": 1.0 }]);
+        whole(&mut value);
+        assert_eq!(value, json!([10, [0, -3], 2.5, 1e300, 7, "1.0", { "x": 1.0 }]));
+    }
+}
