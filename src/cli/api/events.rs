@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::super::Failure;
 use super::gateway::segment;
 use super::list::{Listing, list};
+use super::moment::Moment;
 use super::output::{print, write};
 use super::table::{Table, View, cell};
 use super::text::plain_lines;
@@ -28,14 +29,14 @@ pub(in super::super) struct Arguments {
 enum Command {
     /// List events, the latest first.
     ///
-    /// Example: waypost events list --type email.bounced,email.complained --source resend
-    List {
-        /// Only of these types, parted by commas; any name that `events` of an endpoint takes.
-        #[arg(long = "type", value_name = "TYPES")]
-        types: Option<String>,
-        /// Only of this source.
-        #[arg(long, value_name = "NAME")]
-        source: Option<String>,
+    /// Example: waypost events list --recipient nora@customer.example --since 7d
+    List(Search),
+    /// List the events of one mail, in order.
+    ///
+    /// Example: waypost events mail 2a6f0f2b-6a44-4b2a-8a2b-1d5a0d8a5e21
+    Mail {
+        /// The id that sending it was answered with, or its Message-ID.
+        id: String,
         #[command(flatten)]
         listing: Listing,
     },
@@ -75,13 +76,41 @@ enum Command {
     },
 }
 
+/// Which events.
+#[derive(Debug, Args)]
+struct Search {
+    /// Only of these types, parted by commas; any name that `events` of an endpoint takes.
+    #[arg(long = "type", value_name = "TYPES")]
+    types: Option<String>,
+    /// Only of this source.
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Only about this address.
+    #[arg(long, value_name = "ADDRESS")]
+    recipient: Option<String>,
+    /// Only of this mail: the id that sending it was answered with, or its Message-ID.
+    #[arg(long, value_name = "ID")]
+    message_id: Option<String>,
+    /// Only with this tag.
+    #[arg(long)]
+    tag: Option<String>,
+    /// What was received from then on: a time with its offset, or how long ago, such as `24h` or `7d`.
+    #[arg(long, value_name = "TIME")]
+    since: Option<Moment>,
+    /// What was received before then.
+    #[arg(long, value_name = "TIME")]
+    until: Option<Moment>,
+    #[command(flatten)]
+    listing: Listing,
+}
+
 /// Does what is asked for.
 pub(in super::super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let session = arguments.connection.open()?;
     unless_closed(match arguments.command {
-        Command::List { types, source, listing } => {
-            let query = [("type", types.as_deref()), ("source", source.as_deref())];
-            list(&session, "/v1/events", &query, &listing, &VIEW).await
+        Command::List(search) => find(&session, &search).await,
+        Command::Mail { id, listing } => {
+            list(&session, &format!("/v1/messages/{}", segment(&id)), &[], &listing, &VIEW).await
         }
         Command::Show { id } => session.show(&format!("/v1/events/{}", segment(&id))).await,
         Command::Raw { id, body } => raw(&session, &id, body).await,
@@ -91,6 +120,20 @@ pub(in super::super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Replay { id, endpoint } => replay(&session, &id, endpoint.as_deref()).await,
     })
+}
+
+async fn find(session: &Session, search: &Search) -> Result<(), Failure> {
+    let [since, until] = [search.since, search.until].map(|moment| Some(moment?.at(session.now()).to_string()));
+    let query = [
+        ("type", search.types.as_deref()),
+        ("source", search.source.as_deref()),
+        ("recipient", search.recipient.as_deref()),
+        ("message_id", search.message_id.as_deref()),
+        ("tag", search.tag.as_deref()),
+        ("since", since.as_deref()),
+        ("until", until.as_deref()),
+    ];
+    list(session, "/v1/events", &query, &search.listing, &VIEW).await
 }
 
 /// How events are listed.

@@ -163,7 +163,7 @@ fn refused(status: u16, body: &[u8]) -> String {
     let told = detail.or(field.map(|field| format!("`{field}`"))).map(|detail| format!(": {detail}"));
     let remedy = match status {
         401 => "; put one of the gateway's `api.keys` into WAYPOST_API_KEY, or into the file of --key-file",
-        503 => "; try again in a few seconds",
+        429 | 503 => "; try again in a few seconds",
         _ => "",
     };
     plain(&format!("{title}{}{remedy} ({status})", told.unwrap_or_default()))

@@ -39,6 +39,15 @@ async fn are_looked_at_and_sent_again(store: &str) {
     }
     let of_resend = run(&["events", "list", "--source", "resend", "--type", "email.delivered", "--all"]);
     assert_eq!(ids(&of_resend.lines()), [event.clone()].into());
+    for found in [
+        &["events", "list", "--recipient", "N1@customer.example"][..],
+        &["events", "list", "--message-id", "mail-1", "--since", "1h"],
+        &["events", "mail", "mail-1"],
+    ] {
+        assert_eq!(ids(&run(found).lines()), [event.clone()].into(), "{found:?}");
+    }
+    assert_eq!(run(&["events", "list", "--until", "1h"]).lines(), [json!({}); 0]);
+    assert_eq!(run(&["events", "list", "--tag", "nobodys"]).lines(), [json!({}); 0]);
     let shown = run(&["events", "show", &event]).one();
     assert_eq!((&shown["id"], &shown["data"]["to"]), (&event.as_str().into(), &"n1@customer.example".into()));
     assert_eq!(run(&["events", "raw", &event, "--body"]).out, body);
