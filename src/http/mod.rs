@@ -1,7 +1,7 @@
 //! Requests in: the providers' callbacks, and the API.
 //!
 //! [`routes`] has every route in one table, which `/openapi.json` is made of too; [`problem::Problem`] chooses every status
-//! that is no success.
+//! that is no success, of a closed set of [types](problem_types).
 
 mod api;
 mod auth;
@@ -20,6 +20,7 @@ mod large;
 mod lists;
 mod openapi;
 pub mod problem;
+pub mod problem_types;
 mod rejecting;
 mod replays;
 mod requests;

@@ -8,6 +8,7 @@ use serde_json::json;
 use waypost_providers::{Refusal, VerifyError};
 
 use super::details::Details;
+use super::problem_types::{About, ProblemType};
 use crate::domain::access::Scope;
 use crate::domain::fan_out::PlanError;
 use crate::domain::field::FieldError;
@@ -166,57 +167,64 @@ pub(super) struct Facts {
 impl Problem {
     /// The same to a provider that drops a mail for good on any `4xx`: it is to come again, but for what can never succeed.
     pub(super) fn again(self) -> Self {
-        match self.facts().status {
+        match self.status() {
             StatusCode::NOT_ACCEPTABLE | StatusCode::SERVICE_UNAVAILABLE => self,
             _ => Self::Again(Box::new(self)),
         }
     }
 
-    pub(super) fn facts(&self) -> Facts {
-        let (status, id, title) = match self {
-            Self::UnknownSource => (404, "unknown_source", "There is no such source"),
-            Self::Again(problem) => {
-                let Facts { id, title, .. } = problem.facts();
-                (503, id, title)
-            }
-            Self::BodyTooLarge(_) => (413, "body_too_large", "The body is too large"),
-            Self::BodyTooSlow => (408, "body_too_slow", "The body took too long"),
-            Self::BodyBroken => (400, "body_broken", "The body could not be read"),
-            Self::NotProven { refusal: Refusal::Retryable, .. } => (401, "not_proven", "The signature does not check"),
-            Self::NotProven { refusal: Refusal::Unavailable, .. } => {
-                (503, "not_proven", "The signature does not check")
-            }
-            Self::NotProven { refusal: Refusal::Final, .. } => (406, "not_proven", "The signature does not check"),
-            Self::Forged => (406, "not_proven", "The signature does not check"),
-            Self::Overloaded | Self::BodiesOverBudget => (503, "overloaded", "Too much is under way"),
-            Self::ShuttingDown => (503, "shutting_down", "The gateway is shutting down"),
-            Self::Store(StoreError::BadCursor) | Self::BadQuery(_) => (400, "bad_query", "A query parameter is wrong"),
+    /// What it is to the caller.
+    fn kind(&self) -> ProblemType {
+        match self {
+            Self::UnknownSource => ProblemType::UnknownSource,
+            Self::Again(problem) => problem.kind(),
+            Self::BodyTooLarge(_) => ProblemType::BodyTooLarge,
+            Self::BodyTooSlow => ProblemType::BodyTooSlow,
+            Self::BodyBroken => ProblemType::BodyBroken,
+            Self::NotProven { .. } | Self::Forged => ProblemType::NotProven,
+            Self::Overloaded | Self::BodiesOverBudget => ProblemType::Overloaded,
+            Self::ShuttingDown => ProblemType::ShuttingDown,
+            Self::Store(StoreError::BadCursor) | Self::BadQuery(_) => ProblemType::BadQuery,
             Self::StoreSlow
             | Self::Unsettled
             | Self::Store(StoreError::Unavailable(_) | StoreError::Corrupt(_) | StoreError::Refused(_)) => {
-                (503, "store_unavailable", "The store cannot take or give anything now")
+                ProblemType::StoreUnavailable
             }
-            Self::NotAnAddress => (422, "not_an_address", "It is no email address"),
-            Self::BadBody(_) | Self::Field(_) => (422, "bad_body", "A field of the body is wrong"),
-            Self::NotReplayable(_) => (409, "not_replayable", "It cannot be sent again"),
-            Self::Expired => (410, "expired", "The event is no longer kept"),
-            Self::TooManyJobs => (409, "too_many_replays", "Too many replays are under way"),
-            Self::SourceGone(_) => (409, "source_gone", "The source is no longer in the config"),
-            Self::ProviderUnknown(_) => (409, "provider_unknown", "This version does not know the provider"),
-            Self::Plan(_) | Self::ReadFailed => (500, "internal", "Something is wrong with the gateway"),
-            Self::Unauthorized => (401, "unauthorized", "A known API key is needed"),
-            Self::NotFetched => (503, "not_fetched", "The content is yet to be fetched from the provider"),
-            Self::BadLink => (403, "bad_link", "The link is wrong or has expired"),
-            Self::Forbidden(_) => (403, "forbidden", "The API key has not the scope"),
-            Self::NotFound(_) => (404, "not_found", "There is no such thing"),
-            Self::ManagedByFile => (409, "managed_by_file", "The webhook is the config file's"),
-            Self::HasChanged => (412, "has_changed", "It has changed since it was seen"),
-            Self::OverlapRuns(_) => (409, "overlap_running", "Two secrets sign already"),
-            Self::TooManyWebhooks(_) => (409, "too_many_webhooks", "There are too many webhooks"),
-            Self::NoMasterKey | Self::NotOpened(_) => (409, "no_master_key", "A master key is missing"),
-            Self::MethodNotAllowed(_) => (405, "method_not_allowed", "The route is not for this method"),
+            Self::NotAnAddress => ProblemType::NotAnAddress,
+            Self::BadBody(_) | Self::Field(_) => ProblemType::BadBody,
+            Self::NotReplayable(_) => ProblemType::NotReplayable,
+            Self::Expired => ProblemType::Expired,
+            Self::TooManyJobs => ProblemType::TooManyReplays,
+            Self::SourceGone(_) => ProblemType::SourceGone,
+            Self::ProviderUnknown(_) => ProblemType::ProviderUnknown,
+            Self::Plan(_) | Self::ReadFailed => ProblemType::Internal,
+            Self::Unauthorized => ProblemType::Unauthorized,
+            Self::NotFetched => ProblemType::NotFetched,
+            Self::BadLink => ProblemType::BadLink,
+            Self::Forbidden(_) => ProblemType::Forbidden,
+            Self::NotFound(_) => ProblemType::NotFound,
+            Self::ManagedByFile => ProblemType::ManagedByFile,
+            Self::HasChanged => ProblemType::HasChanged,
+            Self::OverlapRuns(_) => ProblemType::OverlapRunning,
+            Self::TooManyWebhooks(_) => ProblemType::TooManyWebhooks,
+            Self::NoMasterKey | Self::NotOpened(_) => ProblemType::NoMasterKey,
+            Self::MethodNotAllowed(_) => ProblemType::MethodNotAllowed,
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        let status = match self {
+            Self::Again(_) | Self::NotProven { refusal: Refusal::Unavailable, .. } => 503,
+            Self::NotProven { refusal: Refusal::Final, .. } | Self::Forged => 406,
+            problem => problem.kind().about().status,
         };
-        Facts { status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), id, title }
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// What the caller is told of it.
+    pub(super) fn facts(&self) -> Facts {
+        let About { name, title, .. } = self.kind().about();
+        Facts { status: self.status(), id: name, title }
     }
 
     /// What the caller can use beyond the title.
@@ -282,7 +290,7 @@ impl Problem {
 /// RFC 9457.
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
-        self.facts().status
+        self.status()
     }
 
     fn error_response(&self) -> HttpResponse {

@@ -36,6 +36,7 @@ mod order;
 mod outage;
 mod peers;
 mod port;
+mod problems;
 mod readme;
 mod redis_contract;
 mod redis_faults;
