@@ -8,7 +8,9 @@ use std::time::Duration;
 use actix_web::dev::Server;
 use actix_web::web::{Data, ThinData};
 use actix_web::{App as Routes, HttpServer};
+use futures_util::future::join_all;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::config::{Settings, StoreUrl};
@@ -17,8 +19,9 @@ use crate::dispatch::{self, Dispatcher};
 use crate::domain::id::GatewayId;
 use crate::endpoints::EndpointCache;
 use crate::http::gather::Gatherer;
+use crate::http::routes::Door;
+use crate::http::sources;
 use crate::http::state::{Gateway, Limits};
-use crate::http::{routes, sources};
 use crate::keyring::{Keyring, random};
 use crate::sources::CurrentSources;
 use crate::store::blobs::Blobs;
@@ -38,8 +41,10 @@ const STORE_AT_START: Duration = Duration::from_secs(5);
 
 /// One gateway: an HTTP server and a dispatcher on one store.
 pub struct App {
-    server: Server,
+    /// One, or one for each [`Door`].
+    servers: Vec<Server>,
     address: SocketAddr,
+    admin_address: Option<SocketAddr>,
     gateway: Data<Gateway>,
     dispatcher: Dispatcher,
     store: Arc<dyn Store>,
@@ -90,18 +95,31 @@ impl App {
         let gateway = Gateway::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&cache), limits)
             .with_sources(sources.clone())
             .with_api_keys(settings.api_keys.clone())
+            .with_trusted_proxies(settings.trusted_proxies.clone())
             .with_suppress_on(settings.suppress_on.clone())
             .with_networks(settings.delivery.networks.clone())
             .with_links(settings.server.links());
         let gateway = Data::new(gateway);
-        let (server, address) = bind(settings.server.listen, gateway.clone(), drain)?;
+        let door = if settings.server.admin_listen.is_some() { Door::Public } else { Door::Whole };
+        let (server, address) = bind(("server.listen", settings.server.listen), door, &gateway, drain)?;
+        let (mut servers, mut admin_address) = (vec![server], None);
+        if let Some(listen) = settings.server.admin_listen {
+            let (server, address) = bind(("server.admin_listen", listen), Door::Admin, &gateway, drain)?;
+            servers.push(server);
+            admin_address = Some(address);
+        }
         let reloader = Reloader { sources, cache, store: Arc::clone(&store), clock };
-        Ok(Self { server, address, gateway, dispatcher, store, reloader, drain })
+        Ok(Self { servers, address, admin_address, gateway, dispatcher, store, reloader, drain })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the API is, if that is another address.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
     }
 
     /// The store it works on.
@@ -124,20 +142,20 @@ impl App {
         let (drained, counted) = watch::channel(false);
         let dispatching = tokio::spawn(self.dispatcher.run(stopped));
         let counting = tokio::spawn(sources::add_counts(self.gateway.clone(), counted));
-        let handle = self.server.handle();
-        let serving = tokio::spawn(self.server);
+        let handles: Vec<_> = self.servers.iter().map(Server::handle).collect();
+        let serving: Vec<_> = self.servers.into_iter().map(tokio::spawn).collect();
         let result = stop.await;
         tracing::info!(drain_s = self.drain.as_secs(), "stopping");
         // New requests are answered 503 from here on, so that providers turn to another gateway.
         self.gateway.drain();
         let _ = stopping.send(true);
         let ends = async {
-            handle.stop(true).await;
+            join_all(handles.iter().map(|handle| handle.stop(true))).await;
             let _ = dispatching.await;
         };
         // The dispatcher bounds itself; this bounds a connection that never ends.
         let _ = tokio::time::timeout(self.drain + Duration::from_secs(2), ends).await;
-        serving.abort();
+        serving.iter().for_each(JoinHandle::abort);
         let _ = drained.send(true);
         let _ = tokio::time::timeout(COUNTED_WITHIN, counting).await;
         result
@@ -208,18 +226,28 @@ pub(crate) fn keyring(settings: &Settings) -> Result<Keyring, BuildError> {
     Ok(Keyring::new(&settings.store.master_keys, file)?)
 }
 
-fn bind(listen: SocketAddr, gateway: Data<Gateway>, drain: Duration) -> Result<(Server, SocketAddr), BuildError> {
+/// A server at the address that this setting names.
+fn bind(
+    (setting, listen): (&str, SocketAddr),
+    door: Door,
+    gateway: &Data<Gateway>,
+    drain: Duration,
+) -> Result<(Server, SocketAddr), BuildError> {
+    let gateway = gateway.clone();
     // Called once on each worker.
     let routes = move || {
-        let gatherer = Gatherer::start(&gateway);
-        Routes::new().app_data(gateway.clone()).app_data(ThinData(gatherer)).configure(routes::configure)
+        let mut routes = Routes::new().app_data(gateway.clone());
+        if door != Door::Admin {
+            routes = routes.app_data(ThinData(Gatherer::start(&gateway)));
+        }
+        routes.configure(|app| door.configure(app))
     };
     let server = HttpServer::new(routes)
         .client_request_timeout(HEAD_TIMEOUT)
         .shutdown_timeout(drain.as_secs())
         .disable_signals()
         .bind(listen)
-        .map_err(|error| format!("server.listen: cannot listen on {listen}: {error}; choose another address"))?;
+        .map_err(|error| format!("{setting}: cannot listen on {listen}: {error}; choose another address"))?;
     let address = server.addrs().first().copied().unwrap_or(listen);
     Ok((server.run(), address))
 }

@@ -23,7 +23,8 @@ pub(super) async fn run(config: Option<&Path>) -> Result<(), Failure> {
     open_more_files();
     take_small_pages();
     let app = App::build(&settings, Arc::new(SystemClock::new())).await?;
-    tracing::info!(listen = %app.address(), sources = settings.sources.len(), "waypost serves");
+    let admin = app.admin_address().map(tracing::field::display);
+    tracing::info!(listen = %app.address(), admin_listen = admin, sources = settings.sources.len(), "waypost serves");
     // With many endpoints it takes much memory, and was copied where it is needed.
     drop(settings);
     let reloader = app.reloader();

@@ -13,6 +13,7 @@ use crate::domain::access::AccessKey;
 use crate::domain::field::{self, FieldError};
 use crate::domain::retention::Lifetimes;
 use crate::domain::seal::{KEY_LEN, MasterKey, MasterKeys};
+use crate::domain::target::{BadNetwork, Networks};
 
 const DAY_S: u64 = 24 * 3_600;
 /// Nothing is promised for longer; it also keeps sums of times within their range.
@@ -47,12 +48,40 @@ pub(super) fn server(server: &Server) -> Result<(), ConfigError> {
             return Err(ConfigError::new("server.body_budget_bytes", problem, remedy));
         }
     }
+    admin_listen(server)?;
     within("server.body_timeout_s", server.body_timeout_s, 1, SECONDS_MAX)?;
     within("server.mail_timeout_s", server.mail_timeout_s, 1, SECONDS_MAX)?;
     within("server.requests_in_flight_max", server.requests_in_flight_max as u64, 1, COUNT_MAX)?;
     within("server.drain_s", server.drain_s, 0, SECONDS_MAX)?;
     within("server.link_ttl_hours", server.link_ttl_hours, 1, DAYS_MAX * 24)?;
     server.public_url.as_deref().map_or(Ok(()), public_url)
+}
+
+/// Two servers cannot have one port of one address.
+fn admin_listen(server: &Server) -> Result<(), ConfigError> {
+    let Some(admin) = server.admin_listen else { return Ok(()) };
+    let (listen, is_all) = (server.listen, server.listen.ip().is_unspecified() || admin.ip().is_unspecified());
+    if admin.port() == 0 || admin.port() != listen.port() || admin.ip() != listen.ip() && !is_all {
+        return Ok(());
+    }
+    let problem = format!("{admin} is taken by server.listen, {listen}");
+    let remedy = "choose another port, or leave it out to have the API at server.listen";
+    Err(ConfigError::new("server.admin_listen", problem, remedy))
+}
+
+/// The proxies that are believed when they tell whom they call for.
+pub(super) fn trusted_proxies(server: &Server) -> Result<Networks, ConfigError> {
+    networks("server.trusted_proxies", &server.trusted_proxies)
+}
+
+/// A list of networks.
+pub(super) fn networks(place: &str, texts: &[String]) -> Result<Networks, ConfigError> {
+    Networks::parse(texts).map_err(|BadNetwork(text)| {
+        let index = texts.iter().position(|network| *network == text).unwrap_or_default();
+        let problem = format!("`{text}` is no network");
+        let remedy = "write ADDRESS/PREFIX with no bit set after the prefix, such as `127.0.0.0/8`, or one address";
+        ConfigError::new(format!("{place}[{index}]"), problem, remedy)
+    })
 }
 
 /// Only what is put in front of a path without changing where it leads.

@@ -6,18 +6,17 @@ use std::path::Path;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::checks::{COUNT_MAX, within};
+use super::checks::{COUNT_MAX, networks, within};
 use super::file::Delivery;
 use super::{ConfigError, DeliverySettings};
 use crate::domain::proxy::Proxy;
-use crate::domain::target::{BadNetwork, Networks};
 
 /// Reads and checks the section.
 pub(super) fn read(delivery: &Delivery, env: &BTreeMap<String, String>) -> Result<DeliverySettings, ConfigError> {
     within("delivery.in_flight_max", delivery.in_flight_max as u64, 1, COUNT_MAX)?;
     Ok(DeliverySettings {
         in_flight_max: delivery.in_flight_max,
-        networks: networks(&delivery.allow_networks)?,
+        networks: networks("delivery.allow_networks", &delivery.allow_networks)?,
         authorities: delivery
             .ca_file
             .as_deref()
@@ -28,16 +27,6 @@ pub(super) fn read(delivery: &Delivery, env: &BTreeMap<String, String>) -> Resul
             Some(source) => Some(proxy(source.resolve(PROXY, env)?.expose())?),
             None => None,
         },
-    })
-}
-
-/// The networks that may be called though they are private.
-fn networks(texts: &[String]) -> Result<Networks, ConfigError> {
-    Networks::parse(texts).map_err(|BadNetwork(text)| {
-        let index = texts.iter().position(|network| *network == text).unwrap_or_default();
-        let problem = format!("`{text}` is no network");
-        let remedy = "write ADDRESS/PREFIX with no bit set after the prefix, such as `127.0.0.0/8`, or one address";
-        ConfigError::new(format!("delivery.allow_networks[{index}]"), problem, remedy)
     })
 }
 

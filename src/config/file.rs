@@ -34,6 +34,11 @@ pub(super) struct File {
 pub struct Server {
     /// Address and port to listen on.
     pub listen: SocketAddr,
+    /// Where the API is instead, if not there too.
+    #[serde(default)]
+    pub admin_listen: Option<SocketAddr>,
+    /// Networks of proxies that are believed when they tell whom they call for.
+    pub trusted_proxies: Vec<String>,
     /// The largest request body taken.
     pub body_bytes_max: usize,
     /// The largest request body taken at a source of inbound mail.

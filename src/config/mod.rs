@@ -44,6 +44,8 @@ pub struct Settings {
     pub server: Server,
     /// Who may use the API.
     pub api_keys: Vec<AccessKey>,
+    /// Proxies that are believed when they tell whom they call for.
+    pub trusted_proxies: Networks,
     /// Where things are kept.
     pub store: StoreSettings,
     /// For how long.
@@ -138,6 +140,7 @@ impl Settings {
         let sources = sources::read(file.sources, &lifetimes, &delivery.networks, &env)?;
         let endpoints = endpoints::read(file.endpoints, &sources, &delivery.networks, &env)?;
         Ok(Self {
+            trusted_proxies: checks::trusted_proxies(&file.server)?,
             server: file.server,
             api_keys: checks::api_keys(file.api.keys, &env)?,
             store: checks::store(file.store, &env)?,

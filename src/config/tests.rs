@@ -10,6 +10,8 @@ use serde::{Deserializer, forward_to_deserialize_any};
 
 use super::*;
 
+mod access;
+
 mod endpoints;
 
 mod master_keys;

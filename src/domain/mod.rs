@@ -14,6 +14,7 @@ pub mod fan_out;
 pub mod field;
 pub mod format;
 pub mod given;
+pub mod guesses;
 pub mod header;
 pub mod id;
 pub mod job;

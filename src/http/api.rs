@@ -55,7 +55,7 @@ pub(super) async fn filtered<T>(
 
 /// `GET /v1/events/{id}`: one event.
 pub(super) async fn event(request: HttpRequest, gateway: Data<Gateway>, id: Path<String>) -> Answer<EventView> {
-    authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    authorize(&request, &gateway, Scope::Read)?;
     let event = find(&gateway, &id).await?;
     Ok(Json(linked(&gateway, event).await?.into()))
 }
@@ -85,7 +85,7 @@ pub(super) async fn raw(
     gateway: Data<Gateway>,
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    authorize(&request, &gateway, Scope::Read)?;
     let event = find(&gateway, &id).await?;
     let stored = match &event.request_id {
         Some(id) => gateway.store.request(id).await?,
@@ -106,7 +106,7 @@ pub(super) async fn deliveries_of(
     gateway: Data<Gateway>,
     id: Path<String>,
 ) -> Answer<List<Delivery>> {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    let key = authorize(&request, &gateway, Scope::Read)?;
     let event = find(&gateway, &id).await?;
     let items = gateway.store.deliveries_of(&event.id).await?;
     Ok(Json(all_shown(Page { items, next: None }, key.may(Scope::Admin)).into()))
@@ -115,7 +115,7 @@ pub(super) async fn deliveries_of(
 /// `GET /v1/deliveries?status=&limit=&cursor=`: deliveries in one status, latest first; dead letters are
 /// `status=failed`. A part may hold fewer than asked for and still have more after it.
 pub(super) async fn deliveries(request: HttpRequest, gateway: Data<Gateway>) -> Answer<List<Delivery>> {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    let key = authorize(&request, &gateway, Scope::Read)?;
     let query = ListQuery::read(request.query_string())?;
     let page = gateway.store.deliveries(query.status()?, &query.page()?).await?;
     Ok(Json(all_shown(page, key.may(Scope::Admin)).into()))

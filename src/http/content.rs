@@ -14,6 +14,7 @@ use waypost_providers::{Content, Part, by_name};
 use super::api::find;
 use super::auth::authorize;
 use super::problem::Problem;
+use super::routes::Door;
 use super::sending::{Held, Sending};
 use super::state::{CONTENT_BUDGET_BYTES, Gateway};
 use crate::domain::access::Scope;
@@ -121,12 +122,15 @@ async fn fetched(gateway: &Gateway, event: &EventId, part: Part) -> Result<HttpR
     Err(if deliveries.iter().any(is_coming) { Problem::NotFetched } else { Problem::NotFound("content") })
 }
 
-/// By the link's signature where there is one, else by API key.
+/// By the link's signature where there is one, else by API key. Where the API is at another address than links are, each is
+/// good at its own.
 async fn check(request: &HttpRequest, gateway: &Gateway, event: &EventId, part: &str) -> Result<(), Problem> {
     let query = Query::<LinkQuery>::from_query(request.query_string());
     let LinkQuery { expires, signature } = query.map_err(|error| Problem::BadQuery(error.to_string()))?.into_inner();
-    let Some(signature) = signature else {
-        return authorize(&gateway.api_keys, request.headers(), Scope::Read).map(drop);
+    let signature = match (signature, Door::of(request)) {
+        (None, Door::Whole | Door::Admin) => return authorize(request, gateway, Scope::Read).map(drop),
+        (Some(signature), Door::Whole | Door::Public) => signature,
+        (None, Door::Public) | (Some(_), Door::Admin) => return Err(Problem::NotFound("route")),
     };
     let (key, now) = (gateway.store.link_key().await?, gateway.clock.now());
     let is_good = expires.is_some_and(|expires| key.is_good(event, part, expires, &signature, now));

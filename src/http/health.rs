@@ -52,7 +52,7 @@ pub(super) async fn readyz(gateway: Data<Gateway>) -> Result<HttpResponse, Probl
 /// `POST /v1/store/confirm`: goes on although the store came back without endpoints that the API had made; until then
 /// providers are answered `503`. `200` with whether there was such a loss. Scope `admin`, and said to each gateway.
 pub(super) async fn confirm(request: HttpRequest, gateway: Data<Gateway>) -> Result<HttpResponse, Problem> {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Admin)?;
+    let key = authorize(&request, &gateway, Scope::Admin)?;
     let lost = gateway.endpoints.confirm_loss(gateway.store.as_ref()).await?;
     tracing::warn!(lost, api_key.name = key.name(), "told to go on with what the store holds");
     Ok(HttpResponse::Ok().json(Confirmed { lost }))

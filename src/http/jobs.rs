@@ -32,7 +32,7 @@ pub(super) async fn begin(gateway: &Gateway, job: Job) -> Result<HttpResponse, P
 
 /// `GET /v1/replays?limit=&cursor=`: the jobs, latest first, for as long as events are kept.
 pub(super) async fn jobs(request: HttpRequest, gateway: Data<Gateway>) -> Result<Json<List<JobView>>, Problem> {
-    authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    authorize(&request, &gateway, Scope::Read)?;
     let page = ListQuery::read(request.query_string())?.page_alone()?;
     let Page { items, next } = gateway.store.jobs(&page).await?;
     let mut views = Vec::with_capacity(items.len());
@@ -48,7 +48,7 @@ pub(super) async fn job(
     gateway: Data<Gateway>,
     id: Path<ReplayId>,
 ) -> Result<Json<JobView>, Problem> {
-    authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    authorize(&request, &gateway, Scope::Read)?;
     let job = gateway.store.job(&id).await?.ok_or(Problem::NotFound("replay"))?;
     Ok(Json(view(&gateway, job).await?))
 }
@@ -61,7 +61,7 @@ pub(super) async fn cancel(
     gateway: Data<Gateway>,
     id: Path<ReplayId>,
 ) -> Result<HttpResponse, Problem> {
-    authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    authorize(&request, &gateway, Scope::Write)?;
     for _ in 0..TRIES_MAX {
         let job = gateway.store.job(&id).await?.ok_or(Problem::NotFound("replay"))?;
         match job.state {

@@ -1,5 +1,7 @@
 //! The one place that chooses a status. The reply says less than the log.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
@@ -76,6 +78,9 @@ pub enum Problem {
     /// No API key, or none that is known.
     #[error("no known API key")]
     Unauthorized,
+    /// Too many API keys that are none came from the caller's address; after so long it may try again.
+    #[error("too many wrong API keys came from this address")]
+    TooManyWrongKeys(Duration),
     /// A link that is not ours, or has expired.
     #[error("the link is not one of this gateway's, or has expired")]
     BadLink,
@@ -199,6 +204,7 @@ impl Problem {
             Self::ProviderUnknown(_) => ProblemType::ProviderUnknown,
             Self::Plan(_) | Self::ReadFailed => ProblemType::Internal,
             Self::Unauthorized => ProblemType::Unauthorized,
+            Self::TooManyWrongKeys(_) => ProblemType::TooManyWrongKeys,
             Self::NotFetched => ProblemType::NotFetched,
             Self::BadLink => ProblemType::BadLink,
             Self::Forbidden(_) => ProblemType::Forbidden,
@@ -254,6 +260,9 @@ impl Problem {
                     .into(),
             ),
             Self::NotOpened(error) => Some(format!("{error}; give each gateway that key in `store.master_keys`")),
+            Self::TooManyWrongKeys(_) => {
+                Some("wait as `Retry-After` says; a key that was right at this address before is not held up".into())
+            }
             Self::BadLink => Some("GET its event for a new one, or use an API key of scope `read`".into()),
             Self::Forbidden(_)
             | Self::NotFound(_)
@@ -281,6 +290,7 @@ impl Problem {
         match self {
             Self::MethodNotAllowed(allowed) => answer.insert_header((header::ALLOW, allowed.as_str())),
             Self::Unauthorized => answer.insert_header((header::WWW_AUTHENTICATE, "Bearer")),
+            Self::TooManyWrongKeys(wait) => answer.insert_header((header::RETRY_AFTER, wait.as_secs() + 1)),
             _ => &mut answer,
         };
         answer
@@ -340,12 +350,13 @@ mod tests {
             (Problem::Forbidden(Scope::Admin), 403),
             (Problem::ManagedByFile, 409),
             (Problem::NoMasterKey, 409),
+            (Problem::TooManyWrongKeys(Duration::from_millis(2_500)), 429),
             (FieldError::new("url", "is wrong", "correct it").into(), 422),
         ];
         for (problem, status) in statuses {
             let answer = problem.plain();
             assert_eq!(answer.status().as_u16(), status, "{problem}");
-            assert_eq!(answer.headers().contains_key("retry-after"), status == 503, "{problem}");
+            assert_eq!(answer.headers().contains_key("retry-after"), matches!(status, 429 | 503), "{problem}");
         }
     }
 

@@ -59,6 +59,7 @@ types! {
     BodyTooLarge "body_too_large" 413: "The body is too large"; "Send less than `detail` says.",
     BadBody "bad_body" 422: "A field of the body is wrong"; "Correct the one that `field` or `detail` names.",
     NotAnAddress "not_an_address" 422: "It is no email address"; "Name one address; in a path, percent-encoded.",
+    TooManyWrongKeys "too_many_wrong_keys" 429: "Too many wrong API keys came from your address"; "Wait as `Retry-After` says; behind a proxy, see `server.trusted_proxies`.",
     Internal "internal" 500: "Something is wrong with the gateway"; "See its log.",
     NotFetched "not_fetched" 503: "The content is yet to be fetched from the provider"; "Try again as `Retry-After` says.",
     Overloaded "overloaded" 503: "Too much is under way"; "Try again as `Retry-After` says.",

@@ -36,7 +36,7 @@ pub(super) async fn delivery(
     gateway: Data<Gateway>,
     id: Path<String>,
 ) -> Result<Json<Delivery>, Problem> {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    let key = authorize(&request, &gateway, Scope::Read)?;
     let (_, delivery) = find_delivery(&gateway, &id).await?.ok_or(Problem::NotFound("delivery"))?;
     Ok(Json(shown(delivery, key.may(Scope::Admin))))
 }
@@ -50,7 +50,7 @@ pub(super) async fn retry(
     id: Path<String>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let key = authorize(&request, &gateway, Scope::Write)?;
     let body = body::of_api(&request, payload, &gateway).await?;
     let Nothing {} = read(&body)?;
     let replay = replay_id(&request, key, &body)?;
@@ -112,7 +112,7 @@ pub(super) async fn replay_event(
     id: Path<String>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let key = authorize(&request, &gateway, Scope::Write)?;
     let body = body::of_api(&request, payload, &gateway).await?;
     let EventReplay { endpoint_id } = read(&body)?;
     let replay_id = replay_id(&request, key, &body)?;
@@ -206,7 +206,7 @@ pub(super) async fn replay_endpoint(
     id: Path<EndpointId>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let key = authorize(&request, &gateway, Scope::Write)?;
     let body = body::of_api(&request, payload, &gateway).await?;
     let asked: BulkReplay = read(&body)?;
     let (replay, now, dry_run) = (replay_id(&request, key, &body)?, gateway.clock.now(), asked.dry_run);

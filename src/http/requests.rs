@@ -29,7 +29,7 @@ pub(super) async fn requests(
     request: HttpRequest,
     gateway: Data<Gateway>,
 ) -> Result<Json<List<IncompleteRequest>>, Problem> {
-    authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    authorize(&request, &gateway, Scope::Read)?;
     let query = ListQuery::read(request.query_string())?;
     let page = query.page()?;
     let filter = query.requests()?;
@@ -47,7 +47,7 @@ pub(super) async fn request(
     gateway: Data<Gateway>,
     id: Path<RequestId>,
 ) -> Result<HttpResponse, Problem> {
-    authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    authorize(&request, &gateway, Scope::Read)?;
     Ok(raw_answer(find(&gateway, &id).await?))
 }
 
@@ -74,7 +74,7 @@ pub(super) async fn reprocess(
     id: Path<RequestId>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    authorize(&request, &gateway, Scope::Write)?;
     let body = body::of_api(&request, payload, &gateway).await?;
     let Nothing {} = read(&body)?;
     let _permit = gateway.admit()?;
@@ -117,7 +117,7 @@ pub(super) async fn reprocess_all(
     gateway: Data<Gateway>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let key = authorize(&request, &gateway, Scope::Write)?;
     let body = body::of_api(&request, payload, &gateway).await?;
     let BulkReprocess { since, until, source, status, dry_run } = read(&body)?;
     let (id, now) = (replay_id(&request, key, &body)?, gateway.clock.now());

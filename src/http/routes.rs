@@ -1,7 +1,7 @@
 //! All routes, in one table: what is served, and what `/openapi.json` tells of it.
 
 use actix_web::web::{self, PathConfig, ServiceConfig};
-use actix_web::{Scope, guard};
+use actix_web::{HttpRequest, Scope, guard};
 
 use super::openapi::{Parameter, Path, at, post};
 use super::problem::Problem;
@@ -11,17 +11,58 @@ mod events;
 mod operations;
 mod received;
 
-/// Adds every route. The app has to hold a [`Gateway`](super::state::Gateway) and, on each worker, a
-/// [`Gatherer`](super::gather::Gatherer) as its data.
-pub fn configure(app: &mut ServiceConfig) {
-    let [source, others] = [sources_of_one_name(), sources_of_one_name()];
-    app.app_data(PathConfig::default().error_handler(|_, _| Problem::NotFound("thing of that name").into()))
-        .service(source.guard(guard::Post()).default_service(web::to(inbound::receive)))
-        .service(others.default_service(web::to(|| async { Problem::MethodNotAllowed("POST".into()).plain() })));
-    for path in served() {
-        app.service(path.resource());
+/// What an address serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Door {
+    /// Everything.
+    #[default]
+    Whole,
+    /// What others call who have no API key: providers, and whoever has a link to received mail.
+    Public,
+    /// All the rest.
+    Admin,
+}
+
+impl Door {
+    /// The one that a request came in by.
+    pub(super) fn of(request: &HttpRequest) -> Self {
+        request.app_data().copied().unwrap_or_default()
     }
-    app.service(web::scope("/in").default_service(web::to(inbound::nothing))).default_service(web::to(api::nothing));
+
+    /// Adds its routes. The app has to hold a [`Gateway`](super::state::Gateway) and, on each worker of one that providers
+    /// call, a [`Gatherer`](super::gather::Gatherer) as its data.
+    pub fn configure(self, app: &mut ServiceConfig) {
+        app.app_data(self);
+        app.app_data(PathConfig::default().error_handler(|_, _| Problem::NotFound("thing of that name").into()));
+        if self != Self::Admin {
+            let [source, others] = [sources_of_one_name(), sources_of_one_name()];
+            app.service(source.guard(guard::Post()).default_service(web::to(inbound::receive))).service(
+                others.default_service(web::to(|| async { Problem::MethodNotAllowed("POST".into()).plain() })),
+            );
+        }
+        for path in served().into_iter().filter(|path| self.has(path)) {
+            app.service(path.resource());
+        }
+        if self != Self::Admin {
+            app.service(web::scope("/in").default_service(web::to(inbound::nothing)));
+        }
+        app.default_service(web::to(api::nothing));
+    }
+
+    fn has(self, path: &Path) -> bool {
+        let is_callback = path.path.starts_with("/in/") || path.path == "/api/webhooks";
+        let is_probe = matches!(path.path, "/healthz" | "/readyz");
+        match self {
+            Self::Whole => true,
+            Self::Public => is_callback || is_probe || path.is_link(),
+            Self::Admin => !is_callback,
+        }
+    }
+}
+
+/// Adds every route.
+pub fn configure(app: &mut ServiceConfig) {
+    Door::Whole.configure(app);
 }
 
 /// `/in/{source}`. For a pattern the router would run a regular expression on each request.

@@ -105,7 +105,7 @@ fn mail_id(text: &str) -> Result<MailId, Problem> {
 /// `since` and `until` (not included) are compared with `received_at`. A cursor of one query, used with another, goes on
 /// from the same place.
 pub(super) async fn events(request: HttpRequest, gateway: Data<Gateway>) -> Answer<FoundEvents> {
-    authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    authorize(&request, &gateway, Scope::Read)?;
     let (search, page) = EventQuery::read(request.query_string())?;
     let found = gateway.store.search(&search, &page).await?;
     let (cursor, scanned_to) = found.next.unzip();
@@ -115,7 +115,7 @@ pub(super) async fn events(request: HttpRequest, gateway: Data<Gateway>) -> Answ
 /// `GET /v1/messages/{message_id}?limit=&cursor=`: the events of one mail, by its `data.id` or Message-ID, with or without
 /// angle brackets, in the order they were stored in. `404` where there is none.
 pub(super) async fn message(request: HttpRequest, gateway: Data<Gateway>, id: Path<String>) -> Answer<List<EventView>> {
-    authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    authorize(&request, &gateway, Scope::Read)?;
     let page = ListQuery::read(request.query_string())?.page_alone()?;
     let id = mail_id(&id)?;
     let first = PageQuery { cursor: None, ..page };

@@ -115,7 +115,7 @@ pub(super) struct SourceView {
 
 /// `GET /v1/sources`: the sources of the config, by name, and what came in at each, with a key of scope `read`.
 pub(super) async fn sources(request: HttpRequest, gateway: Data<Gateway>) -> Result<Json<List<SourceView>>, Problem> {
-    authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    authorize(&request, &gateway, Scope::Read)?;
     let sources = gateway.sources.all();
     let tallies = gateway.store.tallies(sources.keys().cloned().collect()).await?;
     let view = |((name, source), tally): ((&String, &Source), Tally)| SourceView {

@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use waypost_providers::Provider;
 use waypost_providers::event::BounceClass;
 
+use super::auth::Access;
 use super::batches::Batches;
 use super::body::{Size, WINDOW};
 use super::large::LargeMails;
@@ -76,7 +77,7 @@ impl Limits {
 /// What every handler shares.
 pub struct Gateway {
     pub(super) sources: CurrentSources,
-    pub(super) api_keys: Vec<AccessKey>,
+    pub(super) access: Access,
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) endpoints: Arc<EndpointCache>,
@@ -112,7 +113,7 @@ impl Gateway {
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, endpoints: Arc<EndpointCache>, limits: Limits) -> Self {
         Self {
             sources: CurrentSources::default(),
-            api_keys: Vec::new(),
+            access: Access::default(),
             store,
             clock,
             endpoints,
@@ -141,8 +142,16 @@ impl Gateway {
 
     /// The same with these API keys.
     #[must_use]
-    pub fn with_api_keys(self, api_keys: Vec<AccessKey>) -> Self {
-        Self { api_keys, ..self }
+    pub fn with_api_keys(mut self, api_keys: Vec<AccessKey>) -> Self {
+        self.access.keys = api_keys;
+        self
+    }
+
+    /// The same that believes these proxies when they tell whom they call for.
+    #[must_use]
+    pub fn with_trusted_proxies(mut self, trusted_proxies: Networks) -> Self {
+        self.access.trusted_proxies = trusted_proxies;
+        self
     }
 
     /// The same whose bounces of these classes suppress; complaints and global unsubscribes do in any case.

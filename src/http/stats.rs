@@ -123,7 +123,7 @@ pub(super) struct Stats {
 /// `GET /v1/stats?hours=`: what came in at the sources of the config, ever since, and what became of deliveries in the last
 /// hours, 24 unless told; with a key of scope `read`.
 pub(super) async fn stats(request: HttpRequest, gateway: Data<Gateway>) -> Result<Json<Stats>, Problem> {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    let key = authorize(&request, &gateway, Scope::Read)?;
     let hours = asked(&gateway, request.query_string())?;
     let deliveries = delivery_stats(&gateway, &EndpointId::from(ALL), hours, key.may(Scope::Admin)).await?;
     let names: Vec<String> = gateway.sources.all().keys().cloned().collect();

@@ -33,7 +33,7 @@ pub(super) async fn suppression(
     gateway: Data<Gateway>,
     address: Path<String>,
 ) -> Result<Json<Listed>, Problem> {
-    authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    authorize(&request, &gateway, Scope::Read)?;
     let address = Address::parse(&address).ok_or(Problem::NotAnAddress)?;
     let listed = listed(&gateway, address).await?;
     if listed.reasons.is_empty() { Err(Problem::NotFound("suppression")) } else { Ok(Json(listed)) }
@@ -73,7 +73,7 @@ impl From<Suppressed> for Item {
 /// scope `read`. Addresses are kept as hashes, so an item has its `address` only while an event that gave a reason is kept.
 /// With `reason`, a part may hold fewer than asked for and still have more after it.
 pub(super) async fn suppressions(request: HttpRequest, gateway: Data<Gateway>) -> Result<Json<List<Item>>, Problem> {
-    authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    authorize(&request, &gateway, Scope::Read)?;
     let Query { limit, cursor, reason } = read_query(request.query_string())?;
     let page = page(limit.as_deref(), cursor)?;
     let reason = reason.map(|word| {
@@ -104,7 +104,7 @@ pub(super) async fn suppress(
     gateway: Data<Gateway>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let key = authorize(&request, &gateway, Scope::Write)?;
     let ToSuppress { address, reason } = read(&body::of_api(&request, payload, &gateway).await?)?;
     let address = Address::parse(&address).ok_or(Problem::NotAnAddress)?;
     let reason = reason.unwrap_or(Reason::Manual);
@@ -121,7 +121,7 @@ pub(super) async fn unsuppress(
     gateway: Data<Gateway>,
     address: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let key = authorize(&request, &gateway, Scope::Write)?;
     let address = Address::parse(&address).ok_or(Problem::NotAnAddress)?;
     if !gateway.store.unsuppress(&address).await? {
         return Err(Problem::NotFound("suppression"));

@@ -1,6 +1,7 @@
 //! Waypost as a whole, and each engine of its store.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
+mod access;
 mod blobs;
 mod capture;
 mod client;

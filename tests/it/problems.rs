@@ -12,7 +12,7 @@ fn document() -> String {
     let mut text = "# Problems\n\n\
         What an error of the API is: RFC 9457, `application/problem+json`, with `type`, `title`, `status` and mostly `detail`; of a\n\
         wrong field also `field`. Compare `type`, which is `urn:waypost:problem:` and one of these: they never change, and there are\n\
-        no others. `503` comes with `Retry-After`. Providers are answered `{\"error\": TYPE}` with the last part alone; at a\n\
+        no others. `503` and `429` come with `Retry-After`. Providers are answered `{\"error\": TYPE}` with the last part alone; at a\n\
         source of inbound mail with `503` in the place of every `4xx` but `406`.\n\n\
         `BLESS=1 cargo test --test it problems` writes this page.\n\n\
         | `urn:waypost:problem:` | status | title | what to do |\n| --- | --- | --- | --- |\n"

@@ -157,14 +157,14 @@ fn joined(words: &[String]) -> String {
 }
 
 async fn list(request: HttpRequest, gateway: Data<Gateway>) -> Result<HttpResponse, Problem> {
-    authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    authorize(&request, &gateway, Scope::Read)?;
     let all = shown(service::current(&gateway).await?);
     let webhooks: Vec<_> = all.into_iter().map(|endpoint| View::new(endpoint, None)).collect();
     Ok(HttpResponse::Ok().json(All { webhooks }))
 }
 
 async fn create(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) -> Result<HttpResponse, Problem> {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let key = authorize(&request, &gateway, Scope::Write)?;
     let given = split(service::object(&request, payload, &gateway).await?)?;
     check_events(&given)?;
     let (endpoint, secret) = service::create(&gateway, key, &request, given, Some(Format::Platform)).await?;
@@ -172,7 +172,7 @@ async fn create(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) 
 }
 
 async fn update(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) -> Result<HttpResponse, Problem> {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let key = authorize(&request, &gateway, Scope::Write)?;
     let mut given = split(service::object(&request, payload, &gateway).await?)?;
     let id = named(&gateway, &mut given).await?;
     check_changed_events(&given)?;
@@ -181,7 +181,7 @@ async fn update(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) 
 }
 
 async fn remove(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) -> Result<HttpResponse, Problem> {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let key = authorize(&request, &gateway, Scope::Write)?;
     let mut given = service::object(&request, payload, &gateway).await?;
     let id = named(&gateway, &mut given).await?;
     service::delete(&gateway, key, &Target::new(&request, id.as_str())).await?;

@@ -112,14 +112,14 @@ impl JsonSchema for Changed {
 }
 
 async fn list(request: HttpRequest, gateway: Data<Gateway>) -> Answer {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    let key = authorize(&request, &gateway, Scope::Read)?;
     let all = shown(service::current(&gateway).await?).into_iter();
     let views: Vec<_> = all.map(|endpoint| webhooks::view(&gateway, endpoint, key.may(Scope::Admin))).collect();
     Ok(private(HttpResponse::Ok()).json(views))
 }
 
 async fn create(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) -> Answer {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let key = authorize(&request, &gateway, Scope::Write)?;
     let given = service::object(&request, payload, &gateway).await?;
     check_events(&given)?;
     let (endpoint, secret) = service::create(&gateway, key, &request, given, Some(Format::Sentinmail)).await?;
@@ -128,7 +128,7 @@ async fn create(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) 
 }
 
 async fn update(request: HttpRequest, payload: Payload, gateway: Data<Gateway>, id: web::Path<String>) -> Answer {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let key = authorize(&request, &gateway, Scope::Write)?;
     let given = service::object(&request, payload, &gateway).await?;
     check_changed_events(&given)?;
     let endpoint = service::update(&gateway, key, &service::Target::new(&request, &id), given).await?;

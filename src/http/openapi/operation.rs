@@ -1,5 +1,7 @@
 //! One entry of the table of routes: what serves it, and what is told of it.
 
+use std::time::Duration;
+
 use actix_web::http::Method;
 use actix_web::web;
 use actix_web::{FromRequest, Handler, Resource, Responder, Route};
@@ -63,7 +65,7 @@ pub(in crate::http) struct Operation {
 
 /// One path, and what can be done there.
 pub(in crate::http) struct Path {
-    pub(super) path: &'static str,
+    pub(in crate::http) path: &'static str,
     /// Of the path.
     pub(super) parameters: Vec<Parameter>,
     pub(super) operations: Vec<Operation>,
@@ -84,6 +86,11 @@ pub(in crate::http) fn at<const P: usize, const N: usize>(
 }
 
 impl Path {
+    /// Whether links lead there.
+    pub(in crate::http) fn is_link(&self) -> bool {
+        self.operations.iter().any(|one| one.access == Access::Link)
+    }
+
     /// What serves it. Other methods are answered `405`, and told which there are.
     pub(in crate::http) fn resource(self) -> Resource {
         let methods: Vec<_> = self.operations.iter().map(|one| one.method.as_str()).collect();
@@ -155,13 +162,15 @@ impl Operation {
     /// Who may call. What reads the store can fail to.
     pub(in crate::http) fn needs(self, scope: Scope) -> Self {
         let problems = [Problem::Unauthorized, Problem::Forbidden(scope), Problem::StoreSlow];
-        Self { access: Access::Key(scope), ..self }.refuses(problems)
+        Self { access: Access::Key(scope), ..self }
+            .refuses(problems)
+            .refuses([Problem::TooManyWrongKeys(Duration::ZERO)])
     }
 
     /// The same of what a link leads to.
     pub(in crate::http) fn needs_link(self) -> Self {
         let problems = [Problem::Unauthorized, Problem::Forbidden(Scope::Read), Problem::BadLink, Problem::StoreSlow];
-        Self { access: Access::Link, ..self }.refuses(problems)
+        Self { access: Access::Link, ..self }.refuses(problems).refuses([Problem::TooManyWrongKeys(Duration::ZERO)])
     }
 
     /// Parameters in the query.

@@ -136,7 +136,7 @@ pub(super) async fn list(
     gateway: Data<Gateway>,
     id: Path<String>,
 ) -> Result<Json<LogList>, Problem> {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    let key = authorize(&request, &gateway, Scope::Read)?;
     let Query { limit, cursor, status } = read_query(request.query_string())?;
     let page = page(limit.as_deref(), cursor)?;
     let wrong = || Problem::BadQuery("`status` is a number from 100 to 599, `1xx` to `5xx`, or `none`".into());

@@ -39,7 +39,7 @@ type Answer = Result<HttpResponse, Problem>;
 
 /// `GET /v1/webhooks?limit=&cursor=`: all, latest made first.
 async fn list(request: HttpRequest, gateway: Data<Gateway>) -> Result<Json<List<WebhookView>>, Problem> {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    let key = authorize(&request, &gateway, Scope::Read)?;
     let page = ListQuery::read(request.query_string())?.page_alone()?;
     let page = part(current(&gateway).await?, &page)?;
     let items = page.items.into_iter().map(|endpoint| view(&gateway, endpoint, key.may(Scope::Admin))).collect();
@@ -65,7 +65,7 @@ fn part(mut all: Vec<Endpoint>, page: &PageQuery) -> Result<Page<Endpoint>, Stor
 
 /// `POST /v1/webhooks`: `201` and the endpoint. Without a `secret` one is generated, and shown in this answer.
 async fn create(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) -> Answer {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let key = authorize(&request, &gateway, Scope::Write)?;
     let given = service::object(&request, payload, &gateway).await?;
     let (endpoint, secret) = service::create(&gateway, key, &request, given, None).await?;
     let view = view(&gateway, endpoint, key.may(Scope::Admin));
@@ -74,7 +74,7 @@ async fn create(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) 
 
 /// `GET /v1/webhooks/{id}`.
 pub(super) async fn show(request: HttpRequest, gateway: Data<Gateway>, id: Path<String>) -> Answer {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    let key = authorize(&request, &gateway, Scope::Read)?;
     let all = current(&gateway).await?;
     let endpoint = find(&all, &Target::new(&request, &id))?.clone();
     Ok(view(&gateway, endpoint, key.may(Scope::Admin)).answer(StatusCode::OK))
@@ -83,7 +83,7 @@ pub(super) async fn show(request: HttpRequest, gateway: Data<Gateway>, id: Path<
 /// `PUT` and `PATCH /v1/webhooks/{id}`: changes the fields that are given. `null` is a field's default; of a static
 /// header, the value that it has.
 async fn update(request: HttpRequest, payload: Payload, gateway: Data<Gateway>, id: Path<String>) -> Answer {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let key = authorize(&request, &gateway, Scope::Write)?;
     let given = service::object(&request, payload, &gateway).await?;
     let endpoint = service::update(&gateway, key, &Target::new(&request, &id), given).await?;
     Ok(view(&gateway, endpoint, key.may(Scope::Admin)).answer(StatusCode::OK))
@@ -92,7 +92,7 @@ async fn update(request: HttpRequest, payload: Payload, gateway: Data<Gateway>, 
 /// `DELETE /v1/webhooks/{id}`: `204`. What is pending for it ends as canceled. One of the config file can be deleted
 /// when the file no longer has it.
 pub(super) async fn delete(request: HttpRequest, gateway: Data<Gateway>, id: Path<String>) -> Answer {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let key = authorize(&request, &gateway, Scope::Write)?;
     service::delete(&gateway, key, &Target::new(&request, &id)).await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -108,7 +108,7 @@ async fn disable(request: HttpRequest, gateway: Data<Gateway>, id: Path<String>)
 }
 
 async fn switch(request: &HttpRequest, gateway: &Gateway, id: &str, on: bool) -> Answer {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let key = authorize(request, gateway, Scope::Write)?;
     let (target, now) = (Target::new(request, id), gateway.clock.now());
     let endpoint =
         change(gateway, |all| find(all, &target)?.switched(on, now).map(Step::Put).map_err(|_| Problem::ManagedByFile))

@@ -51,7 +51,7 @@ pub(super) async fn send(
     gateway: Data<Gateway>,
     id: Path<EndpointId>,
 ) -> Answer {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let key = authorize(&request, &gateway, Scope::Write)?;
     let body = body::of_api(&request, payload, &gateway).await?;
     let AskedSample { kind } = read(&body)?;
     let asked = kind.map(|word| Subscription::new(vec![word])).transpose();

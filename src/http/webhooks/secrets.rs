@@ -42,7 +42,7 @@ struct Old {
 
 /// `GET /v1/webhooks/{id}/secret`: the secrets that sign now. Scope `admin`.
 pub(super) async fn show(request: HttpRequest, gateway: Data<Gateway>, id: Path<String>) -> Answer {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Admin)?;
+    let key = authorize(&request, &gateway, Scope::Admin)?;
     let all = current(&gateway).await?;
     let (endpoint, kept) = api_endpoint(&all, &Target::new(&request, &id))?;
     let (keys, now) = (gateway.endpoints.keyring().keys(), gateway.clock.now());
@@ -73,7 +73,7 @@ pub(super) struct Rotation {
 /// overlap runs another rotation is `409`, for at most two secrets sign at a time; with `overlap_s` of 0 it is done, and
 /// ends both others. Scope `write`: who may give the endpoint another URL may give it another secret.
 pub(super) async fn rotate(request: HttpRequest, payload: Payload, gateway: Data<Gateway>, id: Path<String>) -> Answer {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let key = authorize(&request, &gateway, Scope::Write)?;
     let mut given = object(&request, payload, &gateway).await?;
     let Chosen { secret, shown } = choose_secret(&mut given)?;
     let Rotation { overlap_s } = fields::read(given)?;
@@ -103,7 +103,7 @@ pub(super) async fn rotate(request: HttpRequest, payload: Payload, gateway: Data
 
 /// `DELETE /v1/webhooks/{id}/secrets/old`: ends an overlap now; `404` when none is running.
 pub(super) async fn revoke_old(request: HttpRequest, gateway: Data<Gateway>, id: Path<String>) -> Answer {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Write)?;
+    let key = authorize(&request, &gateway, Scope::Write)?;
     let (target, now) = (Target::new(&request, &id), gateway.clock.now());
     let endpoint = change(&gateway, |all| {
         let (endpoint, kept) = api_endpoint(all, &target)?;

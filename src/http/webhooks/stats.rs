@@ -30,7 +30,7 @@ pub(super) async fn show(
     gateway: Data<Gateway>,
     id: Path<String>,
 ) -> Result<Json<WebhookStats>, Problem> {
-    let key = authorize(&gateway.api_keys, request.headers(), Scope::Read)?;
+    let key = authorize(&request, &gateway, Scope::Read)?;
     let hours = asked(&gateway, request.query_string())?;
     let endpoint = find(&current(&gateway).await?, &Target::new(&request, &id))?.id.clone();
     let stats = delivery_stats(&gateway, &endpoint, hours, key.may(Scope::Admin)).await?;
