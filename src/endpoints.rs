@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
 
+use crate::domain::audit::{CONFIG, of_endpoints};
 use crate::domain::endpoint::{Endpoint, EndpointSettings};
 use crate::domain::id::EndpointId;
 use crate::domain::kept::Opened;
@@ -201,7 +202,9 @@ impl EndpointCache {
             let changes = reconcile(&endpoints.all, endpoints.numbered, &file.endpoints, file.read_at);
             let is_same = changes.is_empty() && endpoints.generation != Generation::default();
             // Another gateway may have been first; then the set is read and compared again.
-            file.is_new = !is_same && store.change_endpoints(endpoints.generation, &changes).await?.is_none();
+            let entries = of_endpoints(file.read_at, CONFIG, &endpoints.all, &changes);
+            let change = store.replace_endpoints(endpoints.generation, &changes, &[], &entries);
+            file.is_new = !is_same && change.await?.is_none();
             endpoints = store.endpoints().await?;
         }
         file.is_loss_known = false;

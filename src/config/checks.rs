@@ -10,6 +10,7 @@ use super::file::{self, ApiKey, Retention, Server, Store};
 use super::sources::NAME_LEN_MAX;
 use super::{ConfigError, StoreSettings, StoreUrl};
 use crate::domain::access::AccessKey;
+use crate::domain::audit::{CONFIG, GATEWAY};
 use crate::domain::field::{self, FieldError};
 use crate::domain::retention::Lifetimes;
 use crate::domain::seal::{KEY_LEN, MasterKey, MasterKeys};
@@ -104,6 +105,10 @@ pub(super) fn api_keys(keys: Vec<ApiKey>, env: &Env) -> Result<Vec<AccessKey>, C
         let place = |field: &str| format!("api.keys[{index}].{field}");
         if !names.insert(name.clone()) {
             return Err(ConfigError::new(place("name"), format!("`{name}` is there twice"), "give each its own name"));
+        }
+        if [CONFIG, GATEWAY].contains(&name.as_str()) {
+            let problem = format!("`{name}` is what the audit log calls the gateway's own");
+            return Err(ConfigError::new(place("name"), problem, "give it another name"));
         }
         if scopes.is_empty() {
             let remedy = "name one or more of `read`, `write`, `admin`";

@@ -4,6 +4,7 @@ use tokio::time::sleep;
 
 use super::{Shared, backoff};
 use crate::crash;
+use crate::domain::audit::{GATEWAY, of_endpoint};
 use crate::domain::endpoint::{Disabled, DisabledReason, Endpoint};
 use crate::domain::id::EndpointId;
 use crate::domain::operational::Occasion;
@@ -57,8 +58,9 @@ async fn once(shared: &Shared, endpoint: &Endpoint, reason: DisabledReason) -> R
         return Ok(Some(Disabling::Moved));
     }
     let disabled = Some(Disabled { reason, at: shared.clock.now() });
-    let change = Endpoint { disabled: disabled.clone(), ..current };
-    let changed = shared.store.change_endpoints(stored.generation, &[change]).await?.is_some();
+    let change = Endpoint { disabled: disabled.clone(), ..current.clone() };
+    let entries = of_endpoint(shared.clock.now(), GATEWAY, Some(&current), Some(&change));
+    let changed = shared.store.replace_endpoints(stored.generation, &[change], &[], &entries).await?.is_some();
     if changed {
         tracing::warn!(endpoint.id = %endpoint.id, ?reason, "an endpoint is disabled");
         crash::point("endpoint.disabled");

@@ -11,15 +11,14 @@ use tokio::sync::{Notify, watch};
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::domain::address::Address;
 use crate::domain::delivery::{Class, Delivery, EndReason, ErrorClass, Status};
 use crate::domain::endpoint::{DisabledReason, Endpoint, Origin};
 use crate::domain::id::{EndpointId, EventId, MailKey, RequestId};
 use crate::domain::link::{LinkKey, LinkSettings};
-use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest, StoredEvent};
 use crate::domain::suppression::{Reason, Suppressed, Suppression};
 use crate::domain::tally::{Tallies, Tally};
+use crate::domain::{address::Address, audit::Entry, ownership::Shards};
 use crate::endpoints::Secrets;
 use crate::outbound::request::tests::{event, settings};
 use crate::outbound::sign::Secret;
@@ -137,6 +136,7 @@ impl Store for Fake {
         base: Generation,
         changes: &[Endpoint],
         _: &[EndpointId],
+        _: &[Entry],
     ) -> Result<Option<Generation>> {
         Ok(self.with(|state| {
             assert_eq!(base, state.endpoints.generation);

@@ -3,12 +3,14 @@
 use std::fmt;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// What a key is good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "KeyScope")]
 pub enum Scope {
     /// To look.
     Read,
@@ -50,6 +52,11 @@ impl AccessKey {
     /// What logs call it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What it is good for, as the config says.
+    pub fn scopes(&self) -> &[Scope] {
+        &self.scopes
     }
 
     /// Whether it is good for this; `admin` includes the others.

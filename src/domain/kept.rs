@@ -35,6 +35,9 @@ pub struct KeptSecret {
     /// From when on it does not; absent of the newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// The request that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    made_by: Option<String>,
 }
 
 /// A rotation that would end an overlap early which was promised to receivers.
@@ -47,7 +50,26 @@ pub struct OverlapRuns {
 impl Kept {
     /// With its first secret.
     pub fn new(secret: Sealed, headers: BTreeMap<String, Sealed>, now: Timestamp) -> Self {
-        Self { secrets: vec![KeptSecret { sealed: secret, created_at: now, expires_at: None }], headers }
+        Self { secrets: vec![KeptSecret { sealed: secret, created_at: now, expires_at: None, made_by: None }], headers }
+    }
+
+    /// The same whose newest secret this request made.
+    #[must_use]
+    pub fn made_by(mut self, request: &str) -> Self {
+        if let Some(newest) = self.secrets.first_mut() {
+            newest.made_by = Some(request.to_owned());
+        }
+        self
+    }
+
+    /// Whether this request made a secret that is kept.
+    pub fn has_of(&self, request: &str) -> bool {
+        self.secrets.iter().any(|secret| secret.made_by.as_deref() == Some(request))
+    }
+
+    /// The newest secret, if this request made it.
+    pub fn newest_of(&self, request: &str) -> Option<&KeptSecret> {
+        self.secrets.first().filter(|secret| secret.made_by.as_deref() == Some(request))
     }
 
     /// The secrets that sign now, the newest first.

@@ -12,7 +12,7 @@ use waypost_providers::Kind;
 use waypost_providers::event::Data;
 
 use super::event_type::EventType;
-use super::id::EventId;
+use super::id::{EventId, hash};
 use super::plan::StoredEvent;
 
 /// The query parameters of a link: until when it is good, in seconds of Unix time, and the proof of that, in hex.
@@ -28,6 +28,13 @@ impl LinkKey {
     /// The key of these bytes.
     pub fn new(bytes: &[u8]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
+    }
+
+    /// What stands for these parts, for whoever does not have the key.
+    pub fn tag(&self, parts: &[&[u8]]) -> [u8; 16] {
+        let mut tag = [0; 16];
+        tag.iter_mut().zip(hmac::sign(&self.0, &hash(parts)).as_ref()).for_each(|(to, from)| *to = *from);
+        tag
     }
 
     fn sign(&self, event: &EventId, part: &str, expires: i64) -> String {

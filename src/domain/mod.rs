@@ -3,6 +3,7 @@
 pub mod access;
 pub mod address;
 pub mod attempt_log;
+pub mod audit;
 pub mod breaker;
 pub mod content;
 pub mod delivery;

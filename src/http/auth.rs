@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 
+use super::keys::Uses;
 use super::problem::Problem;
 use super::state::Gateway;
 use crate::domain::access::{self, AccessKey, Scope};
@@ -18,13 +19,14 @@ pub(super) struct Access {
     pub(super) keys: Vec<AccessKey>,
     /// Proxies that are believed when they tell whom they call for.
     pub(super) trusted_proxies: Networks,
+    pub(super) uses: Uses,
     guesses: Mutex<Guesses>,
 }
 
 impl Default for Access {
     fn default() -> Self {
         let guesses = Mutex::new(Guesses::new(RandomState::new()));
-        Self { keys: Vec::new(), trusted_proxies: Networks::default(), guesses }
+        Self { keys: Vec::new(), trusted_proxies: Networks::default(), uses: Uses::default(), guesses }
     }
 }
 
@@ -59,11 +61,8 @@ pub(super) fn authorize<'a>(
     match (verdict, key) {
         (Verdict::Wait(wait), _) => Err(Problem::TooManyWrongKeys(wait)),
         (Verdict::Right, Some(key)) => {
-            if key.may(scope) {
-                Ok(key)
-            } else {
-                Err(Problem::Forbidden(scope))
-            }
+            access.uses.note(key, gateway.clock.now());
+            if key.may(scope) { Ok(key) } else { Err(Problem::Forbidden(scope)) }
         }
         (Verdict::Right | Verdict::Wrong, _) => Err(Problem::Unauthorized),
     }

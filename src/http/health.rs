@@ -7,10 +7,12 @@ use actix_web::{HttpRequest, HttpResponse};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::audit::note;
 use super::auth::authorize;
 use super::problem::Problem;
 use super::state::Gateway;
 use crate::domain::access::Scope;
+use crate::domain::audit::Action;
 
 /// A prober does not wait for long.
 const STORE_WITHIN: Duration = Duration::from_millis(900);
@@ -53,6 +55,7 @@ pub(super) async fn readyz(gateway: Data<Gateway>) -> Result<HttpResponse, Probl
 /// providers are answered `503`. `200` with whether there was such a loss. Scope `admin`, and said to each gateway.
 pub(super) async fn confirm(request: HttpRequest, gateway: Data<Gateway>) -> Result<HttpResponse, Problem> {
     let key = authorize(&request, &gateway, Scope::Admin)?;
+    note(&gateway, key, Action::StoreConfirmed, None).await?;
     let lost = gateway.endpoints.confirm_loss(gateway.store.as_ref()).await?;
     tracing::warn!(lost, api_key.name = key.name(), "told to go on with what the store holds");
     Ok(HttpResponse::Ok().json(Confirmed { lost }))

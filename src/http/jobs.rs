@@ -7,11 +7,14 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::audit::note;
 use super::auth::authorize;
+use super::idempotency::Once;
 use super::lists::{List, ListQuery};
 use super::problem::Problem;
 use super::state::Gateway;
-use crate::domain::access::Scope;
+use crate::domain::access::{AccessKey, Scope};
+use crate::domain::audit::Action;
 use crate::domain::id::ReplayId;
 use crate::domain::job::{JOBS_MAX, Job, JobError, JobState, Task};
 use crate::store::Page;
@@ -19,14 +22,26 @@ use crate::store::Page;
 /// How often a change is tried while somebody else makes others.
 const TRIES_MAX: u32 = 10;
 
-/// Begins a job, unless the same request began it before; `202` with it.
-pub(super) async fn begin(gateway: &Gateway, job: Job) -> Result<HttpResponse, Problem> {
+/// Begins a job, unless the same request began it before; `202` with it. One that only counts is not told of.
+pub(super) async fn begin(
+    gateway: &Gateway,
+    key: &AccessKey,
+    once: &Once,
+    (action, target): (Action, Option<&str>),
+    job: Job,
+) -> Result<HttpResponse, Problem> {
     let job = match gateway.store.job(&job.id).await? {
         Some(known) => known,
         None if gateway.store.active_jobs().await?.len() >= JOBS_MAX => return Err(Problem::TooManyJobs),
-        None if gateway.store.keep_job(&job).await? => job,
-        None => gateway.store.job(&job.id).await?.unwrap_or(job),
+        None => {
+            if !job.dry_run {
+                once.tell(gateway, key, action, target).await?;
+            }
+            let is_new = gateway.store.keep_job(&job).await?;
+            if is_new { job } else { gateway.store.job(&job.id).await?.unwrap_or(job) }
+        }
     };
+    once.settle(gateway, job.id.as_str()).await?;
     accepted(gateway, job).await
 }
 
@@ -61,7 +76,8 @@ pub(super) async fn cancel(
     gateway: Data<Gateway>,
     id: Path<ReplayId>,
 ) -> Result<HttpResponse, Problem> {
-    authorize(&request, &gateway, Scope::Write)?;
+    let key = authorize(&request, &gateway, Scope::Write)?;
+    let mut is_told = false;
     for _ in 0..TRIES_MAX {
         let job = gateway.store.job(&id).await?.ok_or(Problem::NotFound("replay"))?;
         match job.state {
@@ -71,6 +87,9 @@ pub(super) async fn cancel(
             JobState::Done | JobState::Failed => {
                 return Err(Problem::NotReplayable("the job has ended, and nothing of it is pending".into()));
             }
+        }
+        if !std::mem::replace(&mut is_told, true) {
+            note(&gateway, key, Action::ReplayCanceled, Some(id.as_str())).await?;
         }
         let canceling = job.to(JobState::Canceling, gateway.clock.now());
         if gateway.store.keep_job(&canceling).await? {

@@ -4,6 +4,7 @@
 //! that is no success, of a closed set of [types](problem_types).
 
 mod api;
+mod audit;
 mod auth;
 mod batches;
 mod body;
@@ -16,6 +17,7 @@ mod health;
 mod idempotency;
 mod inbound;
 mod jobs;
+mod keys;
 mod large;
 mod lists;
 mod openapi;

@@ -81,6 +81,9 @@ pub enum Problem {
     /// Too many API keys that are none came from the caller's address; after so long it may try again.
     #[error("too many wrong API keys came from this address")]
     TooManyWrongKeys(Duration),
+    /// An `Idempotency-Key` that came with another request before.
+    #[error("the `Idempotency-Key` came with another request before")]
+    KeyReused,
     /// A link that is not ours, or has expired.
     #[error("the link is not one of this gateway's, or has expired")]
     BadLink,
@@ -206,6 +209,7 @@ impl Problem {
             Self::Unauthorized => ProblemType::Unauthorized,
             Self::TooManyWrongKeys(_) => ProblemType::TooManyWrongKeys,
             Self::NotFetched => ProblemType::NotFetched,
+            Self::KeyReused => ProblemType::KeyReused,
             Self::BadLink => ProblemType::BadLink,
             Self::Forbidden(_) => ProblemType::Forbidden,
             Self::NotFound(_) => ProblemType::NotFound,
@@ -263,6 +267,10 @@ impl Problem {
             Self::TooManyWrongKeys(_) => {
                 Some("wait as `Retry-After` says; a key that was right at this address before is not held up".into())
             }
+            Self::KeyReused => Some(
+                "send a request again as it was, its body too, or draw another key for another; one is good for 24 h"
+                    .into(),
+            ),
             Self::BadLink => Some("GET its event for a new one, or use an API key of scope `read`".into()),
             Self::Forbidden(_)
             | Self::NotFound(_)

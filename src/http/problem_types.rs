@@ -46,6 +46,7 @@ types! {
     UnknownSource "unknown_source" 404: "There is no such source"; "Check the name in the callback URL against `[sources]`.",
     MethodNotAllowed "method_not_allowed" 405: "The route is not for this method"; "Use one that `Allow` lists.",
     BodyTooSlow "body_too_slow" 408: "The body took too long"; "Send it faster, or raise `server.body_timeout_s`.",
+    KeyReused "idempotency_key_reused" 409: "The Idempotency-Key came with another request before"; "Repeat that request as it was, or draw a new key.",
     ManagedByFile "managed_by_file" 409: "The webhook is the config file's"; "Edit its `[[endpoints]]` table, and reload the file.",
     NoMasterKey "no_master_key" 409: "A master key is missing"; "Give each gateway the key in `store.master_keys`.",
     NotReplayable "not_replayable" 409: "It cannot be sent again"; "`detail` says why.",

@@ -15,12 +15,14 @@ use serde::{Deserialize, Serialize};
 
 use super::api::{find, shown};
 use super::auth::authorize;
+use super::body;
+use super::idempotency::Once;
 use super::jobs::begin;
 use super::openapi::EventWord;
 use super::problem::Problem;
 use super::state::Gateway;
-use super::{body, idempotency};
-use crate::domain::access::{AccessKey, Scope};
+use crate::domain::access::Scope;
+use crate::domain::audit::Action;
 use crate::domain::delivery::{Delivery, Status};
 use crate::domain::id::{DeliveryId, EndpointId, ReplayId};
 use crate::domain::job::{Job, Task};
@@ -53,7 +55,8 @@ pub(super) async fn retry(
     let key = authorize(&request, &gateway, Scope::Write)?;
     let body = body::of_api(&request, payload, &gateway).await?;
     let Nothing {} = read(&body)?;
-    let replay = replay_id(&request, key, &body)?;
+    let once = Once::begin(&gateway, key, &request, &body).await?;
+    let replay = ReplayId::from_bits(once.bits);
     let Some((event, delivery)) = find_delivery(&gateway, &id).await? else {
         return Err(gone_or_never(&id));
     };
@@ -64,8 +67,10 @@ pub(super) async fn retry(
     }
     refresh(&gateway).await?;
     check_endpoint(&gateway, &delivery.endpoint_id)?;
+    once.tell(&gateway, key, Action::DeliveryRetried, Some(&id)).await?;
     let mut made = make(&gateway, &event, &replay, vec![delivery.endpoint_id]).await?;
     let made = made.pop().ok_or(Problem::Expired)?;
+    once.settle(&gateway, replay.as_str()).await?;
     Ok(HttpResponse::Created().json(shown(made, key.may(Scope::Admin))))
 }
 
@@ -115,7 +120,8 @@ pub(super) async fn replay_event(
     let key = authorize(&request, &gateway, Scope::Write)?;
     let body = body::of_api(&request, payload, &gateway).await?;
     let EventReplay { endpoint_id } = read(&body)?;
-    let replay_id = replay_id(&request, key, &body)?;
+    let once = Once::begin(&gateway, key, &request, &body).await?;
+    let replay_id = ReplayId::from_bits(once.bits);
     let event = find(&gateway, &id).await?;
     refresh(&gateway).await?;
     let (mut endpoints, mut left_out) = (Vec::new(), Vec::new());
@@ -141,10 +147,12 @@ pub(super) async fn replay_event(
             None => Problem::NotReplayable("the event went to no endpoint".into()),
         });
     }
+    once.tell(&gateway, key, Action::EventReplayed, Some(&id)).await?;
     let mut data = make(&gateway, &event, &replay_id, endpoints.clone()).await?;
     if data.is_empty() {
         return Err(Problem::Expired);
     }
+    once.settle(&gateway, replay_id.as_str()).await?;
     endpoints.retain(|endpoint| data.iter().all(|made| made.endpoint_id != *endpoint));
     let detail = format!("the event has been replayed {REPLAYS_OF_EVENT_MAX} times");
     left_out.extend(endpoints.into_iter().map(|endpoint_id| LeftOut { endpoint_id, detail: detail.clone() }));
@@ -209,8 +217,9 @@ pub(super) async fn replay_endpoint(
     let key = authorize(&request, &gateway, Scope::Write)?;
     let body = body::of_api(&request, payload, &gateway).await?;
     let asked: BulkReplay = read(&body)?;
-    let (replay, now, dry_run) = (replay_id(&request, key, &body)?, gateway.clock.now(), asked.dry_run);
+    let (now, dry_run) = (gateway.clock.now(), asked.dry_run);
     let filter = asked.filter(now)?;
+    let once = Once::begin(&gateway, key, &request, &body).await?;
     refresh(&gateway).await?;
     match check_endpoint(&gateway, &id) {
         Ok(()) => {}
@@ -219,8 +228,9 @@ pub(super) async fn replay_endpoint(
         Err(Problem::NotReplayable(_)) if dry_run => {}
         Err(problem) => return Err(problem),
     }
-    let task = Task::Replay { endpoint_id: id.into_inner(), filter };
-    begin(&gateway, Job::new(replay, task, dry_run, now)).await
+    let about = (Action::WebhookReplayed, Some(id.as_str()));
+    let task = Task::Replay { endpoint_id: id.clone(), filter };
+    begin(&gateway, key, &once, about, Job::new(ReplayId::from_bits(once.bits), task, dry_run, now)).await
 }
 
 /// Reads a body; an empty one is that of no fields.
@@ -234,11 +244,6 @@ pub(super) fn read<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Prob
         return Err(Problem::BadBody("it is no JSON object".into()));
     }
     serde_json::from_slice(body).map_err(|error| Problem::BadBody(error.to_string()))
-}
-
-/// The same for the same request with the same `Idempotency-Key`.
-pub(super) fn replay_id(request: &HttpRequest, key: &AccessKey, body: &[u8]) -> Result<ReplayId, Problem> {
-    Ok(ReplayId::from_bits(idempotency::bits(request, key, body)?))
 }
 
 /// A delivery, and its event.

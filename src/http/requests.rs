@@ -8,15 +8,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::api::{filtered, raw_answer};
+use super::audit::note;
 use super::auth::authorize;
 use super::body;
+use super::idempotency::Once;
 use super::jobs::begin;
 use super::lists::{List, ListQuery};
 use super::problem::Problem;
-use super::replays::{Nothing, read, replay_id};
+use super::replays::{Nothing, read};
 use super::state::Gateway;
 use crate::domain::access::Scope;
-use crate::domain::id::RequestId;
+use crate::domain::audit::Action;
+use crate::domain::id::{ReplayId, RequestId};
 use crate::domain::job::{Job, Task};
 use crate::domain::reprocess::{Filter, IncompleteRequest, Lack, Outcome};
 use crate::reprocess;
@@ -74,13 +77,14 @@ pub(super) async fn reprocess(
     id: Path<RequestId>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    authorize(&request, &gateway, Scope::Write)?;
+    let key = authorize(&request, &gateway, Scope::Write)?;
     let body = body::of_api(&request, payload, &gateway).await?;
     let Nothing {} = read(&body)?;
     let _permit = gateway.admit()?;
     let room = body::room(&gateway)?;
     let stored = find(&gateway, &id).await?;
     let _held = body::fit(room, stored.request.body.len(), &gateway)?;
+    note(&gateway, key, Action::RequestReprocessed, Some(id.as_str())).await?;
     let (store, sources) = (gateway.store.as_ref(), gateway.sources.all());
     let outcome = reprocess::request(store, &gateway.endpoints, &sources, &gateway.suppress_on, stored).await?;
     let outcome = outcome.ok_or(Problem::NotFound("request"))?;
@@ -120,7 +124,7 @@ pub(super) async fn reprocess_all(
     let key = authorize(&request, &gateway, Scope::Write)?;
     let body = body::of_api(&request, payload, &gateway).await?;
     let BulkReprocess { since, until, source, status, dry_run } = read(&body)?;
-    let (id, now) = (replay_id(&request, key, &body)?, gateway.clock.now());
+    let now = gateway.clock.now();
     let until = until.map_or(now, |until| until.min(now));
     if since.is_some_and(|since| since >= until) {
         return Err(Problem::BadBody("`since` is not before `until`".into()));
@@ -132,7 +136,9 @@ pub(super) async fn reprocess_all(
     }
     let status = if status.is_empty() { Lack::ALL.to_vec() } else { status };
     let task = Task::Reprocess { filter: Filter { since, until, source, status }, outcome: Outcome::default() };
-    begin(&gateway, Job::new(id, task, dry_run, now)).await
+    let once = Once::begin(&gateway, key, &request, &body).await?;
+    let job = Job::new(ReplayId::from_bits(once.bits), task, dry_run, now);
+    begin(&gateway, key, &once, (Action::RequestsReprocessed, None), job).await
 }
 
 #[cfg(test)]

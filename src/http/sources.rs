@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use waypost_providers::{Parsed, Verified};
 
 use super::auth::authorize;
+use super::keys;
 use super::lists::List;
 use super::problem::Problem;
 use super::state::Gateway;
@@ -65,14 +66,15 @@ fn of<'a>(tallies: &'a mut Tallies, source: &str) -> &'a mut Tally {
     tallies.entry(source.to_owned()).or_default()
 }
 
-/// Adds what was counted to the store, every second until it is told to stop, and once more then.
+/// Adds what was counted to the store, and when API keys were used, every second until it is told to stop, and once more
+/// then.
 pub async fn add_counts(gateway: Data<Gateway>, mut stopped: watch::Receiver<bool>) {
     let mut is_failing = false;
     loop {
         let is_over = tokio::time::timeout(ADD_EVERY, stopped.wait_for(|stopped| *stopped)).await.is_ok();
-        let added = add(&gateway).await;
+        let added = add(&gateway).await.and(keys::add(&gateway).await);
         if let (Err(error), false) = (&added, is_failing) {
-            tracing::warn!(%error, "what came in at the sources is not counted in the store; it is tried again");
+            tracing::warn!(%error, "what was counted here is not in the store yet; it is tried again");
         }
         is_failing = added.is_err();
         if is_over {

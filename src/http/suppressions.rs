@@ -7,14 +7,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::api::filtered;
+use super::audit::note;
 use super::auth::authorize;
 use super::body;
+use super::idempotency::Once;
 use super::lists::{List, page, read_query};
 use super::problem::Problem;
 use super::replays::read;
 use super::state::Gateway;
 use crate::domain::access::Scope;
 use crate::domain::address::Address;
+use crate::domain::audit::Action;
 use crate::domain::id::SuppressionId;
 use crate::domain::suppression::{Reason, Suppressed, Suppression};
 use crate::store::Page;
@@ -88,6 +91,9 @@ pub(super) async fn suppressions(request: HttpRequest, gateway: Data<Gateway>) -
     Ok(Json(Page { items: found.items.into_iter().map(Item::from).collect(), next: found.next }.into()))
 }
 
+/// What a request made that put an address on the list for a reason that it was not there for.
+const NEW: &str = "new";
+
 /// An address to be put on the suppression list.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -105,11 +111,23 @@ pub(super) async fn suppress(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let key = authorize(&request, &gateway, Scope::Write)?;
-    let ToSuppress { address, reason } = read(&body::of_api(&request, payload, &gateway).await?)?;
+    let body = body::of_api(&request, payload, &gateway).await?;
+    let ToSuppress { address, reason } = read(&body)?;
     let address = Address::parse(&address).ok_or(Problem::NotAnAddress)?;
     let reason = reason.unwrap_or(Reason::Manual);
-    let is_new = gateway.store.suppress(&address, reason, gateway.clock.now()).await?;
-    tracing::info!(api_key.name = key.name(), reason = reason.as_str(), is_new, "address suppressed");
+    let once = Once::begin(&gateway, key, &request, &body).await?;
+    let is_new = match once.made.as_deref() {
+        // It may have been taken off since.
+        Some(made) => made == NEW,
+        None => {
+            let target = gateway.store.address_id(&address).await?;
+            once.tell(&gateway, key, Action::AddressSuppressed, Some(target.as_str())).await?;
+            let is_new = gateway.store.suppress(&address, reason, gateway.clock.now()).await?;
+            tracing::info!(api_key.name = key.name(), reason = reason.as_str(), is_new, "address suppressed");
+            once.settle(&gateway, if is_new { NEW } else { "known" }).await?;
+            is_new
+        }
+    };
     let mut answer = if is_new { HttpResponse::Created() } else { HttpResponse::Ok() };
     Ok(answer.json(listed(&gateway, address).await?))
 }
@@ -123,8 +141,14 @@ pub(super) async fn unsuppress(
 ) -> Result<HttpResponse, Problem> {
     let key = authorize(&request, &gateway, Scope::Write)?;
     let address = Address::parse(&address).ok_or(Problem::NotAnAddress)?;
+    let gone = Problem::NotFound("suppression");
+    if gateway.store.suppressions(&address).await?.is_empty() {
+        return Err(gone);
+    }
+    let target = gateway.store.address_id(&address).await?;
+    note(&gateway, key, Action::AddressUnsuppressed, Some(target.as_str())).await?;
     if !gateway.store.unsuppress(&address).await? {
-        return Err(Problem::NotFound("suppression"));
+        return Err(gone);
     }
     tracing::info!(api_key.name = key.name(), "address taken off the suppression list");
     Ok(HttpResponse::NoContent().finish())

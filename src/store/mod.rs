@@ -47,6 +47,9 @@
 //! **An operational event is an event that no request brought**, as a sample is. It is committed and delivered like any
 //! other, and is in neither the feed nor the lists of events; what looks through the feed does not find it.
 //!
+//! **A change of endpoints is told by its own commit** in the audit log ([`access`]), where every other change that somebody
+//! makes is told before it.
+//!
 //! **A lease is a due time moved forward, with a token.** There is no sweeper and no list of what is being processed:
 //! what a crashed worker held falls due again by itself. The store's clock counts (Redis: the server's), callers
 //! hand in delays and never instants, so a gateway whose clock is off changes nothing. A lease that was lost (it fell
@@ -72,7 +75,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use self::access::Access;
 use crate::domain::address::Address;
+use crate::domain::audit::Entry;
 use crate::domain::delivery::{Delivery, Status};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::id::{EndpointId, EventId, GatewayId, RequestId};
@@ -83,6 +88,7 @@ use crate::domain::search::Search;
 use crate::domain::suppression::{Reason, Suppressed, Suppression};
 use crate::domain::tally::{Tallies, Tally};
 
+pub mod access;
 mod attempts;
 pub mod blobs;
 mod counts;
@@ -103,7 +109,7 @@ pub use searches::*;
 
 /// What a store can be asked. See the module for the contract.
 #[async_trait]
-pub trait Store: Replays + Requests + Attempts + Counts + Searches {
+pub trait Store: Replays + Requests + Attempts + Counts + Searches + Access {
     /// Remembers a Mailgun token (a forgery ends here, nothing stored), stores the raw request, then remembers states
     /// and commits each event with what belongs to it. `200` may be answered when this returns [`Committed::Stored`].
     ///
@@ -147,17 +153,19 @@ pub trait Store: Replays + Requests + Attempts + Counts + Searches {
 
     /// Adds and replaces endpoints and removes others, if the set still has the generation `base`. Answers the new
     /// generation, or none if somebody else was first. What is pending for an endpoint that was removed stays so until
-    /// whoever leases it ends it; what its lane remembered is forgotten.
+    /// whoever leases it ends it; what its lane remembered is forgotten. The entries are added to the audit log by the same
+    /// commit; of very many, the first before it.
     async fn replace_endpoints(
         &self,
         base: Generation,
         changes: &[Endpoint],
         removed: &[EndpointId],
+        entries: &[Entry],
     ) -> Result<Option<Generation>>;
 
-    /// The same where nothing is removed.
+    /// The same where nothing is removed, and nothing told.
     async fn change_endpoints(&self, base: Generation, changes: &[Endpoint]) -> Result<Option<Generation>> {
-        self.replace_endpoints(base, changes, &[]).await
+        self.replace_endpoints(base, changes, &[], &[]).await
     }
 
     /// What the lanes of these endpoints remember; a healthy lane has nothing to remember.

@@ -31,7 +31,7 @@ const EMBEDDED: [&str; 11] = [
 const REDIS: [&str; 7] =
     ["raw.stored", "units.committed", "lease.committed", "leased", "posted", "finish.committed", "finished"];
 /// What has a test of its own.
-const REDIS_ALONE: [&str; 13] = [
+const REDIS_ALONE: [&str; 15] = [
     "blobs.marked",
     "blob.written",
     "blob.named",
@@ -45,10 +45,12 @@ const REDIS_ALONE: [&str; 13] = [
     "secrets.resealed",
     "announced",
     "endpoint.disabled",
+    "endpoints.committed",
+    "audit.noted",
 ];
 
 /// What has a test of its own.
-const EMBEDDED_ALONE: [&str; 14] = [
+const EMBEDDED_ALONE: [&str; 17] = [
     "blobs.marked",
     "blob.written",
     "blob.named",
@@ -63,6 +65,9 @@ const EMBEDDED_ALONE: [&str; 14] = [
     "secrets.resealed",
     "announced",
     "endpoint.disabled",
+    "endpoints.before_commit",
+    "endpoints.committed",
+    "audit.noted",
 ];
 
 pub(crate) const ABORTED: i32 = 6;

@@ -34,3 +34,12 @@ fn a_proxy_that_is_no_network_is_named() {
     let told = told("[server]\ntrusted_proxies = ['10.0.0.0/8', '10.0.0.1/8']");
     assert!(told.starts_with("server.trusted_proxies[1]: `10.0.0.1/8` is no network; write ADDRESS/PREFIX"), "{told}");
 }
+
+#[test]
+fn no_key_is_called_what_the_audit_log_calls_the_gateways_own() {
+    for name in ["config", "gateway"] {
+        let key = format!("[[api.keys]]\nname = '{name}'\nkey = '{}'\nscopes = ['read']", "k".repeat(32));
+        let told = told(&key);
+        assert!(told.starts_with(&format!("api.keys[0].name: `{name}` is what the audit log calls")), "{told}");
+    }
+}

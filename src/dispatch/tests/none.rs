@@ -1,16 +1,21 @@
-//! The store in memory has no replays, no logs, no numbers and no searches, and one job.
+//! The store in memory has no replays, no logs, no numbers, no searches, nothing of who uses the API, and one job.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use super::Fake;
+use crate::domain::address::Address;
+use crate::domain::audit::Entry;
 use crate::domain::delivery_counts::{Counted, DeliveryCounts, Hour};
-use crate::domain::id::{EndpointId, ReplayId};
+use crate::domain::id::{EndpointId, ReplayId, SuppressionId};
 use crate::domain::job::Job;
 use crate::domain::plan::StoredEvent;
 use crate::domain::replay::Replay;
 use crate::domain::search::{MailId, Search};
+use crate::store::access::{Access, Bits, Claim, Kept};
 use crate::store::*;
 
 #[async_trait]
@@ -69,6 +74,31 @@ impl Searches for Fake {
         unreachable!()
     }
     async fn events_of_mail(&self, _: &[MailId], _: &PageQuery) -> Result<Page<StoredEvent>> {
+        unreachable!()
+    }
+}
+
+#[async_trait]
+impl Access for Fake {
+    async fn note(&self, _: &[Entry]) -> Result<()> {
+        unreachable!()
+    }
+    async fn audit(&self, _: &PageQuery) -> Result<Page<Kept>> {
+        unreachable!()
+    }
+    async fn address_id(&self, _: &Address) -> Result<SuppressionId> {
+        unreachable!()
+    }
+    async fn claim(&self, _: Bits, _: &Claim) -> Result<Claim> {
+        unreachable!()
+    }
+    async fn settle(&self, _: Bits, _: &str) -> Result<()> {
+        unreachable!()
+    }
+    async fn note_uses(&self, _: &BTreeMap<String, Timestamp>) -> Result<()> {
+        unreachable!()
+    }
+    async fn uses(&self, _: Vec<String>) -> Result<Vec<Option<Timestamp>>> {
         unreachable!()
     }
 }

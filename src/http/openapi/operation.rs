@@ -8,7 +8,7 @@ use actix_web::{FromRequest, Handler, Resource, Responder, Route};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
 
-use super::parameter::Parameter;
+use super::parameter::{Parameter, idempotency_key};
 use crate::domain::access::Scope;
 use crate::http::problem::{Facts, Problem};
 
@@ -183,6 +183,11 @@ impl Operation {
     pub(in crate::http) fn heeds<const N: usize>(mut self, parameters: [Parameter; N]) -> Self {
         self.parameters.extend(parameters);
         self
+    }
+
+    /// It may be made again with its `Idempotency-Key`.
+    pub(in crate::http) fn is_made_once(self) -> Self {
+        self.heeds([idempotency_key()]).refuses([Problem::KeyReused])
     }
 
     /// A JSON body, and one that is right.

@@ -96,8 +96,8 @@ pub(in crate::http) fn source() -> Parameter {
 }
 
 /// For a call that makes something.
-pub(in crate::http) fn idempotency_key() -> Parameter {
-    let what = "The same request with the same key makes nothing twice.";
+pub(super) fn idempotency_key() -> Parameter {
+    let what = "The same request with the same key makes nothing twice. A key is for one request, and good for 24 h.";
     Parameter::header("Idempotency-Key", what)
 }
 

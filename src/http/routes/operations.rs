@@ -1,9 +1,13 @@
 //! The routes of who runs it.
 
 use crate::domain::access::Scope;
+use crate::http::audit;
 use crate::http::health::{self, Alive, Confirmed, Ready};
-use crate::http::openapi::{self, Path, at, get, post};
+use crate::http::keys::{self, KeyView};
+use crate::http::lists::List;
+use crate::http::openapi::{self, Path, at, get, page, post};
 use crate::http::problem::Problem;
+use crate::store::access::Kept;
 
 pub(super) fn paths() -> Vec<Path> {
     let confirm = post(health::confirm, "confirmLoss", "Go on with what the store holds");
@@ -14,7 +18,12 @@ pub(super) fn paths() -> Vec<Path> {
     let alive = get(health::healthz, "isAlive", "Ask whether the process lives");
     let ready = get(health::readyz, "isReady", "Ask whether it can take work");
     let document = get(openapi::openapi, "getDocument", "Show this document");
+    let audit = get(audit::audit, "listChanges", "List what was changed, latest first").needs(Scope::Admin);
+    let audit = audit.says("By whom and when, for 90 days. It names no address, and tells no value.").asks(page());
+    let keys = get(keys::keys, "listKeys", "List the API keys, and when each was last used").needs(Scope::Admin);
     vec![
+        at("/v1/audit", [], [audit.gives::<List<Kept>>(200, "A part of the list.")]),
+        at("/v1/keys", [], [keys.gives::<List<KeyView>>(200, "All of them, as the config has them.")]),
         at("/v1/store/confirm", [], [confirm.needs(Scope::Admin).gives::<Confirmed>(200, "Whether there was a loss.")]),
         at("/healthz", [], [alive.gives::<Alive>(200, "It does.")]),
         at("/readyz", [], [ready.gives::<Ready>(200, "It can.").refuses([Problem::StoreSlow, Problem::ShuttingDown])]),

@@ -12,7 +12,7 @@ use crate::http::api::RequestView;
 use crate::http::inbound;
 use crate::http::jobs::JobView;
 use crate::http::lists::List;
-use crate::http::openapi::{Operation, Parameter, Path, at, delete, get, idempotency_key, page, post, source};
+use crate::http::openapi::{Operation, Parameter, Path, at, delete, get, page, post, source};
 use crate::http::problem::Problem;
 use crate::http::replays::Nothing;
 use crate::http::requests::{self, BulkReprocess, Reprocessed};
@@ -65,7 +65,7 @@ fn requests() -> Vec<Path> {
          from `since` (all that are kept) until `until` (now, and no later). It counts first, and says so in `total`; \
          with `dry_run` it only counts.",
     );
-    let all = all.needs(Scope::Write).heeds([idempotency_key()]);
+    let all = all.needs(Scope::Write).is_made_once();
     let all = all.may_take::<BulkReprocess>(json!({ "status": ["unmapped"], "dry_run": true }));
     let all = all.refuses([Problem::SourceGone(String::new()), Problem::TooManyJobs]);
     let all = all.gives::<JobView>(202, "The job.").with_header("Location", "Where it is.");
@@ -91,7 +91,7 @@ fn lists() -> Vec<Path> {
     );
     let list = list.needs(Scope::Read).asks(page()).asks([reason]);
     let put = post(suppressions::suppress, "suppress", "Put an address on the suppression list");
-    let put = put.says("For the reason `manual`, unless told.").needs(Scope::Write);
+    let put = put.says("For the reason `manual`, unless told.").needs(Scope::Write).is_made_once();
     let put = put.takes::<ToSuppress>(json!({ "address": "gone@customer.example", "reason": "bounce" }));
     let put = put.gives::<Listed>(201, "All that it is on the list for.");
     let put =

@@ -6,6 +6,8 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{EntityTag, Header, IF_MATCH, IfMatch};
 
 use super::fields::Headers;
+use crate::domain::access::AccessKey;
+use crate::domain::audit::of_endpoint;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::field::FieldError;
 use crate::domain::id::{EndpointId, hash128};
@@ -53,26 +55,25 @@ async fn read(gateway: &Gateway) -> Result<Endpoints, Problem> {
 /// on every gateway.
 pub(super) async fn change(
     gateway: &Gateway,
+    key: &AccessKey,
     decide: impl Fn(&[Endpoint]) -> Result<Step, Problem>,
 ) -> Result<Endpoint, Problem> {
     let store = gateway.store.as_ref();
     for _ in 0..TRIES_MAX {
         let set = read(gateway).await?;
-        let (changed, endpoint) = match decide(&set.all)? {
-            Step::Add(endpoint) => {
-                let endpoint = Endpoint { number: set.numbered + 1, ..endpoint };
-                (store.change_endpoints(set.generation, std::slice::from_ref(&endpoint)).await?, endpoint)
-            }
+        let (endpoint, is_there) = match decide(&set.all)? {
+            Step::Add(endpoint) => (Endpoint { number: set.numbered + 1, ..endpoint }, true),
             Step::Keep(endpoint) => return Ok(endpoint),
-            Step::Put(endpoint) => {
-                (store.change_endpoints(set.generation, std::slice::from_ref(&endpoint)).await?, endpoint)
-            }
-            Step::Remove(endpoint) => {
-                let removed = std::slice::from_ref(&endpoint.id);
-                (store.replace_endpoints(set.generation, &[], removed).await?, endpoint)
-            }
+            Step::Put(endpoint) => (endpoint, true),
+            Step::Remove(endpoint) => (endpoint, false),
         };
-        if changed.is_some() {
+        let before = set.all.iter().find(|known| known.id == endpoint.id);
+        let after = is_there.then_some(&endpoint);
+        let entries = of_endpoint(gateway.clock.now(), key.name(), before, after);
+        let removed = std::slice::from_ref(&endpoint.id);
+        let (changes, removed) =
+            (after.map(std::slice::from_ref).unwrap_or_default(), if is_there { &[] } else { removed });
+        if store.replace_endpoints(set.generation, changes, removed, &entries).await?.is_some() {
             // Whoever uses the old set finds out by the generation; this gateway need not wait for that.
             if let Err(error) = gateway.endpoints.refresh(store).await {
                 tracing::warn!(%error, "the endpoints have changed and cannot be read again yet");
@@ -95,6 +96,11 @@ impl<'a> Target<'a> {
         let given = request.headers().contains_key(IF_MATCH);
         let seen = given.then(|| IfMatch::parse(request).unwrap_or(IfMatch::Items(Vec::new())));
         Self { id, seen }
+    }
+
+    /// The same, whatever they last saw.
+    pub(super) fn unseen(&self) -> Self {
+        Self { id: self.id, seen: None }
     }
 }
 

@@ -110,9 +110,10 @@ async fn disable(request: HttpRequest, gateway: Data<Gateway>, id: Path<String>)
 async fn switch(request: &HttpRequest, gateway: &Gateway, id: &str, on: bool) -> Answer {
     let key = authorize(request, gateway, Scope::Write)?;
     let (target, now) = (Target::new(request, id), gateway.clock.now());
-    let endpoint =
-        change(gateway, |all| find(all, &target)?.switched(on, now).map(Step::Put).map_err(|_| Problem::ManagedByFile))
-            .await?;
+    let endpoint = change(gateway, key, |all| {
+        find(all, &target)?.switched(on, now).map(Step::Put).map_err(|_| Problem::ManagedByFile)
+    })
+    .await?;
     tracing::info!(endpoint.id = %endpoint.id, api_key.name = key.name(), on, "webhook switched");
     Ok(view(gateway, endpoint, key.may(Scope::Admin)).answer(StatusCode::OK))
 }

@@ -11,9 +11,7 @@ use super::view::WebhookView;
 use crate::domain::access::Scope;
 use crate::domain::id::EndpointId;
 use crate::http::lists::List;
-use crate::http::openapi::{
-    Operation, Parameter, Path, at, delete, get, idempotency_key, if_match, page, patch, post, put,
-};
+use crate::http::openapi::{Operation, Parameter, Path, at, delete, get, if_match, page, patch, post, put};
 use crate::http::problem::Problem;
 use crate::http::stats::hours;
 
@@ -44,7 +42,7 @@ pub(in crate::http) fn changes_by_body(operation: Operation) -> Operation {
 
 /// An operation that makes one.
 pub(in crate::http) fn makes(operation: Operation) -> Operation {
-    let operation = operation.needs(Scope::Write).heeds([idempotency_key()]);
+    let operation = operation.needs(Scope::Write).is_made_once();
     operation.refuses([Problem::NoMasterKey, Problem::TooManyWebhooks(0)])
 }
 
@@ -94,7 +92,8 @@ fn secrets() -> [Path; 3] {
         "Without a `secret` one is generated, and shown in this answer only. For `overlap_s` both secrets sign. While an \
          overlap runs there is no other rotation, but one with `overlap_s` of 0, which ends it.",
     ));
-    let rotate = rotate.may_take::<NewSecret>(json!({ "overlap_s": 3600 })).gives::<WebhookView>(200, WEBHOOK);
+    let rotate =
+        rotate.is_made_once().may_take::<NewSecret>(json!({ "overlap_s": 3600 })).gives::<WebhookView>(200, WEBHOOK);
     let revoke = changes(delete(secrets::revoke_old, "revokeOldWebhookSecret", "End an overlap of two secrets now"));
     [
         at(
@@ -118,7 +117,7 @@ fn switches() -> [Path; 3] {
     let sample = post(sample::send, "testWebhook", "Send a webhook a sample");
     let sample = sample
         .says("Signed, tried again and logged like any other. It is in no list and no feed, and suppresses nobody.");
-    let sample = sample.needs(Scope::Write).heeds([idempotency_key()]);
+    let sample = sample.needs(Scope::Write).is_made_once();
     let sample = sample.may_take::<AskedSample>(json!({ "type": "email.bounced" }));
     let switched = |operation| changes(operation).gives::<WebhookView>(200, WEBHOOK).with_header("ETag", ETAG);
     [

@@ -7,16 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use super::Answer;
 use crate::domain::access::Scope;
+use crate::domain::audit::Action;
 use crate::domain::field::FieldError;
 use crate::domain::id::{DeliveryId, EndpointId, EventId};
 use crate::domain::sample;
 use crate::domain::subscription::Subscription;
+use crate::http::audit::note;
 use crate::http::auth::authorize;
+use crate::http::body;
+use crate::http::idempotency::Once;
 use crate::http::openapi::AnyEventWord;
 use crate::http::problem::Problem;
 use crate::http::replays::{check_endpoint, read, refresh};
 use crate::http::state::Gateway;
-use crate::http::{body, idempotency};
 use crate::store::Ingested;
 
 /// How often it is planned before it is given up; each time the endpoint set has just changed.
@@ -56,7 +59,9 @@ pub(super) async fn send(
     let AskedSample { kind } = read(&body)?;
     let asked = kind.map(|word| Subscription::new(vec![word])).transpose();
     let asked = asked.map_err(|error| FieldError::told("type", &error))?;
-    let event_id = EventId::operational(&[b"sample", &idempotency::bits(&request, key, &body)?]);
+    let once = Once::begin(&gateway, key, &request, &body).await?;
+    let event_id = EventId::operational(&[b"sample", &once.bits]);
+    let mut is_told = once.made.is_some();
     let now = gateway.clock.now();
     for _ in 0..PLANS_MAX {
         refresh(&gateway).await?;
@@ -68,8 +73,12 @@ pub(super) async fn send(
         }
         let asked = asked.as_ref().unwrap_or(&endpoint.settings.events);
         let kind = sample::kind(asked).ok_or(Problem::NotFound("type that the webhook asks for"))?;
+        if !std::mem::replace(&mut is_told, true) {
+            note(&gateway, key, Action::WebhookTested, Some(id.as_str())).await?;
+        }
         let planned = sample::plan(event_id.clone(), kind, endpoint.id.clone(), snapshot.generation(), now)?;
         if gateway.store.ingest(planned).await? != Ingested::Stale {
+            once.settle(&gateway, event_id.as_str()).await?;
             let delivery_id = DeliveryId::of(&event_id, &id, None);
             tracing::info!(endpoint.id = %endpoint.id, api_key.name = key.name(), "sample sent");
             return Ok(HttpResponse::Accepted().json(Sample { event_id, delivery_id, kind: kind.as_str() }));

@@ -3,7 +3,6 @@
 use actix_web::HttpRequest;
 use actix_web::http::Uri;
 use actix_web::web::Payload;
-use jiff::SignedDuration;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -13,16 +12,19 @@ pub(in crate::http) use super::fields::Given;
 use super::fields::{self, Known};
 use super::view::{self, WebhookView};
 use crate::domain::access::{AccessKey, Scope};
+use crate::domain::audit::Action;
 use crate::domain::endpoint::{DisabledReason, Endpoint, Origin};
 use crate::domain::field::FieldError;
 use crate::domain::format::Format;
 use crate::domain::id::EndpointId;
-use crate::domain::kept::{Kept, KeptSecret, open_secret};
+use crate::domain::kept::{Kept, open_secret};
 use crate::domain::seal::MasterKeys;
 use crate::domain::secret::SigningSecret;
+use crate::http::audit::note;
+use crate::http::body;
+use crate::http::idempotency::Once;
 use crate::http::problem::Problem;
 use crate::http::state::Gateway;
-use crate::http::{body, idempotency};
 use crate::keyring::random;
 use crate::store::StoreError;
 
@@ -30,8 +32,6 @@ use crate::store::StoreError;
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 /// The most endpoints that there can be: every gateway holds them all in memory.
 const ENDPOINTS_MAX: usize = 10_000;
-/// For how long a secret that was generated is shown to whoever asks for the same webhook again.
-const SHOWN_AGAIN_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// The JSON object of a body; an empty body is an empty object.
 pub(in crate::http) async fn object(
@@ -74,24 +74,28 @@ pub(in crate::http) async fn create(
     route: Option<Format>,
 ) -> Result<(Endpoint, Option<String>), Problem> {
     let asked = serde_json::to_vec(&given).map_err(|_| Problem::BadBody("it is no JSON object".into()))?;
-    let id = EndpointId::random(idempotency::bits(request, key, &asked)?);
     let Chosen { secret, shown } = choose_secret(&mut given)?;
     let known = Known { sources: &gateway.sources.all(), networks: &gateway.networks, route };
     let (settings, headers) = fields::settings(given, std::slice::from_ref(&secret), &known, |_| true)?;
     let keys = keys_to_seal(gateway).await?;
+    let once = Once::begin(gateway, key, request, &asked).await?;
+    let id = EndpointId::random(once.bits);
     let now = gateway.clock.now();
     // Whole seconds, as the users of this API know it.
     let created_at = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now);
     let sealed = seal_secret(&keys, &id, &secret)?;
-    let kept = Kept::new(sealed, seal_headers(&keys, &id, headers, None)?, now);
+    let kept = Kept::new(sealed, seal_headers(&keys, &id, headers, None)?, now).made_by(&once.mark());
     let active = settings.active;
     let origin = Origin::Api(kept.clone());
     // Numbered when it is added.
     let endpoint = Endpoint { id, number: 0, settings, origin, disabled: None, enabled_at: None, created_at };
     let endpoint = endpoint.switched(active, now).map_err(|_| Problem::ManagedByFile)?;
-    let endpoint = change(gateway, |all| {
+    let endpoint = change(gateway, key, |all| {
         if let Some(made) = all.iter().find(|made| made.id == endpoint.id) {
             return Ok(Step::Keep(made.clone()));
+        }
+        if once.made.is_some() {
+            return Err(Problem::NotFound("webhook: this `Idempotency-Key` made it, and it was deleted since"));
         }
         if all.len() >= ENDPOINTS_MAX {
             return Err(Problem::TooManyWebhooks(ENDPOINTS_MAX));
@@ -99,20 +103,29 @@ pub(in crate::http) async fn create(
         Ok(Step::Add(endpoint.clone()))
     })
     .await?;
+    once.settle(gateway, endpoint.id.as_str()).await?;
     if endpoint.origin.kept() == Some(&kept) {
         tracing::info!(endpoint.id = %endpoint.id, api_key.name = key.name(), "webhook created");
         return Ok((endpoint, shown));
     }
-    // Its first answer may have been lost, with the secret; one that has taken its place since is for scope `admin`.
-    let is_first = |made: &&KeptSecret| made.created_at.as_second() == endpoint.created_at.as_second();
-    let is_lost = shown.is_some() && now.duration_since(endpoint.created_at) < SHOWN_AGAIN_FOR;
-    let made = endpoint.origin.kept().and_then(|kept| kept.live(now).next()).filter(is_first).filter(|_| is_lost);
-    if made.is_some() {
-        tracing::info!(endpoint.id = %endpoint.id, api_key.name = key.name(), "webhook secret shown again");
-    }
-    let secret = made.map(|made| open_secret(&endpoint.id, &keys, &made.sealed)).transpose();
-    let secret = secret.map_err(Problem::NotOpened)?.map(|secret| secret.text().to_owned());
+    let secret = if shown.is_some() { shown_again(gateway, key, &endpoint, &once).await? } else { None };
     Ok((endpoint, secret))
+}
+
+/// The secret that was generated for a request, when that is made again: its first answer may have been lost. One that has
+/// taken its place since is for scope `admin`.
+pub(super) async fn shown_again(
+    gateway: &Gateway,
+    key: &AccessKey,
+    endpoint: &Endpoint,
+    once: &Once,
+) -> Result<Option<String>, Problem> {
+    let Some(made) = endpoint.origin.kept().and_then(|kept| kept.newest_of(&once.mark())) else { return Ok(None) };
+    let keys = gateway.endpoints.keyring().keys();
+    let secret = open_secret(&endpoint.id, &keys, &made.sealed).map_err(Problem::NotOpened)?;
+    note(gateway, key, Action::SecretShown, Some(endpoint.id.as_str())).await?;
+    tracing::info!(endpoint.id = %endpoint.id, api_key.name = key.name(), "webhook secret shown again");
+    Ok(Some(secret.text().to_owned()))
 }
 
 /// Changes the fields that are given.
@@ -128,7 +141,7 @@ pub(in crate::http) async fn update(
     } else {
         gateway.endpoints.keyring().keys()
     };
-    let endpoint = change(gateway, |all| {
+    let endpoint = change(gateway, key, |all| {
         let (endpoint, kept) = api_endpoint(all, target)?;
         updated(gateway, endpoint, kept, &given, &keys, key.may(Scope::Admin)).map(Step::Put)
     })
@@ -139,7 +152,7 @@ pub(in crate::http) async fn update(
 
 /// Deletes it. One of the config file can be deleted when the file no longer has it.
 pub(in crate::http) async fn delete(gateway: &Gateway, key: &AccessKey, target: &Target<'_>) -> Result<(), Problem> {
-    let endpoint = change(gateway, |all| {
+    let endpoint = change(gateway, key, |all| {
         let endpoint = find(all, target)?;
         let has_gone = endpoint.disabled.as_ref().is_some_and(|why| why.reason == DisabledReason::Removed);
         if endpoint.origin == Origin::File && !has_gone {

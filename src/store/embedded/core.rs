@@ -5,6 +5,7 @@ use fjall::Slice;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
+use super::access;
 use super::attempts::Logs;
 use super::delivery::{Progress, Row, Waiting};
 use super::index::{Index, Item, Moved, Stored};
@@ -13,6 +14,7 @@ use super::recent::Recent;
 use super::rows::{Expiring, Id, Key, after, corrupt, number, two_numbers, unpack};
 use super::spaces::{Space, Spaces};
 use super::txn::Txn;
+use crate::domain::audit::Entry;
 use crate::domain::id::EndpointId;
 use crate::domain::plan::Generation;
 use crate::domain::retention::Lifetimes;
@@ -38,6 +40,8 @@ pub(super) struct Change {
     /// The highest of their numbers.
     pub(super) numbered: u64,
     pub(super) removed: Vec<EndpointId>,
+    /// What is told of it.
+    pub(super) entries: Vec<Entry>,
 }
 
 /// What the writer knows.
@@ -54,6 +58,8 @@ pub(super) struct Core {
     pub(super) outlived: FxHashMap<Id, u64>,
     /// The place of the last replay among those that were pending with it.
     pub(super) last_replay: u64,
+    /// The stamp of the latest entry of the audit log.
+    pub(super) audited: u64,
     /// Whether the batch has a request that is kept as long as events.
     pub(super) has_long_lived: bool,
     /// Whether work was added or moved since this was last put down.
@@ -105,7 +111,8 @@ impl Core {
             pending.add(&mut index, key);
         }
         let recent = Recent::default();
-        let (written, has_long_lived, moved, logs) = (last, false, true, Logs::read(spaces)?);
+        let (written, audited, has_long_lived, moved) = (last, access::latest(spaces)?, false, true);
+        let logs = Logs::read(spaces)?;
         Ok(Self {
             index,
             recent,
@@ -115,6 +122,7 @@ impl Core {
             written,
             outlived,
             last_replay,
+            audited,
             has_long_lived,
             moved,
             logs,
@@ -181,7 +189,7 @@ impl Core {
     pub(super) fn change_endpoints(
         &mut self,
         txn: &mut Txn<'_>,
-        Change { base, changes, numbered, removed }: Change,
+        Change { base, changes, numbered, removed, entries }: Change,
         now: u64,
     ) -> Result<Option<Generation>> {
         if base != self.generation {
@@ -199,6 +207,7 @@ impl Core {
         }
         self.generation = Generation(now.max(base.0.saturating_add(1)));
         txn.put(Space::Meta, GENERATION, self.generation.0.to_be_bytes());
+        self.note(txn, &entries, now)?;
         txn.synced = true;
         self.moved = true;
         Ok(Some(self.generation))

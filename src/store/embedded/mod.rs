@@ -39,6 +39,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::domain::address::{Address, AddressKey};
+use crate::domain::audit::Entry;
 use crate::domain::delivery::{Delivery, Status};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::id::{EndpointId, EventId, GatewayId, RequestId};
@@ -49,6 +50,7 @@ use crate::domain::retention::Lifetimes;
 use crate::domain::suppression::{Reason, Suppressed, Suppression};
 use crate::domain::tally::{Tallies, Tally};
 
+mod access;
 mod address_key;
 mod apply;
 mod attempts;
@@ -271,11 +273,13 @@ impl Store for Embedded {
         base: Generation,
         changes: &[Endpoint],
         removed: &[EndpointId],
+        entries: &[Entry],
     ) -> Result<Option<Generation>> {
         // Here, for the writer has others to serve.
         let rows = changes.iter().map(|change| Ok((change.id.clone(), encode(change)?.into())));
         let numbered = changes.iter().map(|change| change.number).max().unwrap_or_default();
-        let change = Change { base, changes: rows.collect::<Result<_>>()?, numbered, removed: removed.to_vec() };
+        let (changes, removed, entries) = (rows.collect::<Result<_>>()?, removed.to_vec(), entries.to_vec());
+        let change = Change { base, changes, numbered, removed, entries };
         self.ask(|answer| Call::Change(change, answer)).await
     }
 

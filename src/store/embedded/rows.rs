@@ -183,6 +183,8 @@ pub(super) enum Expiring<'a> {
     Replays(&'a [u8]),
     /// The job of this replay.
     Job(&'a [u8]),
+    /// An entry of the audit log, or a claim.
+    Access(&'a [u8]),
 }
 
 impl<'a> Expiring<'a> {
@@ -211,6 +213,10 @@ impl<'a> Expiring<'a> {
                 tag = b'j';
                 id
             }
+            Self::Access(id) => {
+                tag = b'a';
+                id
+            }
         };
         [&at.to_be_bytes()[..], &[tag], id].concat()
     }
@@ -224,6 +230,7 @@ impl<'a> Expiring<'a> {
             [b'd', id @ ..] => Ok(Self::Delivery(id)),
             [b'p', id @ ..] => Ok(Self::Replays(id)),
             [b'j', id @ ..] => Ok(Self::Job(id)),
+            [b'a', id @ ..] => Ok(Self::Access(id)),
             _ => Err(corrupt("an expiry key")),
         }
     }

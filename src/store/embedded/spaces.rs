@@ -62,10 +62,12 @@ pub(super) enum Space {
     LogSizes,
     /// Hour, endpoint id -> what was counted of its deliveries.
     DeliveryCounts,
+    /// The audit log by time, claims by their keys, and when API keys were last used.
+    Access,
 }
 
 impl Space {
-    pub(super) const COUNT: usize = 19;
+    pub(super) const COUNT: usize = 20;
 
     const ALL: [(Self, &str); Self::COUNT] = [
         (Self::Meta, "meta"),
@@ -87,6 +89,7 @@ impl Space {
         (Self::AttemptLog, "attempt_log"),
         (Self::LogSizes, "log_sizes"),
         (Self::DeliveryCounts, "delivery_counts"),
+        (Self::Access, "access"),
     ];
 
     /// All of them, in the order of [`Spaces::all`].

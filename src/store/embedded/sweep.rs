@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::access::forget_expired;
 use super::core::{Core, SWEPT};
 use super::counts;
 use super::delivery::Row;
@@ -138,6 +139,7 @@ impl Sweeper {
                 return Ok(true);
             }
             Expiring::Job(id) => return forget_job(txn, id).map(|()| true),
+            Expiring::Access(row) => return forget_expired(txn, row, now).map(|()| true),
             Expiring::Events(first) => (Space::Events, first),
             Expiring::Requests(first) => (Space::Requests, first),
         };

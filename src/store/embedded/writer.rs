@@ -70,7 +70,8 @@ impl Call {
             Self::Ingest(..) => (Some("ingest.before_commit"), Some("ingest.committed")),
             Self::Lease(..) => (None, Some("lease.committed")),
             Self::Finish(..) => (Some("finish.before_commit"), Some("finish.committed")),
-            Self::Change(..) | Self::Decide(..) | Self::Ready(_) => (None, None),
+            Self::Change(..) => (Some("endpoints.before_commit"), Some("endpoints.committed")),
+            Self::Decide(..) | Self::Ready(_) => (None, None),
         }
     }
 

@@ -8,10 +8,13 @@ use redis::{Cmd, Pipeline};
 use super::keys::{Partition, all};
 use super::link::{Call, Link, corrupt, read};
 use super::rows::micros;
-use super::scripts;
+use super::{access, scripts};
+use crate::crash;
+use crate::domain::audit::Entry;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::id::{EndpointId, GatewayId};
 use crate::domain::plan::Generation;
+use crate::store::access::ENTRIES_MAX;
 use crate::store::{Endpoints, Result};
 
 /// Reads the partitions' generations first and the set last: so what is answered is never older than its generation,
@@ -74,10 +77,18 @@ pub(super) async fn change(
     base: Generation,
     changes: &[Endpoint],
     removed: &[EndpointId],
+    entries: &[Entry],
 ) -> Result<Option<Generation>> {
-    let mut call = Call::new(&scripts::ENDPOINTS, Partition::FIRST, &["endpoints", "generation", "numbered"]);
+    // A script is not to take long. These may then tell of a change that somebody else was first to make.
+    let (before, entries) = entries.split_at(entries.len().saturating_sub(ENTRIES_MAX));
+    access::note(link, before).await?;
+    let keys = ["endpoints", "generation", "numbered", access::AUDIT];
+    let mut call = Call::new(&scripts::ENDPOINTS, Partition::FIRST, &keys);
     let numbered = changes.iter().map(|change| change.number).max().unwrap_or_default();
-    call.num(base.0).num(numbered).num(changes.len());
+    call.num(base.0).num(numbered).num(access::lifetime_ms()).num(entries.len()).num(changes.len());
+    for entry in entries {
+        call.arg(access::json(entry)?);
+    }
     for endpoint in changes {
         let json = serde_json::to_vec(endpoint).map_err(|_| corrupt("an endpoint that cannot be written"))?;
         call.arg(endpoint.id.as_str()).arg(json);
@@ -89,6 +100,7 @@ pub(super) async fn change(
     if raised == 0 {
         return Ok(None);
     }
+    crash::point("endpoints.committed");
     raise(link, raised, removed).await?;
     Ok(Some(Generation(raised)))
 }

@@ -33,6 +33,7 @@
 //! | `r:<request>`, `t:<token>` | raw requests and Mailgun tokens, each by its own hash |
 //! | `n:<request>`, `incomplete` | what of a request was not understood, and which there are, by when they were kept |
 //! | `o:<event>` | of an event whose request was read again, the stamps of its first delivery and its last: it may expire before they are old |
+//! | `claim:<hash>` | a request that came with an `Idempotency-Key`: what tells it from another, what is named after, what it made |
 //! | `reprocessed` | the stamp of the last event that was committed when its request was read again |
 //!
 //! A delivery that nobody has tried costs its place in `f:` and one in `i:`, and is held back only when its turn comes while
@@ -40,7 +41,7 @@
 //!
 //! What a replay made goes by `<event>~<replay>` where others go by their event; its class is `l`.
 //!
-//! `endpoints`, `generation`, `numbered`, `blobs` (what tells the directory of large bodies from another), `gateways`, the jobs
+//! `endpoints`, `generation`, `numbered`, the audit log (`audit`, a stream), when API keys were last used (`keys_used`), `blobs` (what tells the directory of large bodies from another), `gateways`, the jobs
 //! (`j:<job>`, `jobs`, `jobs:active`) and what was counted at each source
 //! (`tally:<source>`) and of each endpoint's deliveries (`cd:<day>:<endpoint>`) are in the first partition only.
 
@@ -61,6 +62,7 @@ use super::{
 };
 use crate::domain::address::Address;
 use crate::domain::attempt_log;
+use crate::domain::audit::Entry;
 use crate::domain::delivery::{Delivery, Status};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::id::{EndpointId, EventId, GatewayId, RequestId};
@@ -72,6 +74,7 @@ use crate::domain::risk::Risk;
 use crate::domain::suppression::{Reason, Suppressed, Suppression};
 use crate::domain::tally::{Tallies, Tally};
 
+mod access;
 mod attempts;
 mod check;
 mod counts;
@@ -270,8 +273,9 @@ impl Store for RedisStore {
         base: Generation,
         changes: &[Endpoint],
         removed: &[EndpointId],
+        entries: &[Entry],
     ) -> Result<Option<Generation>> {
-        endpoints::change(&self.link, base, changes, removed).await
+        endpoints::change(&self.link, base, changes, removed, entries).await
     }
 
     async fn lane_states(&self, endpoints: &[EndpointId]) -> Result<Vec<(EndpointId, LaneState)>> {

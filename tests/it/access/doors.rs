@@ -39,6 +39,8 @@ async fn each_route_is_at_one_address_alone_and_probes_at_both() {
         ("GET /v1/sources", 404, 200),
         ("GET /v1/webhooks", 404, 200),
         ("PUT /v1/webhooks", 404, 405),
+        ("GET /v1/audit", 404, 200),
+        ("GET /v1/keys", 404, 200),
         ("GET /v1/replays", 404, 200),
         ("GET /api/webhooks/manage", 404, 200),
         ("GET /api/emails/webhook-endpoints/", 404, 200),
@@ -103,7 +105,7 @@ async fn no_page_of_another_site_is_let_in() {
         ("access-control-request-headers", "x-api-key, content-type"),
         ("access-control-request-private-network", "true"),
     ];
-    let paths = ["/v1/webhooks", "/v1/events", "/api/webhooks/manage", "/in/resend", "/healthz", "/v1/no"];
+    let paths = ["/v1/webhooks", "/v1/events", "/v1/audit", "/api/webhooks/manage", "/in/resend", "/healthz", "/v1/no"];
     for path in paths {
         for (method, headers) in [("OPTIONS", &preflight[..]), ("GET", &[origin, KEY]), ("POST", &[origin, KEY])] {
             let answer = ask(gateway.port(), &format!("{method} {path}"), headers, "{}").await;

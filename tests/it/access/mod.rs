@@ -4,7 +4,11 @@ use serde_json::Value;
 
 use crate::wire::{self, Reply};
 
+mod again;
+mod audit;
+mod crash;
 mod doors;
+mod expiry;
 mod keys;
 
 /// A request to this port with these headers.

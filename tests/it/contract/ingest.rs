@@ -162,8 +162,8 @@ pub(crate) async fn an_endpoint_that_was_removed_stays_away(harness: &mut impl H
     let (a, b, c) = (endpoint("wh_a"), endpoint("wh_b"), endpoint("wh_c"));
     let first = store.change_endpoints(Generation(0), &[a.clone(), b]).await.unwrap().unwrap();
     let removed = ["wh_b".into(), "wh_never".into()];
-    assert_eq!(store.replace_endpoints(Generation(0), &[], &removed).await.unwrap(), None);
-    let second = store.replace_endpoints(first, std::slice::from_ref(&c), &removed).await.unwrap().unwrap();
+    assert_eq!(store.replace_endpoints(Generation(0), &[], &removed, &[]).await.unwrap(), None);
+    let second = store.replace_endpoints(first, std::slice::from_ref(&c), &removed, &[]).await.unwrap().unwrap();
     assert!(second > first);
     assert_eq!(store.endpoints().await.unwrap().all, [a, c]);
     drop(store);
@@ -172,7 +172,7 @@ pub(crate) async fn an_endpoint_that_was_removed_stays_away(harness: &mut impl H
     let all = store.endpoints().await.unwrap().all;
     assert_eq!(all.iter().map(|endpoint| endpoint.id.as_str()).collect::<Vec<_>>(), ["wh_a", "wh_c"]);
     // The last one too.
-    let third = store.replace_endpoints(second, &[], &["wh_a".into(), "wh_c".into()]).await.unwrap().unwrap();
+    let third = store.replace_endpoints(second, &[], &["wh_a".into(), "wh_c".into()], &[]).await.unwrap().unwrap();
     let set = store.endpoints().await.unwrap();
     assert_eq!((set.generation, set.all.len()), (third, 0));
 }

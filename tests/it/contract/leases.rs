@@ -187,7 +187,7 @@ pub(crate) async fn an_endpoint_that_was_removed_leaves_no_lane_state(harness: &
         store.finish(vec![Finished { lane, ..finished(&leases[0], Then::Retry(LONG)) }]).await.unwrap();
     }
     assert_eq!(store.lane_states(&lanes).await.unwrap().len(), 2);
-    store.replace_endpoints(Generation(0), &[], &lanes[..1]).await.unwrap().unwrap();
+    store.replace_endpoints(Generation(0), &[], &lanes[..1], &[]).await.unwrap().unwrap();
     let states = store.lane_states(&lanes).await.unwrap();
     assert!(matches!(&states[..], [(endpoint, _)] if *endpoint == lanes[1]), "{states:?}");
 }

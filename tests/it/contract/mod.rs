@@ -9,6 +9,7 @@ use waypost::store::{Lease, Store, Want};
 
 use crate::embedded::LIFETIMES;
 
+pub(crate) mod access;
 pub(crate) mod attempts;
 pub(crate) mod copies;
 pub(crate) mod counts;
@@ -115,6 +116,10 @@ macro_rules! run_contract {
         ]);
         crate::contract::run_contract!($harness, tallies: [
             what_was_counted_adds_up_and_survives_a_reopen, types_that_a_sender_makes_up_take_bounded_room,
+        ]);
+        crate::contract::run_contract!($harness, access: [
+            what_was_told_is_listed_latest_first_and_survives_a_reopen, a_change_of_endpoints_is_told_if_it_is_made,
+            of_several_who_claim_one_is_first, the_latest_use_of_a_key_stays,
         ]);
         crate::contract::run_contract!($harness, replays: [
             a_replay_is_a_delivery_of_its_own, a_delivery_and_its_replay_may_be_under_way_together,

@@ -36,7 +36,7 @@ async fn nothing_is_made_twice(on: &str) {
     assert!(all.iter().all(|made| *made == all[0]), "the secret, which is shown once, is in each: {all:?}");
     assert!(text(&all[0]["secret"]).starts_with("whsec_"));
     let own = json!({"url": "https://a.example/", "secret": "a text of more than 16"});
-    let others = [create("two", &body).await, create("one", &own).await, create("one", &own).await];
+    let others = [create("two", &body).await, create("three", &own).await, create("three", &own).await];
     assert_eq!(others[1], others[2]);
     assert_eq!(others[1].get("secret"), None, "who gave it knows it");
     let list = stage.done("GET /v1/webhooks", Value::Null).await;
