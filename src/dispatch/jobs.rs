@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::{Shared, backoff, reprocess};
+use super::{Shared, backoff, erase, reprocess};
 use crate::crash;
 use crate::domain::id::EndpointId;
 use crate::domain::job::{Job, JobError, JobState, STEP_LEN, Step, Task};
@@ -97,6 +97,12 @@ pub(super) async fn step(shared: &Shared, job: &Job) -> Result<Duration> {
         },
         (JobState::Running, Task::Reprocess { filter, .. }) => {
             job.after(reprocess::run(shared, job, filter).await?, now)
+        }
+        (JobState::Counting | JobState::Running, Task::Erasure(erasure)) => {
+            match erase::step(shared, job, erasure).await? {
+                erase::Turn::Wait(wait) => return Ok(wait),
+                erase::Turn::Made(erased) => job.after_erasing(erased, now),
+            }
         }
         (JobState::Canceling, _) if shared.store.cancel(&job.id, STEP_LEN).await? > 0 => return Ok(PAUSE),
         (JobState::Canceling, _) => job.to(JobState::Canceled, now),

@@ -17,6 +17,7 @@ pub mod client;
 mod connector;
 mod counting;
 mod disable;
+mod erase;
 mod fetch;
 mod gather;
 mod jobs;

@@ -5,6 +5,7 @@ use std::fmt;
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
 
 use super::id::hash;
 use super::link::LinkKey;
@@ -13,8 +14,24 @@ use super::link::LinkKey;
 const LEN_MAX: usize = 64 + 1 + 255;
 
 /// A bare address in lower case. Printing it for debugging does not show it.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Address(String);
+
+impl From<Address> for String {
+    fn from(address: Address) -> Self {
+        address.0
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = &'static str;
+
+    /// The text is not repeated where it is no address.
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("no address")
+    }
+}
 
 impl Address {
     /// Reads a mailbox as providers and people write it: `nora@customer.example`, `Nora <Nora@customer.example>`. None

@@ -90,6 +90,9 @@ pub enum Action {
     /// An address was taken off the suppression list.
     #[serde(rename = "address.unsuppressed")]
     AddressUnsuppressed,
+    /// All that names a person was erased; the address is not told.
+    #[serde(rename = "recipient.erased")]
+    RecipientErased,
     /// The gateway was told to go on with what the store holds.
     #[serde(rename = "store.confirmed")]
     StoreConfirmed,

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use waypost_providers::event::Mail;
-use waypost_providers::{Content, Found, Gives, Headers, Part, Provider, Request};
+use waypost_providers::event::{Data, Mail};
+use waypost_providers::{Content, Found, Gives, Headers, Kind, Part, Provider, Request};
 
 use super::endpoint::Endpoint;
 use super::id::{EventId, RequestId};
-use super::plan::RawRequest;
+use super::plan::{RawRequest, StoredEvent};
 
 /// What stands for the provider of a part that was fetched: no webhook has brought it.
 pub const FETCHED: &str = "fetched";
@@ -70,6 +70,18 @@ pub fn kept(event: &EventId, told: &Request, part: Part, content: Content) -> Ra
     let request = Request { source: Arc::clone(&told.source), received_at: told.received_at, headers, body };
     let id = RequestId::of_part(event, &part.url());
     RawRequest { id, provider: FETCHED, request, unmapped: 0, unreadable: 0 }
+}
+
+/// Under which ids the parts of an event's mail are kept if they are fetched, whether they have been or not.
+pub fn kept_as(event: &StoredEvent) -> Vec<RequestId> {
+    let data = match event.kind.provider() {
+        Some(Kind::Received) => serde_json::from_str::<Data>(event.data.get()).ok(),
+        _ => None,
+    };
+    let Some(mail) = data.and_then(|data| data.mail) else { return Vec::new() };
+    let attachments = mail.attachments.iter().map(|attachment| Part::Attachment(attachment.n));
+    let parts = [Part::Text, Part::Html, Part::Raw].into_iter().chain(attachments);
+    parts.map(|part| RequestId::of_part(&event.id, &part.url())).collect()
 }
 
 /// The part again.

@@ -127,12 +127,14 @@ pub enum EndReason {
     Deleted,
     /// The replay that made it was canceled.
     ReplayCanceled,
+    /// A person whom its event named was erased.
+    Erased,
 }
 
 impl EndReason {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Exhausted, Self::Expired, Self::Gone, Self::Disabled, Self::Deleted, Self::ReplayCanceled];
+    pub const ALL: [Self; 7] =
+        [Self::Exhausted, Self::Expired, Self::Gone, Self::Disabled, Self::Deleted, Self::ReplayCanceled, Self::Erased];
 
     /// The word in the API.
     pub const fn as_str(self) -> &'static str {
@@ -143,6 +145,7 @@ impl EndReason {
             Self::Disabled => "disabled",
             Self::Deleted => "deleted",
             Self::ReplayCanceled => "replay_canceled",
+            Self::Erased => "erased",
         }
     }
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::erasure::{Erased, Erasure};
 use super::id::{EndpointId, ReplayId};
 use super::ownership::Shards;
 use super::replay;
@@ -39,6 +40,8 @@ pub enum Task {
         #[serde(flatten)]
         outcome: Outcome,
     },
+    /// Erases a person.
+    Erasure(Erasure),
 }
 
 impl Task {
@@ -47,6 +50,16 @@ impl Task {
         match self {
             Self::Replay { .. } => "replay",
             Self::Reprocess { .. } => "reprocess",
+            Self::Erasure(_) => "erasure",
+        }
+    }
+
+    /// The same without whom it is about, as it is shown, and kept when it has ended.
+    #[must_use]
+    pub fn forgetful(self) -> Self {
+        match self {
+            Self::Erasure(erasure) => Self::Erasure(erasure.forgetful()),
+            task => task,
         }
     }
 }
@@ -106,13 +119,14 @@ pub struct Job {
     /// When nothing was left to do.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ended_at: Option<Timestamp>,
-    /// How many match; all of them, once it has counted.
+    /// How many match; all of them, once it has counted. Of an erasure, how much it looked at.
     pub counted: u64,
-    /// How many deliveries it made, or requests it read again.
+    /// How many deliveries it made, or requests it read again, or requests and events it erased.
     pub made: u64,
     /// How many that matched it did not: the event or request has expired meanwhile, the event was replayed
     /// [`REPLAYS_OF_EVENT_MAX`](replay::REPLAYS_OF_EVENT_MAX) times, the request's source is no longer in the config or
-    /// its provider not known, what is kept of it cannot be read, or it failed again and again.
+    /// its provider not known, what is kept of it cannot be read, or it failed again and again. Of an erasure, how much it
+    /// could not read.
     pub left_out: u64,
     /// How far it has looked: a place in the store.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -159,17 +173,23 @@ impl Job {
         }
     }
 
+    /// A job that erases, which counts nothing first.
+    pub fn erasure(id: ReplayId, erasure: Erasure, now: Timestamp) -> Self {
+        Self { state: JobState::Running, ..Self::new(id, Task::Erasure(erasure), false, now) }
+    }
+
     /// Whether whoever has these shards works at it: for a replay the owner of the lane, else by its own id.
     pub fn is_of(&self, shards: Shards) -> bool {
         match &self.task {
             Task::Replay { endpoint_id, .. } => shards.contains(endpoint_id),
-            Task::Reprocess { .. } => shards.contains(&self.id.as_str().into()),
+            Task::Reprocess { .. } | Task::Erasure(_) => shards.contains(&self.id.as_str().into()),
         }
     }
 
     /// Whether all that match have been counted.
     pub fn has_counted(&self) -> bool {
         match self.state {
+            _ if matches!(self.task, Task::Erasure(_)) => false,
             JobState::Running | JobState::Done => true,
             JobState::Counting => false,
             // It was stopped in the middle of one or the other.
@@ -207,16 +227,39 @@ impl Job {
         job
     }
 
+    /// A job that erases after a step.
+    #[must_use]
+    pub fn after_erasing(&self, erased: Erased, now: Timestamp) -> Self {
+        let Task::Erasure(erasure) = &self.task else { return self.clone() };
+        let next = erasure.after(&erased);
+        let state = if next.is_some() { self.state } else { JobState::Done };
+        let mut job = self.to(state, now);
+        job.counted += erased.looked_at;
+        job.made += erased.requests + erased.events;
+        job.left_out += erased.unreadable;
+        job.cursor = erased.next;
+        if let Some(next) = next {
+            job.task = Task::Erasure(next);
+        }
+        job
+    }
+
     /// The job in another state.
     #[must_use]
     pub fn to(&self, state: JobState, now: Timestamp) -> Self {
-        let ended_at = if state.is_active() { None } else { Some(now) };
-        Self { state, ended_at, version: self.version + 1, ..self.clone() }
+        let mut job = Self { state, version: self.version + 1, ..self.clone() };
+        if !state.is_active() {
+            job.ended_at = Some(now);
+            job.task = job.task.forgetful();
+        }
+        job
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::address::Address;
+    use super::super::erasure::OnList;
     use super::super::subscription::Subscription;
     use super::*;
 
@@ -267,9 +310,27 @@ mod tests {
         let status = reprocess::Lack::ALL.to_vec();
         let filter = reprocess::Filter { since: None, until: at(200), source: Some("old".into()), status };
         let reprocess = Job { task: Task::Reprocess { filter, outcome }, ..job(false) };
-        for job in [job(true), reprocess] {
+        let address = Address::parse("nora@customer.example").unwrap();
+        let erasure = Erasure::new(address, OnList::Remove, at(300));
+        let erasure = Job::erasure(ReplayId::of(&[b"1"]), erasure, at(300));
+        for job in [job(true), reprocess, erasure.to(JobState::Canceled, at(301)), erasure] {
             let json = serde_json::to_string(&job).unwrap();
             assert_eq!(serde_json::from_str::<Job>(&json).unwrap(), job, "{json}");
         }
+    }
+
+    #[test]
+    fn a_job_that_erases_ends_with_its_last_stage_and_never_shows_whom_it_was_about() {
+        let address = Address::parse("nora@customer.example").unwrap();
+        let mut job = Job::erasure(ReplayId::of(&[b"1"]), Erasure::new(address, OnList::Keep, at(300)), at(300));
+        let step = Erased { looked_at: 5, requests: 1, events: 1, unreadable: 1, is_end: true, ..Erased::default() };
+        for _ in 0..4 {
+            assert_eq!((job.state, job.has_counted()), (JobState::Running, false));
+            assert!(!serde_json::to_string(&job.task.clone().forgetful()).unwrap().contains("nora"));
+            job = job.after_erasing(step.clone(), at(301));
+        }
+        assert_eq!((job.state, job.ended_at, job.version), (JobState::Done, Some(at(301)), 5));
+        assert_eq!((job.counted, job.made, job.left_out), (20, 8, 4));
+        assert!(!serde_json::to_string(&job).unwrap().contains("nora"));
     }
 }

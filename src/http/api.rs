@@ -18,6 +18,7 @@ use waypost_providers::{Headers, event};
 use super::auth::authorize;
 use super::lists::{List, ListQuery};
 use super::problem::Problem;
+use super::requests;
 use super::state::Gateway;
 use crate::domain::access::Scope;
 use crate::domain::delivery::{Delivery, Split};
@@ -79,7 +80,8 @@ pub(super) async fn views(gateway: &Gateway, events: Vec<StoredEvent>) -> Result
     Ok(views)
 }
 
-/// `GET /v1/events/{id}/raw`: the request that the event was read from.
+/// `GET /v1/events/{id}/raw`: the request that the event was read from. `410` where that named, beside the event, a person
+/// who was erased.
 pub(super) async fn raw(
     request: HttpRequest,
     gateway: Data<Gateway>,
@@ -87,11 +89,8 @@ pub(super) async fn raw(
 ) -> Result<HttpResponse, Problem> {
     authorize(&request, &gateway, Scope::Read)?;
     let event = find(&gateway, &id).await?;
-    let stored = match &event.request_id {
-        Some(id) => gateway.store.request(id).await?,
-        None => None,
-    };
-    Ok(raw_answer(stored.ok_or(Problem::NotFound("request"))?))
+    let id = event.request_id.ok_or(Problem::NotFound("request"))?;
+    Ok(raw_answer(requests::find(&gateway, &id).await?))
 }
 
 /// A request whole. Its body is base64, so that nothing a sender wrote is ever rendered by a browser.

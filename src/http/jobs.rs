@@ -1,4 +1,4 @@
-//! `/v1/replays`: jobs, which replay or reprocess in bulk, as they are begun, watched and canceled.
+//! `/v1/replays`: jobs, which replay or reprocess in bulk or erase a person, as they are begun, watched and canceled.
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Json, Path};
@@ -70,7 +70,7 @@ pub(super) async fn job(
 
 /// `DELETE /v1/replays/{id}`: stops a job, and ends what is pending of it as `canceled`; what was delivered stays
 /// delivered, and events that were stored stay stored. `202` with the job, which is `canceling` until that is done. `409`
-/// when there is nothing left to stop.
+/// when there is nothing left to stop. What was erased stays erased, and to stop that needs a key of scope `admin`.
 pub(super) async fn cancel(
     request: HttpRequest,
     gateway: Data<Gateway>,
@@ -80,6 +80,9 @@ pub(super) async fn cancel(
     let mut is_told = false;
     for _ in 0..TRIES_MAX {
         let job = gateway.store.job(&id).await?.ok_or(Problem::NotFound("replay"))?;
+        if matches!(job.task, Task::Erasure(_)) && !key.may(Scope::Admin) {
+            return Err(Problem::Forbidden(Scope::Admin));
+        }
         match job.state {
             JobState::Canceling | JobState::Canceled => return accepted(&gateway, job).await,
             JobState::Counting | JobState::Running => {}
@@ -121,12 +124,12 @@ pub(super) struct JobView {
     error: Option<JobError>,
     /// Whether it only counts.
     dry_run: bool,
-    /// How many it has counted so far.
+    /// How many it has counted so far; of an erasure, how much it looked at.
     counted: u64,
     /// How many match, once all are counted. A delivery that ends between counting and replaying is replayed too.
     #[serde(skip_serializing_if = "Option::is_none")]
     total: Option<u64>,
-    /// How many deliveries it made, or requests it read again. After a crash, requests that were understood in the step
+    /// How many deliveries it made, or requests it read again, or requests and events it erased. After a crash, requests that were understood in the step
     /// that was under way are not among them.
     made: u64,
     /// How many it could not: the event or request expired meanwhile, the event was replayed too often, the source is
@@ -139,14 +142,22 @@ pub(super) struct JobView {
     /// When nothing was left to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<Timestamp>,
+    /// By when at the latest what is erased has left the disk, as long as a gateway runs; it has when this is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gone_by: Option<Timestamp>,
 }
 
 async fn view(gateway: &Gateway, job: Job) -> Result<JobView, Problem> {
     let pending = if job.made == 0 { 0 } else { gateway.store.pending_of(&job.id).await? };
+    let gone_by = match &job.task {
+        Task::Erasure(erasure) => Some(erasure.gone_by()),
+        Task::Replay { .. } | Task::Reprocess { .. } => None,
+    };
     Ok(JobView {
         total: job.has_counted().then_some(job.counted),
         id: job.id,
-        task: job.task,
+        gone_by,
+        task: job.task.forgetful(),
         state: job.state,
         error: job.error,
         dry_run: job.dry_run,

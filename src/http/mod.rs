@@ -23,6 +23,7 @@ mod lists;
 mod openapi;
 pub mod problem;
 pub mod problem_types;
+mod recipients;
 mod rejecting;
 mod replays;
 mod requests;

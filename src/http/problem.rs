@@ -111,8 +111,13 @@ pub enum Problem {
     /// The event of what was asked for is no longer kept, or never was.
     #[error("its event is no longer kept (`retention.events`), or never was")]
     Expired,
+    /// It named a person who was erased.
+    #[error("it was erased, as it named a person who asked for that")]
+    Erased,
     /// As many jobs are under way as can be.
-    #[error("{JOBS_MAX} bulk replays are under way, reprocessing included; wait for one to end, or cancel one")]
+    #[error(
+        "{JOBS_MAX} bulk replays are under way, reprocessing and erasures included; wait for one to end, or cancel one"
+    )]
     TooManyJobs,
     /// What stands for an address is none.
     #[error("it is no address")]
@@ -202,6 +207,7 @@ impl Problem {
             Self::BadBody(_) | Self::Field(_) => ProblemType::BadBody,
             Self::NotReplayable(_) => ProblemType::NotReplayable,
             Self::Expired => ProblemType::Expired,
+            Self::Erased => ProblemType::Erased,
             Self::TooManyJobs => ProblemType::TooManyReplays,
             Self::SourceGone(_) => ProblemType::SourceGone,
             Self::ProviderUnknown(_) => ProblemType::ProviderUnknown,
@@ -276,6 +282,7 @@ impl Problem {
             | Self::NotFound(_)
             | Self::BodyTooLarge(_)
             | Self::Expired
+            | Self::Erased
             | Self::TooManyJobs
             | Self::TooManyWebhooks(_) => {
                 Some(self.to_string())

@@ -56,6 +56,7 @@ types! {
     TooManyReplays "too_many_replays" 409: "Too many replays are under way"; "Wait for one to end, or cancel one.",
     TooManyWebhooks "too_many_webhooks" 409: "There are too many webhooks"; "Delete one that is not needed.",
     Expired "expired" 410: "The event is no longer kept"; "Nothing: `retention.events_days` is over.",
+    Erased "erased" 410: "It was erased"; "Nothing: it named a person who was erased.",
     HasChanged "has_changed" 412: "It has changed since it was seen"; "Get it, decide again, and send its `ETag` as `If-Match`.",
     BodyTooLarge "body_too_large" 413: "The body is too large"; "Send less than `detail` says.",
     BadBody "bad_body" 422: "A field of the body is wrong"; "Correct the one that `field` or `detail` names.",

@@ -44,7 +44,8 @@ pub(super) async fn requests(
     Ok(Json(found.into()))
 }
 
-/// `GET /v1/requests/{id}`: one request as it was received, and how many of its parts are not understood.
+/// `GET /v1/requests/{id}`: one request as it was received, and how many of its parts are not understood. `410` where it
+/// named a person who was erased.
 pub(super) async fn request(
     request: HttpRequest,
     gateway: Data<Gateway>,
@@ -54,8 +55,13 @@ pub(super) async fn request(
     Ok(raw_answer(find(&gateway, &id).await?))
 }
 
-async fn find(gateway: &Gateway, id: &RequestId) -> Result<StoredRequest, Problem> {
-    gateway.store.request(id).await?.ok_or(Problem::NotFound("request"))
+/// [`Problem::Erased`] where it named a person who was erased.
+pub(super) async fn find(gateway: &Gateway, id: &RequestId) -> Result<StoredRequest, Problem> {
+    match gateway.store.request(id).await? {
+        Some(stored) => Ok(stored),
+        None if gateway.store.is_erased(id).await? => Err(Problem::Erased),
+        None => Err(Problem::NotFound("request")),
+    }
 }
 
 /// What became of a request that was read again.
@@ -68,7 +74,7 @@ pub(super) struct Reprocessed {
 
 /// `POST /v1/requests/{id}/reprocess`: reads a request again, as the provider that it came from; `200` with how many of
 /// its events are new (`stored`) and how many are no news (`repeats`), and of how many parts nothing can be said
-/// still (`unmapped`, `unreadable`). `404` where there is none, or it has expired; `409` when its source is no longer in
+/// still (`unmapped`, `unreadable`). `404` where there is none, or it has expired; `410` where it was erased; `409` when its source is no longer in
 /// the config, or its provider not known to this version; `503` when as many requests, or bytes of them, are under way
 /// as may be, with those that come in.
 pub(super) async fn reprocess(

@@ -125,6 +125,14 @@ impl Blobs {
         let read = self.files.read(id, blob);
         read.inspect_err(|error| tracing::error!(request.id = %id, %error, "the body of a request cannot be read"))
     }
+
+    /// Removes a body; on a thread that may wait for the disk.
+    pub(super) fn remove(&self, id: &RequestId, blob: Blob) -> Result<()> {
+        let removed = gone(fs::remove_file(self.files.path(id, blob)));
+        let synced =
+            removed.and_then(|()| gone(File::open(self.files.folder(blob.day)).and_then(|dir| dir.sync_all())));
+        synced.map_err(|error| self.files.failed("keeps a body", &error))
+    }
 }
 
 impl Drop for Blobs {

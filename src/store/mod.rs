@@ -65,6 +65,10 @@
 //! **A pass costs what is due.** [`Store::due`] reads one index of lanes by earliest due time, kept by the same
 //! commits, and a poll that finds nothing costs next to nothing.
 //!
+//! **What was erased is known and not told.** A request or an event that named a person who was erased keeps its place, its
+//! id and its lifetime, so a copy of it is a repeat; nobody is given it, and nothing is made of it: no reprocessing and no
+//! replay.
+//!
 //! **A large body is in a file** ([`blobs`]), always with the embedded engine and if told so with Redis. It is there
 //! before what refers to it.
 //!
@@ -93,6 +97,7 @@ mod attempts;
 pub mod blobs;
 mod counts;
 pub mod embedded;
+mod erasures;
 mod model;
 mod place;
 pub mod redis;
@@ -102,6 +107,7 @@ mod searches;
 
 pub use attempts::*;
 pub use counts::*;
+pub use erasures::*;
 pub use model::*;
 pub use replays::*;
 pub use requests::*;
@@ -109,7 +115,7 @@ pub use searches::*;
 
 /// What a store can be asked. See the module for the contract.
 #[async_trait]
-pub trait Store: Replays + Requests + Attempts + Counts + Searches + Access {
+pub trait Store: Replays + Requests + Attempts + Counts + Searches + Access + Erasures {
     /// Remembers a Mailgun token (a forgery ends here, nothing stored), stores the raw request, then remembers states
     /// and commits each event with what belongs to it. `200` may be answered when this returns [`Committed::Stored`].
     ///

@@ -31,7 +31,9 @@ const EMBEDDED: [&str; 11] = [
 const REDIS: [&str; 7] =
     ["raw.stored", "units.committed", "lease.committed", "leased", "posted", "finish.committed", "finished"];
 /// What has a test of its own.
-const REDIS_ALONE: [&str; 15] = [
+const REDIS_ALONE: [&str; 17] = [
+    "request.erased",
+    "deliveries.erased",
     "blobs.marked",
     "blob.written",
     "blob.named",
@@ -50,7 +52,8 @@ const REDIS_ALONE: [&str; 15] = [
 ];
 
 /// What has a test of its own.
-const EMBEDDED_ALONE: [&str; 17] = [
+const EMBEDDED_ALONE: [&str; 18] = [
+    "request.erased",
     "blobs.marked",
     "blob.written",
     "blob.named",

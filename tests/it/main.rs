@@ -18,6 +18,7 @@ mod crash_points;
 mod credentials;
 mod embedded;
 mod ends;
+mod erasures;
 mod fetch;
 mod formats;
 mod full_disk;

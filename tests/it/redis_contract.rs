@@ -84,6 +84,9 @@ mod in_files {
     }
 
     run_contract!(OnRedisAndFiles, ingest: [a_raw_request_comes_back, the_length_of_a_request_is_told]);
+    run_contract!(OnRedisAndFiles, erasures: [
+        an_erased_request_is_blank_and_brings_nothing, what_is_erased_before_it_comes_is_never_kept,
+    ]);
     run_contract!(OnRedisAndFiles, requests: [
         a_large_one_is_read_again_whole, what_brought_a_mail_lives_as_long_as_its_event,
     ]);

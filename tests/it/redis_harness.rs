@@ -1,5 +1,6 @@
 //! A Redis server of the test's own, on a free port of the loopback, killed when dropped.
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -77,6 +78,11 @@ impl Server {
     /// Stops it in mid-air (`STOP`), or lets it go on (`CONT`).
     pub(crate) fn signal(&self, name: &str) {
         signal(self.process.as_ref().unwrap(), name);
+    }
+
+    /// Where its files are.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Its process.

@@ -1,4 +1,5 @@
-//! The store in memory has no replays, no logs, no numbers, no searches, nothing of who uses the API, and one job.
+//! The store in memory has no replays, no logs, no numbers, no searches, nothing of who uses the API, one job, and nobody to
+//! erase.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -10,7 +11,7 @@ use super::Fake;
 use crate::domain::address::Address;
 use crate::domain::audit::Entry;
 use crate::domain::delivery_counts::{Counted, DeliveryCounts, Hour};
-use crate::domain::id::{EndpointId, ReplayId, SuppressionId};
+use crate::domain::id::{EndpointId, ReplayId, RequestId, SuppressionId};
 use crate::domain::job::Job;
 use crate::domain::plan::StoredEvent;
 use crate::domain::replay::Replay;
@@ -99,6 +100,34 @@ impl Access for Fake {
         unreachable!()
     }
     async fn uses(&self, _: Vec<String>) -> Result<Vec<Option<Timestamp>>> {
+        unreachable!()
+    }
+}
+
+#[async_trait]
+impl Erasures for Fake {
+    async fn requests_from(&self, _: Option<&str>, _: usize) -> Result<Page<RequestId>> {
+        unreachable!()
+    }
+    async fn events_from(&self, _: Option<&str>, _: usize) -> Result<Page<StoredEvent>> {
+        unreachable!()
+    }
+    async fn answers_from(&self, _: Option<&str>, _: usize) -> Result<Page<KeptAnswer>> {
+        unreachable!()
+    }
+    async fn erase_requests(&self, _: &[RequestId]) -> Result<()> {
+        unreachable!()
+    }
+    async fn is_erased(&self, _: &RequestId) -> Result<bool> {
+        unreachable!()
+    }
+    async fn erase_event(&self, _: &StoredEvent) -> Result<()> {
+        unreachable!()
+    }
+    async fn forget_answer(&self, _: &str) -> Result<()> {
+        unreachable!()
+    }
+    async fn write_anew(&self, _: Option<&str>) -> Result<Anew> {
         unreachable!()
     }
 }

@@ -76,7 +76,11 @@ fn events() -> [Path; 4] {
     let replay = replay.may_take::<EventReplay>(json!({ "endpoint_id": "wh_billing" }));
     [
         at("/v1/events/{id}", [event_id()], [show.gives::<EventView>(200, "The event.")]),
-        at("/v1/events/{id}/raw", [event_id()], [raw.needs(Scope::Read).gives::<RequestView>(200, "The request.")]),
+        at(
+            "/v1/events/{id}/raw",
+            [event_id()],
+            [raw.needs(Scope::Read).gives::<RequestView>(200, "The request.").refuses([Problem::Erased])],
+        ),
         at(
             "/v1/events/{id}/deliveries",
             [event_id()],

@@ -1,10 +1,12 @@
-//! The routes of what comes in: callbacks of providers, requests as they were received, sources, suppressions.
+//! The routes of what comes in: callbacks of providers, requests as they were received, sources, suppressions, and persons
+//! who are erased.
 
 use schemars::JsonSchema;
 use serde_json::json;
 use waypost_providers::{Refusal, VerifyError};
 
 use crate::domain::access::Scope;
+use crate::domain::erasure::OnList;
 use crate::domain::id::RequestId;
 use crate::domain::reprocess::{IncompleteRequest, Lack};
 use crate::domain::suppression::Reason;
@@ -14,6 +16,7 @@ use crate::http::jobs::JobView;
 use crate::http::lists::List;
 use crate::http::openapi::{Operation, Parameter, Path, at, delete, get, page, post, source};
 use crate::http::problem::Problem;
+use crate::http::recipients;
 use crate::http::replays::Nothing;
 use crate::http::requests::{self, BulkReprocess, Reprocessed};
 use crate::http::sources::{self, SourceView};
@@ -22,7 +25,7 @@ use crate::http::suppressions::{self, Item, Listed, ToSuppress};
 use crate::http::token::{self, Asked, Refused, Token};
 
 pub(super) fn paths() -> Vec<Path> {
-    [callbacks().into(), requests(), lists()].into_iter().flatten().collect()
+    [callbacks().into(), requests(), lists(), persons().into()].into_iter().flatten().collect()
 }
 
 fn callbacks() -> [Path; 2] {
@@ -55,6 +58,7 @@ fn requests() -> Vec<Path> {
     let again =
         again.says("As the provider that it came from is read now. An event that is stored already is a repeat.");
     let again = again.needs(Scope::Write).may_take::<Nothing>(json!({})).refuses([
+        Problem::Erased,
         Problem::SourceGone(String::new()),
         Problem::ProviderUnknown(String::new()),
         Problem::Overloaded,
@@ -73,7 +77,7 @@ fn requests() -> Vec<Path> {
         at("/v1/requests", [], [list.gives::<List<IncompleteRequest>>(200, "A part of the list.")]),
         // Before the next, whose name stands for any other word.
         at("/v1/requests/reprocess", [], [all]),
-        at("/v1/requests/{id}", [id()], [show.gives::<RequestView>(200, "The request.")]),
+        at("/v1/requests/{id}", [id()], [show.gives::<RequestView>(200, "The request.").refuses([Problem::Erased])]),
         at("/v1/requests/{id}/reprocess", [id()], [again.gives::<Reprocessed>(200, "What became of it.")]),
     ]
 }
@@ -96,11 +100,6 @@ fn lists() -> Vec<Path> {
     let put = put.gives::<Listed>(201, "All that it is on the list for.");
     let put =
         put.gives::<Listed>(200, "The same, where it was there for this reason.").refuses([Problem::NotAnAddress]);
-    let address = Parameter::path_like(
-        "address",
-        "An address, percent-encoded; a name before it is passed over.",
-        json!({ "type": "string", "format": "email" }),
-    );
     let show = get(suppressions::suppression, "getSuppression", "Ask whether one may write to an address");
     let show = show.says("`404` where it is not on the suppression list.").needs(Scope::Read);
     let remove = delete(suppressions::unsuppress, "unsuppress", "Take an address off the suppression list");
@@ -111,7 +110,7 @@ fn lists() -> Vec<Path> {
         at("/v1/suppressions", [], [list.gives::<List<Item>>(200, "A part of the list."), put]),
         at(
             "/v1/suppressions/{address}",
-            [address],
+            [address()],
             [
                 show.gives::<Listed>(200, "Why it is on the list.").refuses([Problem::NotAnAddress]),
                 remove.needs(Scope::Write).gives_nothing(204, "It is off the list.").refuses([Problem::NotAnAddress]),
@@ -148,4 +147,30 @@ pub(super) fn described(operation: Operation) -> Operation {
 struct Received {
     /// `true`.
     received: bool,
+}
+
+fn address() -> Parameter {
+    Parameter::path_like(
+        "address",
+        "An address, percent-encoded; a name before it is passed over.",
+        json!({ "type": "string", "format": "email" }),
+    )
+}
+
+fn persons() -> [Path; 1] {
+    let erase = delete(recipients::erase, "erasePerson", "Erase a person");
+    let erase = erase.says(
+        "A job erases all that was received until now and names the address, in any way of writing it: events and requests \
+         are given to nobody any more, what is pending of them is canceled, and what endpoints answered is blanked. A \
+         provider's resend of them is a repeat. The job never tells the address; when it is `done`, the bytes have left the \
+         disk, and `gone_by` says by when that is at the latest.",
+    );
+    let list = Parameter::query::<OnList>(
+        "suppression",
+        "What becomes of the address on the suppression list: `keep` by default.",
+    );
+    let erase = erase.needs(Scope::Admin).asks([list]).is_made_once();
+    let erase = erase.refuses([Problem::NotAnAddress, Problem::TooManyJobs]);
+    let erase = erase.gives::<JobView>(202, "The job.").with_header("Location", "Where it is.");
+    [at("/v1/recipients/{address}", [address()], [erase])]
 }

@@ -48,9 +48,11 @@ impl Apply {
         if let Some(task) = self.task.take_if(|task| is_over || task.is_finished()) {
             task.join()??;
         }
-        let Some(len) = len else { return Ok(()) };
+        let is_clearing = !spaces.is_cleared();
+        let Some(len) = len.or(is_clearing.then_some(0)) else { return Ok(()) };
         let since = *self.since.get_or_insert(elapsed);
-        if self.task.is_some() || len < TURN_BYTES && elapsed.saturating_sub(since) < TURN_TIME {
+        let is_early = len < TURN_BYTES && elapsed.saturating_sub(since) < TURN_TIME && !is_clearing;
+        if self.task.is_some() || is_early {
             return Ok(());
         }
         self.since = None;
@@ -60,6 +62,9 @@ impl Apply {
         let apply = move || {
             apply(&spaces.db, spaces.all(), turn, &layer)?;
             spaces.forget_applied();
+            if is_clearing {
+                spaces.clear(turn)?;
+            }
             // Freed here and by nobody else: it has so many rows that a commit would wait for that.
             drop(layer);
             Ok(())

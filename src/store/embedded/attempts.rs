@@ -12,14 +12,14 @@ use super::core::Core;
 use super::delivery::{Made, Row};
 use super::range::Span;
 use super::read::{View, collect, cursor, readable};
-use super::rows::{EventRow, Id, Key, after, corrupt, decode, number, pack, unpack};
+use super::rows::{EventRow, Id, Key, after, corrupt, decode, number, pack, timestamp, unpack};
 use super::spaces::{Space, Spaces};
 use super::txn::Txn;
 use crate::domain::attempt_log::{Detail, Logged};
 use crate::domain::delivery::Attempt;
 use crate::domain::event_type::EventType;
 use crate::domain::id::{EndpointId, EventId, ReplayId, hash64};
-use crate::store::{Attempts, LogPage, PageQuery, Result};
+use crate::store::{Attempts, KeptAnswer, LogPage, PageQuery, Result};
 
 /// What the log has of an attempt.
 #[derive(Serialize, Deserialize)]
@@ -175,6 +175,51 @@ impl Core {
             }
         }
     }
+
+    /// Takes all attempts of a delivery that stays out of the log.
+    pub(super) fn forget_answers(&mut self, txn: &mut Txn<'_>, endpoint: &EndpointId, key: Key, attempts: &mut [Made]) {
+        self.unlog(txn, endpoint, key, attempts);
+        // When the delivery goes, they are not taken out again.
+        attempts.iter_mut().for_each(|made| made.logged_len = 0);
+    }
+
+    /// Takes the attempt with this key out of the log.
+    pub(super) fn forget_answer(&mut self, txn: &mut Txn<'_>, row_key: &[u8]) -> Result<()> {
+        let (logged_at, rest) = number(row_key.get(LANE_LEN..).unwrap_or_default())?;
+        let (key, tail) = rest.split_at_checked(Key::LEN).ok_or_else(|| corrupt("a place in the log of attempts"))?;
+        let key = Key::read(key)?;
+        txn.synced = true;
+        let row = txn.get(Space::Deliveries, &key.bytes())?;
+        let Some(mut row) = row.and_then(|row| unpack::<Row>(&row).ok()) else {
+            txn.remove(Space::AttemptLog, row_key);
+            return Ok(());
+        };
+        let (endpoint, attempts) = match &mut row {
+            Row::Ended(ended) => (Some(ended.endpoint.clone()), &mut ended.attempts),
+            Row::Pending(progress) => {
+                let item = self.index.get(key);
+                (item.map(|item| self.index.endpoint(item.lane).clone()), &mut progress.attempts)
+            }
+        };
+        let is_it = |made: &&mut Made| made.logged_at == logged_at && made.number.to_be_bytes() == *tail;
+        match (endpoint, attempts.iter_mut().find(is_it)) {
+            (Some(endpoint), Some(made)) => {
+                self.forget_answers(txn, &endpoint, key, std::slice::from_mut(made));
+                txn.put_packed(Space::Deliveries, &key.bytes(), &row)
+            }
+            _ => {
+                txn.remove(Space::AttemptLog, row_key);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What the log has under a key.
+pub(super) fn kept_answer(key: &[u8], entry: &[u8]) -> Result<KeptAnswer> {
+    let at = timestamp(number(key.get(LANE_LEN..).unwrap_or_default())?.0);
+    let Entry { sent, answer, .. } = unpack(entry)?;
+    Ok(KeptAnswer { place: hex::encode(key), at, detail: Detail { sent, answer } })
 }
 
 impl View<'_> {

@@ -27,6 +27,11 @@ impl<T: Send + 'static> Task<T> {
         self.0.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
+    /// Nobody waits for its end.
+    pub(super) fn leave(mut self) {
+        self.0 = None;
+    }
+
     /// Waits for its end.
     pub(super) fn join(mut self) -> Result<T> {
         let ended = self.0.take().and_then(|thread| thread.join().ok());

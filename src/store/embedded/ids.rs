@@ -226,10 +226,14 @@ impl Ids {
         let written = spaces.of(Space::Meta).get(IDS_WRITTEN).map_err(engine)?;
         let written = written.map_or(Ok(Last::default()), |bytes| Last::read(&bytes))?;
         self.read_after(spaces.of(Space::Events), written.event, |row, seq| {
-            let EventRow { id, expires, fingerprint, json, .. } = EventRow::read(row)?;
+            let row = EventRow::read(row)?;
+            let EventRow { id, expires, fingerprint, json, .. } = row;
             let place = Place { seq, expires };
             let ids = fingerprint.map(|bits| (Kind::Fingerprint, bits, place)).into_iter();
             self.add(Named { ids: ids.chain([(Kind::Event, id, place)]).collect(), words: Vec::new() });
+            if row.is_erased() {
+                return Ok(());
+            }
             let words = search::words(&decode(json)?).iter().map(|word| (word.hash(key), place)).collect();
             self.add(Named { ids: Vec::new(), words });
             Ok(())

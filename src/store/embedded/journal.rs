@@ -9,9 +9,10 @@
 //! then reads, repeats and appends to was written and synced after any failure. The engine's other files need no such
 //! care: it writes each once and syncs it before anything refers to it, and until then the journal keeps what is in it.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Held while a directory is open, since the engine takes its own lock too late for what is done here.
@@ -43,15 +44,19 @@ pub(super) fn lock(dir: &Path) -> fjall::Result<File> {
     Err(fjall::Error::Locked)
 }
 
+/// The journals of a directory.
+pub(super) fn paths(dir: &Path) -> io::Result<BTreeSet<PathBuf>> {
+    let paths: io::Result<BTreeSet<PathBuf>> = fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect();
+    let is_journal = |path: &PathBuf| path.extension().is_some_and(|extension| extension == JOURNAL_EXTENSION);
+    Ok(paths?.into_iter().filter(is_journal).collect())
+}
+
 /// Writes each journal of a directory anew. Nobody may have it open but who holds its lock.
 pub(super) fn write_anew(dir: &Path) -> io::Result<()> {
     let copied = dir.join(COPY_NAME);
-    for entry in fs::read_dir(dir)? {
-        let journal = entry?.path();
-        if journal.extension().is_some_and(|extension| extension == JOURNAL_EXTENSION) {
-            copy(&journal, &copied)?;
-            fs::rename(&copied, &journal)?;
-        }
+    for journal in paths(dir)? {
+        copy(&journal, &copied)?;
+        fs::rename(&copied, &journal)?;
     }
     File::open(dir)?.sync_all()
 }

@@ -23,6 +23,8 @@ use super::spaces::Space;
 /// The room written beforehand in each file, and how much of it makes a turn. Without optimization little, so that tests
 /// come by the turns.
 pub(super) const TURN_BYTES: u64 = if cfg!(debug_assertions) { 64 * 1024 } else { 32 * 1024 * 1024 };
+/// How many files take turns.
+pub(super) const FILES: u32 = 2;
 /// The number of a turn, its salt, a hash of both.
 const HEAD_LEN: usize = 24;
 /// The length of a frame's rows, and their hash.
@@ -85,7 +87,16 @@ impl Log {
     }
 
     fn file(&self) -> &File {
-        &self.files[usize::from(self.turn % 2 == 1)]
+        self.at(self.turn)
+    }
+
+    fn at(&self, turn: u64) -> &File {
+        &self.files[usize::from(turn % 2 == 1)]
+    }
+
+    /// The file of a turn.
+    pub(super) fn file_of(&self, turn: u64) -> io::Result<File> {
+        self.at(turn).try_clone()
     }
 
     /// How much of the turn has been written, if there is any commit.
@@ -123,11 +134,18 @@ impl Log {
 /// Gives a file its room, neither more nor less. Zeros are written, since room that is only set aside
 /// is marked as written by the first sync of each part of it.
 fn make_room(file: &File) -> io::Result<()> {
+    let len = file.metadata()?.len();
+    if len == TURN_BYTES { Ok(()) } else { fill_up(file, len) }
+}
+
+/// Leaves nothing in a file whose turn the engine has. Its head goes first: what is left of it is no turn.
+pub(super) fn clear(file: &File) -> io::Result<()> {
+    fill_up(file, 0)
+}
+
+/// Zeros from this place on, to where its room ends.
+fn fill_up(file: &File, mut len: u64) -> io::Result<()> {
     static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
-    let mut len = file.metadata()?.len();
-    if len == TURN_BYTES {
-        return Ok(());
-    }
     while len < TURN_BYTES {
         file.write_all_at(&ZEROS, len)?;
         len += ZEROS.len() as u64;

@@ -25,6 +25,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
+use self::anew::Anew;
 use self::core::Change;
 use self::ids::Kind;
 use self::ingest::{Arrival, Kept};
@@ -52,6 +53,7 @@ use crate::domain::tally::{Tallies, Tally};
 
 mod access;
 mod address_key;
+mod anew;
 mod apply;
 mod attempts;
 mod background;
@@ -59,6 +61,7 @@ mod bulk;
 mod core;
 mod counts;
 mod delivery;
+mod erase;
 mod ids;
 mod index;
 mod ingest;
@@ -103,6 +106,7 @@ pub struct Embedded {
     lifetimes: Lifetimes,
     address_key: AddressKey,
     blobs: Arc<Blobs>,
+    anew: Anew,
     /// Which gateways live, until when.
     gateways: Mutex<BTreeMap<GatewayId, Duration>>,
 }
@@ -130,7 +134,8 @@ impl Embedded {
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run(receiver));
         let thread = thread.map_err(|error| StoreError::Unavailable(format!("no thread to write with: {error}")))?;
         let (calls, writer, gateways) = (Some(calls), Some(thread), Mutex::default());
-        Ok(Self { calls, writer, shared, clock, lifetimes, address_key, blobs, gateways })
+        let anew = Anew::new(Arc::clone(&shared));
+        Ok(Self { calls, writer, shared, clock, lifetimes, address_key, blobs, anew, gateways })
     }
 
     /// The same whose logs of attempts hold so many bytes for each endpoint.

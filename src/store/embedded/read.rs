@@ -1,6 +1,8 @@
 //! Reads. What the engine shows is one snapshot; of what it does not have yet, a later look may show a later commit. All
 //! has been committed, and what has expired is not there.
 
+use std::sync::Arc;
+
 use fjall::{Readable, Slice, Snapshot};
 
 use super::core::{GENERATION, NUMBERED, generation, numbered_before};
@@ -26,13 +28,14 @@ pub(super) struct View<'a> {
     layers: Layers,
     snapshot: Snapshot,
     now: u64,
+    _reader: Arc<()>,
 }
 
 impl<'a> View<'a> {
     pub(super) fn new(spaces: &'a Spaces, now: u64) -> Self {
         // In this order, for a row may move from a layer to the engine meanwhile.
-        let layers = spaces.layers();
-        Self { spaces, layers, snapshot: spaces.db.snapshot(), now }
+        let (reader, layers) = (spaces.reader(), spaces.layers());
+        Self { spaces, layers, snapshot: spaces.db.snapshot(), now, _reader: reader }
     }
 
     pub(super) fn now(&self) -> u64 {
@@ -64,13 +67,16 @@ impl<'a> View<'a> {
 
     pub(super) fn alive(&self, row: &[u8]) -> Result<Option<StoredEvent>> {
         let row = EventRow::read(row)?;
-        if row.expires > self.now { decode(row.json).map(Some) } else { Ok(None) }
+        if row.expires > self.now && !row.is_erased() { decode(row.json).map(Some) } else { Ok(None) }
     }
 
     pub(super) fn request(&self, id: &RequestId, blobs: &Blobs) -> Result<Option<StoredRequest>> {
         let Some(seq) = self.place(Kind::Request, id.bits())? else { return Ok(None) };
         let Some(row) = self.get(Space::Requests, &seq.to_be_bytes())? else { return Ok(None) };
         let row = RequestRow::read(&row)?;
+        if row.is_erased() {
+            return Ok(None);
+        }
         let head: RequestHead = unpack(row.head)?;
         let body = match head.blob {
             Some(blob) => blobs.read(id, blob)?,
@@ -83,8 +89,10 @@ impl<'a> View<'a> {
         let Some(seq) = self.place(Kind::Request, id.bits())? else { return Ok(None) };
         let Some(row) = self.get(Space::Requests, &seq.to_be_bytes())? else { return Ok(None) };
         let row = RequestRow::read(&row)?;
-        let head: RequestHead = unpack(row.head)?;
-        Ok(Some(head.blob.map_or(row.body.len(), Blob::len)))
+        if row.is_erased() {
+            return Ok(None);
+        }
+        Ok(Some(row.blob()?.map_or(row.body.len(), Blob::len)))
     }
 
     pub(super) fn endpoints(&self) -> Result<Endpoints> {

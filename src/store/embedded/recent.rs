@@ -26,6 +26,14 @@ impl Recent {
         }
     }
 
+    pub(super) fn remove(&mut self, seq: u64) {
+        if let Ok(place) = self.events.binary_search_by_key(&seq, |(seq, _)| *seq)
+            && let Some((_, event)) = self.events.remove(place)
+        {
+            self.bytes -= event.data.get().len();
+        }
+    }
+
     pub(super) fn get(&self, seq: u64) -> Option<Arc<StoredEvent>> {
         let place = self.events.binary_search_by_key(&seq, |(seq, _)| *seq).ok()?;
         Some(self.events[place].1.clone())

@@ -51,6 +51,10 @@ impl Core {
             return Ok(Replayed::Canceled);
         }
         let seq = at.seq.to_be_bytes();
+        let row = txn.written(Space::Events, &seq)?;
+        if row.is_some_and(|row| EventRow::read(&row).is_ok_and(|row| row.is_erased())) {
+            return Ok(Replayed::Gone);
+        }
         let known = txn.get(Space::Replays, &seq)?;
         let mut known: Vec<Planned> = known.map_or(Ok(Vec::new()), |row| unpack(&row))?;
         let is_same =
@@ -159,6 +163,9 @@ impl View<'_> {
             if count >= limit {
                 scanned.next = Some(format!("{seq:x}"));
                 break;
+            }
+            if EventRow::read(&row).is_ok_and(|row| row.is_erased()) {
+                continue;
             }
             let found = EventRow::read(&row).and_then(|row| Ok((row.expires, decode::<StoredEvent>(row.json)?)));
             let (expires, event) = match found {

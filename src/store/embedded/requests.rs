@@ -12,7 +12,7 @@ use super::ids::Kind;
 use super::ingest::{Arrival, Kept};
 use super::range::Span;
 use super::read::{View, collect, cursor};
-use super::rows::{Expiring, Id, after, micros, number, unpack};
+use super::rows::{Expiring, Id, RequestRow, after, micros, number, unpack};
 use super::spaces::Space;
 use super::txn::Txn;
 use super::writer::decide_on;
@@ -69,6 +69,10 @@ impl Core {
         let Some(known) = known.filter(|known| known.is_alive(now) && expires > now) else { return Ok(None) };
         if arrival.ingest.generation != self.generation {
             return Ok(Some(Committed::Stale(Vec::new())));
+        }
+        let row = txn.written(Space::Requests, &known.seq.to_be_bytes())?;
+        if row.is_some_and(|row| RequestRow::read(&row).is_ok_and(|row| row.is_erased())) {
+            return Ok(None);
         }
         txn.synced = true;
         let first = self.last.event + 1;

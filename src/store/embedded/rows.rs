@@ -84,7 +84,7 @@ impl Place {
 }
 
 /// An event's row: when it was committed, when it expires, its id, how many deliveries began with it, its fingerprint if it
-/// is the first to have it, and its JSON.
+/// is the first to have it, and its JSON; none of one that was erased.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EventRow<'a> {
     pub(super) committed: u64,
@@ -107,6 +107,10 @@ impl<'a> EventRow<'a> {
             _ => return Err(corrupt("an event's fingerprint")),
         };
         Ok(Self { committed, expires, id, places: u16::from_be_bytes(*places), fingerprint, json })
+    }
+
+    pub(super) fn is_erased(&self) -> bool {
+        self.json.is_empty()
     }
 
     pub(super) fn bytes(&self) -> Vec<u8> {
@@ -144,7 +148,8 @@ impl RequestHead {
     }
 }
 
-/// A request's row: when it expires, its id, its packed head, and its body.
+/// A request's row: when it expires, its id, its packed head, and its body. One that was erased has no head, and in the
+/// place of the body which file there was of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestRow<'a> {
     pub(super) expires: u64,
@@ -161,6 +166,15 @@ impl<'a> RequestRow<'a> {
         let head_len = usize::try_from(head_len).unwrap_or(usize::MAX);
         let (head, body) = rest.split_at_checked(head_len).ok_or_else(|| corrupt("a request"))?;
         Ok(Self { expires, id, head, body })
+    }
+
+    pub(super) fn is_erased(&self) -> bool {
+        self.head.is_empty()
+    }
+
+    /// The file that holds its body, or did until it was erased.
+    pub(super) fn blob(&self) -> Result<Option<Blob>> {
+        if self.is_erased() { unpack(self.body) } else { Ok(unpack::<RequestHead>(self.head)?.blob) }
     }
 
     pub(super) fn bytes(&self) -> Vec<u8> {

@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 
 use fjall::config::CompressionPolicy;
@@ -15,7 +16,7 @@ use super::core::SWEPT;
 use super::ids::{Ids, Named, Swept};
 use super::journal;
 use super::layers::{Layer, Layers, Row};
-use super::log::Log;
+use super::log::{self, Log};
 use super::range::{Range, Span};
 use super::rows::unpack;
 use crate::store::{Result, StoreError};
@@ -128,6 +129,11 @@ pub(super) struct Spaces {
     pub(super) ids: Ids,
     layers: RwLock<Layers>,
     log: Mutex<Log>,
+    dir: PathBuf,
+    /// How many turns of the log are to be cleared when the engine has them.
+    to_clear: AtomicU32,
+    /// Each reader has one while it reads.
+    readers: Mutex<Arc<()>>,
     #[cfg(test)]
     pub(super) fail_next: std::sync::atomic::AtomicBool,
     #[cfg(test)]
@@ -162,6 +168,9 @@ impl Spaces {
             ids,
             layers: RwLock::new(Layers::default()),
             log: Mutex::new(log),
+            dir: dir.to_owned(),
+            to_clear: AtomicU32::new(0),
+            readers: Mutex::default(),
             #[cfg(test)]
             fail_next: false.into(),
             #[cfg(test)]
@@ -250,6 +259,38 @@ impl Spaces {
     pub(super) fn turn(&self) -> Result<(u64, Arc<Layer>)> {
         let ended = self.log().next().map_err(logged)?;
         Ok((ended, self.layers_mut().turn()))
+    }
+
+    /// From now on each file of the log is cleared when the engine has what is in it, once.
+    pub(super) fn begin_to_clear(&self) {
+        self.to_clear.store(log::FILES, Ordering::SeqCst);
+    }
+
+    /// Whether they have been.
+    pub(super) fn is_cleared(&self) -> bool {
+        self.to_clear.load(Ordering::SeqCst) == 0
+    }
+
+    /// Clears the file of a turn that the engine has.
+    pub(super) fn clear(&self, turn: u64) -> Result<()> {
+        let file = self.log().file_of(turn).map_err(logged)?;
+        log::clear(&file).map_err(logged)?;
+        self.to_clear.fetch_sub(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// What those hold who read at this moment, each as long as it does.
+    pub(super) fn readers_until_now(&self) -> Arc<()> {
+        std::mem::take(&mut *self.readers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// To be held by who reads.
+    pub(super) fn reader(&self) -> Arc<()> {
+        Arc::clone(&self.readers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// The engine has the turn that ended last.

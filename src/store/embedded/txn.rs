@@ -96,6 +96,15 @@ impl<'a> Txn<'a> {
         self.spaces.get(space, key)
     }
 
+    /// A row of a space whose rows are seldom read before they are committed: the writes of this batch are looked through.
+    pub(super) fn written(&self, space: Space, key: &[u8]) -> Result<Option<Slice>> {
+        let mut rows = self.writes.iter().rev().map(|write| &write.row);
+        match rows.find(|row| row.space == space && *row.key == *key) {
+            Some(row) => Ok(row.value.clone()),
+            None => self.spaces.get(space, key),
+        }
+    }
+
     /// The id of the event at this place, which this batch may bring. None when its row cannot be read.
     pub(super) fn event_id(&self, seq: u64) -> Result<Option<Id>> {
         if let Some(id) = self.events.get(&seq) {

@@ -1,11 +1,11 @@
 -- Commits units. KEYS: gen, feed, lanes, st:pending, st:skipped, announce, stamp, states, sups. ARGV: the lifetime in seconds;
 -- how many plans, of each how many deliveries, of each endpoint, class, 1 if it is skipped; how many units, of each id,
 -- kind (or nothing if it is not to be in the feed), mail, JSON, generation, plan, when it was received if it was read again
--- or nothing, its fingerprint or nothing, after a fingerprint 1 if its copies are kept, and the entity whose state it tells
--- or nothing; after an entity the rank of the state; how many words a search finds it by, and their hashes; how many units
--- suppress addresses, of each its place, the reason, when it happened, how many addresses, and their hashes; the id of the
--- key of all hashes. Answers for each unit 0 (its state is no news), 1 (new), 2 (repeated), 3 (stale), 4 (the hashes here are
--- made with another key) or 5 (it would have expired).
+-- or nothing, after that the request, its fingerprint or nothing, after a fingerprint 1 if its copies are kept, and the
+-- entity whose state it tells or nothing; after an entity the rank of the state; how many words a search finds it by, and
+-- their hashes; how many units suppress addresses, of each its place, the reason, when it happened, how many addresses, and
+-- their hashes; the id of the key of all hashes. Answers for each unit 0 (its state is no news), 1 (new), 2 (repeated), 3
+-- (stale), 4 (the hashes here are made with another key) or 5 (it would have expired, or its request was erased).
 local lifetime = arg()
 local lifetime_s = tonumber(lifetime)
 local plans, units, skips, unfed, tells = {}, {}, false, false, false
@@ -22,6 +22,7 @@ for i = 1, tonumber(arg()) do
   unfed = unfed or unit.kind == ''
   unit.life, unit.again = lifetime_s, arg()
   if unit.again ~= '' then
+    unit.is_erased = call('EXISTS', prefix .. 'z:' .. arg()) == 1
     unit.life = math.min(lifetime_s, math.ceil((tonumber(unit.again) - now) / 1000000) + lifetime_s)
   end
   unit.before = reprocessed > 0 and call('GET', prefix .. 'o:' .. unit.id)
@@ -142,7 +143,7 @@ end
 
 local function commit(unit)
   if unit.generation ~= generation then return 3 end
-  if unit.life < 1 then return 5 end
+  if unit.life < 1 or unit.is_erased then return 5 end
   if (unit.suppressed or #unit.words > 0) and not is_key then return 4 end
   local key = prefix .. 'e:' .. unit.id
   if unit.entity ~= '' then

@@ -16,6 +16,7 @@ use super::suppression::{AddressKeys, SUPPRESSED};
 use super::{RedisStore, scripts};
 use crate::crash;
 use crate::domain::address::AddressKey;
+use crate::domain::id::RequestId;
 use crate::domain::plan::{Condition, Copies, Fingerprint, Generation, Ingest, PlannedDelivery, RawRequest, Unit};
 use crate::domain::retention::Lifetimes;
 use crate::domain::search::{self, Word};
@@ -260,7 +261,10 @@ fn call(partition: Partition, lifetimes: Lifetimes, planned: &[&Planned], key: &
         call.arg(unit.id.as_str()).arg(in_feed).arg(unit.mail.to_string()).arg(&unit.json);
         call.num(generation.0).num(plan + 1);
         match received_at {
-            Some(received_at) => call.num(received_at.as_microsecond()),
+            Some(received_at) => {
+                let request = unit.event.request_id.as_ref();
+                call.num(received_at.as_microsecond()).arg(request.map_or("", RequestId::as_str))
+            }
             None => call.arg(""),
         };
         match unit.fingerprint {

@@ -49,6 +49,11 @@ impl Partition {
         self.key(&format!("r:{id}"))
     }
 
+    /// That a request was erased: none of its events is to come back to this partition.
+    pub(super) fn erased(self, id: &RequestId) -> String {
+        self.key(&format!("z:{id}"))
+    }
+
     /// What of a request was not understood.
     pub(super) fn lacks(self, id: &RequestId) -> String {
         self.key(&format!("n:{id}"))

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use super::keys::{Partition, lane_entry, letter};
 use super::link::{Call, corrupt, read};
 use super::look::{Candidate, Entry, Found, Places, look, peek};
-use super::read::parse;
+use super::read::{is_erased, parse};
 use super::rows::micros;
 use super::{RedisStore, scripts};
 use crate::crash;
@@ -198,7 +198,7 @@ async fn take(store: &RedisStore, wants: &[Want], takings: Vec<Taking>) -> Resul
 
 fn leased(want: &Want, class: Class, (entry, _, token, number, kept): Taken) -> Result<Lease> {
     let (mail, event_id, replay) = lane_entry(&entry).ok_or_else(|| corrupt("a lane's entry"))?;
-    let stored = if kept.is_empty() { None } else { Some(parse(&kept)) };
+    let stored = if kept.is_empty() || is_erased(&kept) { None } else { Some(parse(&kept)) };
     // One unreadable event must not block its lane: it is as if it had expired.
     let stored = stored.and_then(|read| {
         read.inspect_err(|error| tracing::error!(event = %event_id, %error, "a stored event cannot be read")).ok()

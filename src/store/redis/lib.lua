@@ -1,6 +1,7 @@
 -- Shared by all scripts. ARGV[1] is the prefix of the partition, `{wp:N}:`. Keys that depend on an endpoint, an event,
--- a mail, an address or a word (e:, k:, o:, d:, f:, q:, b:, c:, p:, i:, al:, as:, sup:, w:) are derived from it: they share
--- its hash tag, so they are in the slot of KEYS[1]. Times are the server's, in microseconds; a double holds them exactly.
+-- a mail, a request, an address or a word (e:, k:, o:, d:, f:, q:, b:, c:, p:, i:, z:, al:, as:, sup:, w:) are derived from
+-- it: they share its hash tag, so they are in the slot of KEYS[1]. Times are the server's, in microseconds; a double holds
+-- them exactly.
 local prefix = ARGV[1]
 local place = 1
 local function arg()

@@ -5,7 +5,7 @@
 //!
 //! | key | what |
 //! | --- | --- |
-//! | `e:<event>` | the event: its stamp, then its JSON; identity, record and retention in one |
+//! | `e:<event>` | the event: its stamp, then its JSON (nothing if it was erased); identity, record and retention in one |
 //! | `k:<fingerprint>` | the event that had this fingerprint first |
 //! | `feed` | a stream of ids and types; its ids are the server's microseconds, so they tell the order of commits |
 //! | `f:<class>:<endpoint>` | a lane's deliveries that were never tried, in commit order: `<stamp><mail><event>` |
@@ -30,14 +30,16 @@
 //! | `ls` | what lanes remember |
 //! | `gen` | the generation of the endpoint set |
 //! | `announce` | a short stream that says that something falls due earlier than others think |
-//! | `r:<request>`, `t:<token>` | raw requests and Mailgun tokens, each by its own hash |
+//! | `r:<request>`, `t:<token>` | raw requests (`!` and where the rest was, if it was erased) and Mailgun tokens, each by its own hash |
+//! | `z:<request>` | that it was erased, and brings no event any more |
 //! | `n:<request>`, `incomplete` | what of a request was not understood, and which there are, by when they were kept |
 //! | `o:<event>` | of an event whose request was read again, the stamps of its first delivery and its last: it may expire before they are old |
 //! | `claim:<hash>` | a request that came with an `Idempotency-Key`: what tells it from another, what is named after, what it made |
 //! | `reprocessed` | the stamp of the last event that was committed when its request was read again |
 //!
 //! A delivery that nobody has tried costs its place in `f:` and one in `i:`, and is held back only when its turn comes while
-//! another of its mail is under way. A stamp is the time of a commit in microseconds, one for each delivery.
+//! another of its mail is under way. A stamp is the time of a commit in microseconds, one for each delivery. Where one in
+//! `f:` was canceled, its stamp alone stays until it comes to the head.
 //!
 //! What a replay made goes by `<event>~<replay>` where others go by their event; its class is `l`.
 //!
@@ -75,10 +77,12 @@ use crate::domain::suppression::{Reason, Suppressed, Suppression};
 use crate::domain::tally::{Tallies, Tally};
 
 mod access;
+mod anew;
 mod attempts;
 mod check;
 mod counts;
 mod endpoints;
+mod erase;
 mod gather;
 mod ingest;
 mod keys;

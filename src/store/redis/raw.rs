@@ -14,7 +14,7 @@ use super::link::{Call, Link, corrupt, missing, read};
 use super::read::get;
 use super::requests::Lacks;
 use super::rows::seconds;
-use super::{RedisStore, scripts};
+use super::{RedisStore, erase, scripts};
 use crate::domain::id::RequestId;
 use crate::domain::plan::RawRequest;
 use crate::store::blobs::{BLOB_LEN_MIN, Blob};
@@ -35,15 +35,15 @@ const CHUNK_GRACE: Duration = Duration::from_secs(3600);
 
 /// What precedes the body, as one line of JSON. What of it was not understood is kept beside it, for that changes.
 #[derive(Serialize, Deserialize)]
-struct Head {
+pub(super) struct Head {
     #[serde(default, skip_serializing_if = "is_false")]
     zstd: bool,
     /// How many chunks hold the body; none when it follows here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    chunks: Option<Chunks>,
+    pub(super) chunks: Option<Chunks>,
     /// The file that holds the body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    blob: Option<Blob>,
+    pub(super) blob: Option<Blob>,
     /// How many bytes the body has; an older version did not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     len: Option<usize>,
@@ -51,7 +51,7 @@ struct Head {
 }
 
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
-struct Chunks {
+pub(super) struct Chunks {
     count: usize,
     /// Of what they hold.
     hash: u64,
@@ -60,6 +60,12 @@ struct Chunks {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn is_false(flag: &bool) -> bool {
     !flag
+}
+
+/// The keys of the chunks of a request.
+pub(super) fn chunk_keys(id: &RequestId, chunks: Chunks) -> impl Iterator<Item = String> {
+    let partition = Partition::of_request(id);
+    (0..chunks.count).map(move |number| chunk_key(partition, id, chunks, number))
 }
 
 fn chunk_key(partition: Partition, id: &RequestId, chunks: Chunks, number: usize) -> String {
@@ -146,14 +152,17 @@ async fn is_there(store: &RedisStore, keep: &Keep) -> Result<bool> {
 async fn renew(store: &RedisStore, key: &str, Keep { raw, life, .. }: &Keep) -> Result<bool> {
     let (id, link) = (&raw.id, &store.link);
     let Some(value) = link.send::<Option<Vec<u8>>>(get(key.to_owned())).await? else { return Ok(false) };
+    if erase::is_erased(&value) {
+        return Ok(true);
+    }
     let (mut head, _) = split(&value)?;
     let mut pipe = Pipeline::new();
     let mut expire = |key: &str, life| {
         pipe.cmd("EXPIRE").arg(key).arg(seconds(life)).arg("GT");
     };
     let chunks = head.chunks.unwrap_or_default();
-    for number in 0..chunks.count {
-        expire(&chunk_key(Partition::of_request(id), id, chunks, number), *life + CHUNK_GRACE);
+    for key in chunk_keys(id, chunks) {
+        expire(&key, *life + CHUNK_GRACE);
     }
     expire(key, *life);
     if let Some(blobs) = &store.blobs
@@ -165,14 +174,22 @@ async fn renew(store: &RedisStore, key: &str, Keep { raw, life, .. }: &Keep) -> 
         head.request.request.headers = raw.request.headers.clone();
         let mut line = serde_json::to_vec(&head).map_err(|error| StoreError::Corrupt(error.to_string()))?;
         line.push(b'\n');
-        pipe.cmd("SET").arg(key).arg(line).arg("XX").arg("KEEPTTL");
+        // Unless it was erased meanwhile.
+        swap(link, id, &value, &line).await?;
     }
     link.pipe(&pipe).await?.into_iter().try_for_each(|answer| answer.map(drop))?;
     Ok(true)
 }
 
+/// Puts another value in the place of a request's; answers whether it was still this one.
+pub(super) async fn swap(link: &Link, id: &RequestId, known: &[u8], other: &[u8]) -> Result<bool> {
+    let mut call = Call::new(&scripts::SWAP, Partition::of_request(id), &[&format!("r:{id}")]);
+    call.arg(known).arg(other);
+    link.run_one(call).await
+}
+
 /// What precedes a body, and what follows.
-fn split(value: &[u8]) -> Result<(Head, &[u8])> {
+pub(super) fn split(value: &[u8]) -> Result<(Head, &[u8])> {
     let unreadable = || corrupt("a request that cannot be read");
     let end = value.iter().position(|byte| *byte == b'\n').ok_or_else(unreadable)?;
     let head = serde_json::from_slice(&value[..end]).map_err(|_| unreadable())?;
@@ -265,7 +282,7 @@ pub(super) async fn request(store: &RedisStore, id: &RequestId) -> Result<Option
     pipe.add_command(get(partition.lacks(id)));
     let mut answers = link.pipe(&pipe).await?.into_iter().map(|answer| read::<Option<Vec<u8>>>(answer?));
     let (value, lacks) = (answers.next().ok_or_else(missing)??, answers.next().ok_or_else(missing)??);
-    let Some(value) = value else { return Ok(None) };
+    let Some(value) = value.filter(|value| !erase::is_erased(value)) else { return Ok(None) };
     let unreadable = || corrupt("a request that cannot be read");
     let (mut head, rest) = split(&value)?;
     let body = match head.chunks {
@@ -298,7 +315,8 @@ pub(super) async fn request_len(store: &RedisStore, id: &RequestId) -> Result<Op
         return Ok(None);
     }
     let key = Partition::of_request(id).request(id);
-    let Some(value) = store.link.send::<Option<Vec<u8>>>(get(key)).await? else { return Ok(None) };
+    let value = store.link.send::<Option<Vec<u8>>>(get(key)).await?;
+    let Some(value) = value.filter(|value| !erase::is_erased(value)) else { return Ok(None) };
     match split(&value)?.0.len {
         Some(len) => Ok(Some(len)),
         None => Ok(request(store, id).await?.map(|stored| stored.request.body.len())),

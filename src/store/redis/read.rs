@@ -19,13 +19,13 @@ pub(super) async fn event(link: &Link, id: &EventId) -> Result<Option<StoredEven
 }
 
 /// An event, and when it was committed.
-async fn made(link: &Link, id: &EventId) -> Result<Option<(u64, StoredEvent)>> {
+pub(super) async fn made(link: &Link, id: &EventId) -> Result<Option<(u64, StoredEvent)>> {
     let mut pipe = Pipeline::new();
     for partition in all() {
         pipe.add_command(get(partition.event(id)));
     }
     for answer in link.pipe(&pipe).await? {
-        if let Some(kept) = read::<Option<Vec<u8>>>(answer?)? {
+        if let Some(kept) = read::<Option<Vec<u8>>>(answer?)?.filter(|kept| !is_erased(kept)) {
             return parse(&kept).map(Some);
         }
     }
@@ -36,6 +36,11 @@ pub(super) fn get(key: String) -> Cmd {
     let mut cmd = Cmd::new();
     cmd.arg("GET").arg(key);
     cmd
+}
+
+/// Whether nothing is kept of an event but its stamp.
+pub(super) fn is_erased(kept: &[u8]) -> bool {
+    kept.len() == STAMP_LEN && stamp(kept).is_some()
 }
 
 /// What is kept of an event: its stamp, then its JSON.
@@ -115,7 +120,13 @@ pub(super) async fn deliveries(link: &Link, status: Status, page: &PageQuery) ->
     let mut items = Vec::with_capacity(found.len());
     for (partition, (member, score, row)) in found {
         let entry = Entry::parse(&member).ok_or_else(|| corrupt("an index entry that cannot be read"))?;
-        let row = Row::parse(&row, score)?;
+        let row = match Row::parse(&row, score) {
+            Ok(row) => row,
+            Err(error) => {
+                tracing::error!(delivery = member, %error, "a delivery is not listed");
+                continue;
+            }
+        };
         // An ended delivery without a row has expired, and its entry will go too.
         if row.status == status {
             items.push(row.delivery(partition, &entry.event, &entry.endpoint, entry.replay));

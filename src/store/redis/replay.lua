@@ -16,7 +16,8 @@ local stamp = math.max(now, last and tonumber(last) + 1 or 0)
 local function make(one)
   if call('EXISTS', prefix .. 'x:' .. one.replay) == 1 then return 5 end
   local left = call('PTTL', prefix .. 'e:' .. one.event)
-  if left < 1 then return 3 end
+  -- Of one that was erased nothing but its stamp is kept.
+  if left < 1 or call('STRLEN', prefix .. 'e:' .. one.event) <= 16 then return 3 end
   local known, field = prefix .. 'a:' .. one.event, one.replay .. '|' .. one.endpoint
   if call('HEXISTS', known, field) == 1 then return 2 end
   if call('HLEN', known) >= most then return 4 end

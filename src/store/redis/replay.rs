@@ -9,7 +9,7 @@ use redis::{Cmd, Pipeline};
 use super::gather::{Shape, run_gathered};
 use super::keys::{FeedPlace, Partition, all};
 use super::link::{Call, Link, corrupt, read};
-use super::read::{get, parse};
+use super::read::{get, is_erased, parse};
 use super::rows::seconds;
 use super::{RedisStore, scripts};
 use crate::domain::delivery::{EndReason, Status};
@@ -218,7 +218,8 @@ async fn found(link: &Link, endpoint: &EndpointId, entries: &[(FeedPlace, String
     }
     let mut scanned = Scanned::default();
     for ((place, id), answer) in entries.iter().zip(link.pipe(&events).await?) {
-        let Some(kept) = read::<Option<Vec<u8>>>(answer?)? else { continue };
+        let kept = read::<Option<Vec<u8>>>(answer?)?.filter(|kept| !is_erased(kept));
+        let Some(kept) = kept else { continue };
         let event = match parse(&kept) {
             Ok((_, event)) => event,
             Err(error) => {

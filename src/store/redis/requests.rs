@@ -8,6 +8,7 @@ use redis::{Cmd, Pipeline, Value};
 use serde::{Deserialize, Serialize};
 
 use super::RedisStore;
+use super::erase::is_erased;
 use super::ingest::{EXPIRED, Planned, committed_of, tell};
 use super::keys::{Partition, all};
 use super::link::{Link, corrupt, read};
@@ -154,9 +155,10 @@ impl Requests for RedisStore {
     async fn reprocess(&self, again: Ingest) -> Result<Option<Committed>> {
         self.link.check().await?;
         let Ingest { raw: Some(raw), generation, units, states, .. } = again else { return Ok(None) };
-        let mut exists = Cmd::new();
-        exists.arg("EXISTS").arg(Partition::of_request(&raw.id).request(&raw.id));
-        if !self.link.send::<bool>(exists).await? {
+        let mut first = Cmd::new();
+        first.arg("GETRANGE").arg(Partition::of_request(&raw.id).request(&raw.id)).arg(0).arg(0);
+        let first: Vec<u8> = self.link.send(first).await?;
+        if first.is_empty() || is_erased(&first) {
             return Ok(None);
         }
         tell(self, &states).await.into_iter().try_for_each(|told| told)?;

@@ -10,7 +10,7 @@ use redis::{Cmd, Pipeline};
 use super::RedisStore;
 use super::keys::{FeedPlace, Partition, STAMP_LEN, all, stamp};
 use super::link::{Link, corrupt, read};
-use super::read::{get, parse};
+use super::read::{get, is_erased, parse};
 use super::rows::timestamp;
 use crate::domain::plan::StoredEvent;
 use crate::domain::search::{MailId, Search, Word, WordHash, is_of_mail};
@@ -155,7 +155,8 @@ impl Look<'_> {
             for (count, entry) in entries.iter().enumerate() {
                 if is_read(&entry) {
                     let answer = answers.next().ok_or_else(super::link::missing)??;
-                    let Some(kept) = read::<Option<Vec<u8>>>(answer)? else { continue };
+                    let kept = read::<Option<Vec<u8>>>(answer)?.filter(|kept| !is_erased(kept));
+                    let Some(kept) = kept else { continue };
                     bytes += kept.len();
                     items.extend(readable(entry, parse(&kept))?.filter(&wants));
                 }

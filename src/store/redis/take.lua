@@ -30,7 +30,10 @@ local function take_fresh(lane)
     for i, entry in ipairs(found) do
       local mail = mails[i]
       local holder = turns[mail] or holders[i]
-      if holder then
+      if mail == '' then
+        -- It was canceled here.
+        left, passed = left - 1, passed + 1
+      elseif holder then
         call('RPUSH', chain(lane, mail), entry)
         turns[mail] = waited_for(holder)
       elseif left > 0 then
@@ -40,7 +43,7 @@ local function take_fresh(lane)
         lane.head = entry
         break
       end
-      changed[mail], left, passed = true, left - 1, passed + 1
+      if mail ~= '' then changed[mail], left, passed = true, left - 1, passed + 1 end
     end
     if passed > 0 then call('LPOP', lane.fresh, text(passed)) end
     read = read + #found

@@ -13,6 +13,7 @@ pub(crate) mod access;
 pub(crate) mod attempts;
 pub(crate) mod copies;
 pub(crate) mod counts;
+pub(crate) mod erasures;
 pub(crate) mod ingest;
 pub(crate) mod leases;
 pub(crate) mod lists;
@@ -142,6 +143,12 @@ macro_rules! run_contract {
             what_was_reprocessed_is_found_by_its_receipt, a_scan_tells_how_far_it_got_and_goes_on,
             a_mails_events_come_in_order_by_any_of_its_ids, what_waypost_made_is_found_by_nothing,
             a_cursor_is_a_place_and_nobodys_is_refused,
+        ]);
+        crate::contract::run_contract!($harness, erasures: [
+            an_erased_event_is_a_repeat_and_given_to_nobody, a_lease_of_what_is_erased_is_lost_and_answers_are_blanked,
+            others_of_the_mail_go_on_when_one_is_erased, what_is_erased_amid_a_long_lane_is_passed_over,
+            a_replay_of_what_is_erased_is_canceled_and_none_is_made, an_erased_request_is_blank_and_brings_nothing,
+            what_is_erased_before_it_comes_is_never_kept, all_that_is_kept_is_found_in_parts, its_files_are_written_anew,
         ]);
         crate::contract::run_contract!($harness, lists: [
             an_end_is_listed_by_status, a_disabled_endpoint_is_skipped_at_once, pages_go_on_where_they_ended,

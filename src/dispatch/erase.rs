@@ -1,0 +1,165 @@
+//! Erasing a person: the steps of such a job. Each may be made again: what it erased is not found any more, and counts no
+//! more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+
+use super::Shared;
+use crate::domain::attempt_log::Detail;
+use crate::domain::content::kept_as;
+use crate::domain::erasure::{Erased, Erasure, OnList, Stage};
+use crate::domain::id::RequestId;
+use crate::domain::job::Job;
+use crate::domain::person::Person;
+use crate::domain::plan::StoredEvent;
+use crate::store::{Anew, KeptAnswer, Page, Result, StoreError, StoredRequest};
+
+/// How much one step looks at, or a few more.
+const LOOKS_MAX: usize = 200;
+/// How often it is asked whether the files have been written anew.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What came of a step.
+pub(super) enum Turn {
+    /// Nothing yet: it is to be made after this.
+    Wait(Duration),
+    /// This.
+    Made(Erased),
+}
+
+/// One step.
+pub(super) async fn step(shared: &Shared, job: &Job, erasure: &Erasure) -> Result<Turn> {
+    let settles_in = erasure.settles_in(shared.clock.now());
+    if !settles_in.is_zero() {
+        return Ok(Turn::Wait(settles_in));
+    }
+    let cursor = job.cursor.as_deref();
+    if erasure.stage == Stage::Disk {
+        return disk(shared, cursor).await;
+    }
+    let address = erasure.address.as_ref().ok_or_else(|| StoreError::Corrupt("an erasure of nobody".into()))?;
+    let looking = Looking { shared, erasure, person: Arc::new(Person::new(address)) };
+    let made = match erasure.stage {
+        Stage::Requests => {
+            // Before anything that comes in from now on puts it there again.
+            if cursor.is_none() && erasure.suppression == OnList::Remove {
+                shared.store.unsuppress(address).await?;
+            }
+            looking.requests(cursor).await
+        }
+        Stage::Events => looking.events(cursor).await,
+        Stage::Answers | Stage::Disk => looking.answers(cursor).await,
+    };
+    made.map(Turn::Made)
+}
+
+async fn disk(shared: &Shared, begun: Option<&str>) -> Result<Turn> {
+    let anew = shared.store.write_anew(begun).await?;
+    let disk_refused = anew == Anew::Refused;
+    Ok(match anew {
+        Anew::Writing(next) if next.as_deref() == begun => Turn::Wait(LOOK_EVERY),
+        Anew::Writing(next) => Turn::Made(Erased { next, ..Erased::default() }),
+        Anew::Written | Anew::Refused => Turn::Made(Erased { disk_refused, is_end: true, ..Erased::default() }),
+    })
+}
+
+struct Looking<'a> {
+    shared: &'a Shared,
+    erasure: &'a Erasure,
+    person: Arc<Person>,
+}
+
+impl Looking<'_> {
+    async fn requests(&self, cursor: Option<&str>) -> Result<Erased> {
+        let store = &self.shared.store;
+        let Page { items, next } = store.requests_from(cursor, LOOKS_MAX).await?;
+        let mut erased = Erased { looked_at: items.len() as u64, is_end: next.is_none(), next, ..Erased::default() };
+        for id in items {
+            match self.is_named_in(&id).await {
+                Ok(true) => {
+                    store.erase_requests(&[id]).await?;
+                    erased.requests += 1;
+                }
+                Ok(false) => {}
+                Err(error @ StoreError::Corrupt(_)) => {
+                    tracing::error!(request.id = %id, %error, "a request is passed over by an erasure");
+                    erased.unreadable += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(erased)
+    }
+
+    /// Whether a request that was received until then names the person.
+    async fn is_named_in(&self, id: &RequestId) -> Result<bool> {
+        let store = &self.shared.store;
+        let Some(len) = store.request_len(id).await? else {
+            // Who erased it may not have got to its file.
+            if store.is_erased(id).await? {
+                store.erase_requests(std::slice::from_ref(id)).await?;
+            }
+            return Ok(false);
+        };
+        let _held = self.shared.room.take(len).await;
+        let Some(StoredRequest { request, .. }) = store.request(id).await? else { return Ok(false) };
+        if request.received_at > self.erasure.until {
+            return Ok(false);
+        }
+        // A large one takes a while.
+        self.look(request, |person, request| person.is_in_message(&request.headers, &request.body)).await
+    }
+
+    async fn events(&self, cursor: Option<&str>) -> Result<Erased> {
+        let store = &self.shared.store;
+        let Page { items, next } = store.events_from(cursor, LOOKS_MAX).await?;
+        let mut erased = Erased { looked_at: items.len() as u64, is_end: next.is_none(), next, ..Erased::default() };
+        let until = self.erasure.until;
+        let is_named = move |person: &Person, event: &StoredEvent| {
+            event.received_at <= until && person.is_in(event.data.get().as_bytes())
+        };
+        let named = move |person: &Person, events: Vec<StoredEvent>| {
+            events.into_iter().filter(|event| is_named(person, event)).collect::<Vec<_>>()
+        };
+        for event in self.look(items, named).await? {
+            // First, for without the event nobody knows of them.
+            let requests: Vec<_> = event.request_id.iter().cloned().chain(kept_as(&event)).collect();
+            store.erase_requests(&requests).await?;
+            store.erase_event(&event).await?;
+            erased.events += 1;
+        }
+        Ok(erased)
+    }
+
+    async fn answers(&self, cursor: Option<&str>) -> Result<Erased> {
+        let store = &self.shared.store;
+        let Page { items, next } = store.answers_from(cursor, LOOKS_MAX).await?;
+        let mut erased = Erased { looked_at: items.len() as u64, is_end: next.is_none(), next, ..Erased::default() };
+        let until = self.erasure.until;
+        let named = move |person: &Person, all: Vec<KeptAnswer>| {
+            let is_named = |KeptAnswer { at, detail: Detail { sent, answer }, .. }: &KeptAnswer| {
+                let texts = [Some(sent), answer.as_ref()];
+                *at <= until && texts.into_iter().flatten().any(|text| person.is_in(text.as_bytes()))
+            };
+            all.into_iter().filter(is_named).map(|kept| kept.place).collect::<Vec<_>>()
+        };
+        for place in self.look(items, named).await? {
+            store.forget_answer(&place).await?;
+            erased.answers += 1;
+        }
+        Ok(erased)
+    }
+
+    /// Looks off the runtime's threads.
+    async fn look<T: Send + 'static, U: Send + 'static>(
+        &self,
+        at: T,
+        look: impl FnOnce(&Person, T) -> U + Send + 'static,
+    ) -> Result<U> {
+        let person = Arc::clone(&self.person);
+        let looked = spawn_blocking(move || look(&person, at)).await;
+        looked.map_err(|_| StoreError::Unavailable("shutting down".into()))
+    }
+}

@@ -1,0 +1,125 @@
+//! Has the server write its files anew, so that what was overwritten leaves the disk: the append-only file, and the
+//! snapshot where there is one. Those of replicas, and backups, are their operators'.
+
+use redis::{Cmd, Pipeline};
+
+use super::link::{Link, missing, read};
+use crate::store::{Anew, Result, StoreError};
+
+/// A field of what `INFO` answers.
+pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim_end)
+}
+
+/// A file that is written anew, as `INFO persistence` tells of it.
+struct File {
+    command: &'static [&'static str],
+    is_kept: bool,
+    /// How many writings have been begun since the server was started.
+    count: Option<u64>,
+    /// Whether the last of them came to its end, and well.
+    is_whole: bool,
+    /// Whether any file is being written.
+    is_busy: bool,
+}
+
+/// How far it is with both files: the server, and how many writings of each it had told when they were asked for.
+struct Begun<'a> {
+    run: &'a str,
+    counts: Vec<u64>,
+}
+
+fn begun(text: &str) -> Option<Begun<'_>> {
+    let mut parts = text.split(':');
+    let run = parts.next()?;
+    Some(Begun { run, counts: parts.map(str::parse).collect::<std::result::Result<_, _>>().ok()? })
+}
+
+/// See [`Erasures::write_anew`](crate::store::Erasures::write_anew). Each file in its turn; a writing that had begun when
+/// this one was asked for is waited for, and another begun.
+pub(super) async fn step(link: &Link, told: Option<&str>) -> Result<Anew> {
+    let mut pipe = Pipeline::new();
+    pipe.cmd("INFO").arg("server");
+    pipe.cmd("INFO").arg("persistence");
+    pipe.cmd("CONFIG").arg("GET").arg("save");
+    let mut answers = link.pipe(&pipe).await?.into_iter();
+    let mut next = || answers.next().unwrap_or_else(|| Err(missing()));
+    let (server, info): (String, String) = (read(next()?)?, read(next()?)?);
+    // Who does not tell has a snapshot, for all that is known.
+    let has_snapshot =
+        next().and_then(read::<Vec<String>>).map_or(true, |save| save.get(1).is_none_or(|on| !on.is_empty()));
+    let run = field(&server, "run_id").unwrap_or_default();
+    let counts = begun(told.unwrap_or_default()).filter(|begun| begun.run == run).map(|begun| begun.counts);
+    let mut counts = counts.unwrap_or_default();
+    let writing = |counts: &[u64]| {
+        let counts: Vec<_> = counts.iter().map(u64::to_string).collect();
+        Ok(Anew::Writing(Some([&[run.to_owned()][..], &counts].concat().join(":"))))
+    };
+    for (place, file) in files(&info, has_snapshot).iter().enumerate() {
+        let is_later = counts.get(place).zip(file.count).is_some_and(|(then, now)| now > *then);
+        let is_done = !file.is_kept || is_later && file.is_whole && !file.is_busy;
+        if is_done {
+            // It has its place among the counts all the same.
+            if counts.len() == place {
+                counts.push(0);
+            }
+            continue;
+        }
+        if file.is_busy {
+            return writing(&counts);
+        }
+        let Some(count) = file.count else { return Ok(Anew::Refused) };
+        counts.truncate(place);
+        let mut cmd = Cmd::new();
+        cmd.arg(file.command);
+        return match link.send::<String>(cmd).await {
+            Ok(_) => {
+                counts.push(count);
+                writing(&counts)
+            }
+            Err(StoreError::Unavailable(why)) if is_refusal(&why) => Ok(Anew::Refused),
+            Err(error) => Err(error),
+        };
+    }
+    Ok(Anew::Written)
+}
+
+fn is_refusal(why: &str) -> bool {
+    why.starts_with("NOPERM") || why.starts_with("ERR unknown command")
+}
+
+fn files(info: &str, has_snapshot: bool) -> [File; 2] {
+    let is = |name: &str| field(info, name).is_some_and(|value| value != "0");
+    let count = |name: &str| field(info, name)?.parse().ok();
+    let is_busy = ["aof_rewrite_in_progress", "aof_rewrite_scheduled", "rdb_bgsave_in_progress"].into_iter().any(is);
+    let is_ok = |name: &str| field(info, name) == Some("ok");
+    let (log, snapshot) = (is_ok("aof_last_bgrewrite_status"), is_ok("rdb_last_bgsave_status"));
+    [
+        File {
+            command: &["BGREWRITEAOF"],
+            is_kept: is("aof_enabled"),
+            count: count("aof_rewrites"),
+            is_whole: log,
+            is_busy,
+        },
+        File { command: &["BGSAVE"], is_kept: has_snapshot, count: count("rdb_saves"), is_whole: snapshot, is_busy },
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INFO: &str = "# Persistence\r\nrdb_bgsave_in_progress:0\r\nrdb_saves:3\r\naof_enabled:1\r\n\
+        aof_rewrite_in_progress:1\r\naof_rewrite_scheduled:0\r\naof_rewrites:7\r\naof_last_bgrewrite_status:ok\r\n";
+
+    #[test]
+    fn a_server_tells_how_often_it_wrote_each_file() {
+        let [log, snapshot] = files(INFO, false);
+        assert_eq!((log.is_kept, log.count, log.is_whole, log.is_busy), (true, Some(7), true, true));
+        assert_eq!((snapshot.is_kept, snapshot.count, snapshot.is_whole), (false, Some(3), false));
+        assert_eq!(field(INFO, "aof_rewrite"), None);
+        let begun = begun("0a1b:7:3").unwrap();
+        assert_eq!((begun.run, begun.counts), ("0a1b", vec![7, 3]));
+    }
+}
