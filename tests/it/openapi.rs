@@ -117,7 +117,7 @@ async fn answers_as_it_tells(store: &str, phases: &str) {
     let output = command.args(["run", &url, "--phases", phases]).current_dir(&work).output().unwrap();
     let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{told}");
-    let cases = told.split(" generated").next().and_then(|text| text.rsplit(' ').next()).unwrap_or_default();
+    let cases = told.split(" generated, ").next().and_then(|text| text.rsplit(' ').next()).unwrap_or_default();
     assert!(cases.parse::<usize>().is_ok_and(|cases| cases > 500), "{told}");
     std::fs::remove_dir_all(work).unwrap();
 }

@@ -37,7 +37,8 @@ macro_rules! serve {
         let clock = Arc::new(SystemClock::new());
         let lifetimes = Lifetimes { events: DAY, requests: DAY, tokens: DAY };
         let store = Arc::new(Embedded::open($dir.path(), Arc::clone(&clock) as _, lifetimes).unwrap());
-        let limits = Limits { requests_in_flight_max: 1, ..Limits::NONE };
+        let body_timeout = Duration::from_secs(10);
+        let limits = Limits { requests_in_flight_max: 1, body_budget_bytes: 1 << 20, body_timeout, ..Limits::NONE };
         let keys = KEYS.map(|(scope, key)| AccessKey::new(scope.as_str().into(), key, vec![scope]).unwrap());
         let gateway = Gateway::new(store, clock, Arc::new(EndpointCache::default()), limits).with_api_keys(keys.into());
         let gateway = Data::new(gateway);
