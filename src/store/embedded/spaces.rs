@@ -238,13 +238,13 @@ impl Spaces {
     /// Nothing is seen before.
     pub(super) fn commit(&self, rows: Vec<Row>, named: Named, is_synced: bool) -> Result<()> {
         #[cfg(test)]
-        if self.fail_next.swap(false, std::sync::atomic::Ordering::SeqCst) {
+        if self.fail_next.swap(false, Ordering::SeqCst) {
             return Err(StoreError::Unavailable("asked to fail".into()));
         }
         let mut log = self.log();
         log.append(&rows).map_err(logged)?;
         #[cfg(test)]
-        if self.fail_sync_next.swap(false, std::sync::atomic::Ordering::SeqCst) {
+        if self.fail_sync_next.swap(false, Ordering::SeqCst) {
             return Err(StoreError::Unavailable("asked to fail when it is written".into()));
         }
         if is_synced {
