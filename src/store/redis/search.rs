@@ -176,10 +176,11 @@ impl Look<'_> {
     }
 }
 
-/// One that cannot be read is passed over, for it must not hide the others.
+/// One that cannot be read is passed over, for it must not hide the others; so is one that expired there and was new again
+/// later, which has a place of its own.
 fn readable((place, _): &Entry, read: Result<(u64, StoredEvent)>) -> Result<Option<StoredEvent>> {
     match read {
-        Ok((_, event)) => Ok(Some(event)),
+        Ok((made, event)) => Ok((made <= place.stamp()).then_some(event)),
         Err(error @ StoreError::Corrupt(_)) => {
             tracing::error!(place = place.cursor(), %error, "an event is passed over by a search");
             Ok(None)
