@@ -90,7 +90,7 @@ const TAGS: [(&str, &str, &[&str]); 11] = [
     ("deliveries", "What became of each event at each endpoint.", &["/v1/deliveries"]),
     ("requests", "What was received, as it was received.", &["/v1/requests"]),
     ("replays", "Bulk work in the background.", &["/v1/replays"]),
-    ("suppressions", "Addresses to write to no more.", &["/v1/suppressions"]),
+    ("suppressions", "Addresses to write to no more, and persons to erase.", &["/v1/suppressions", "/v1/recipients"]),
     ("sources", "What comes in, and where.", &["/v1/sources", "/v1/stats"]),
     (
         "compatibility",
