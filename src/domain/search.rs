@@ -88,6 +88,11 @@ pub fn words(event: &StoredEvent) -> Vec<Word> {
     words
 }
 
+/// The recipients of an event that are addresses.
+pub fn recipients(event: &StoredEvent) -> Vec<Address> {
+    Told::of(event).recipients().collect()
+}
+
 /// How far the commit of an event, by the store's clock, may be from its receipt, by its gateway's: a span is looked through
 /// from this much before it until this much after it. Less than a replay allows for, since who searches waits.
 const COMMIT_APART_MAX: Duration = Duration::from_secs(60);

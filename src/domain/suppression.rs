@@ -15,6 +15,7 @@ use waypost_providers::{Event, Kind};
 use super::address::{Address, AddressHash, AddressKey};
 use super::id::{EventId, SuppressionId};
 use super::plan::StoredEvent;
+use super::search::recipients;
 
 /// What puts an address on the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -94,18 +95,8 @@ impl Suppressed {
 
 /// The recipients that events name, by their hashes.
 pub fn names<'a>(events: impl IntoIterator<Item = &'a StoredEvent>, key: &AddressKey) -> HashMap<AddressHash, Address> {
-    #[derive(Deserialize)]
-    struct Recipients {
-        to: Option<String>,
-        #[serde(default)]
-        recipients: Vec<String>,
-    }
-    let named = |event: &StoredEvent| {
-        let found = serde_json::from_str::<Recipients>(event.data.get()).ok();
-        found.map_or(Vec::new(), |found| found.to.into_iter().chain(found.recipients).collect())
-    };
-    let named = events.into_iter().flat_map(named);
-    named.filter_map(|mailbox| Address::parse(&mailbox)).map(|address| (key.hash(&address), address)).collect()
+    let named = events.into_iter().flat_map(recipients);
+    named.map(|address| (key.hash(&address), address)).collect()
 }
 
 /// Whom this event puts on the list, where bounces of these classes do. Of several recipients all: an event that names
