@@ -186,7 +186,7 @@ impl Operation {
     }
 
     /// It may be made again with its `Idempotency-Key`.
-    pub(in crate::http) fn is_made_once(self) -> Self {
+    pub(in crate::http) fn made_once(self) -> Self {
         self.heeds([idempotency_key()]).refuses([Problem::KeyReused])
     }
 

@@ -72,7 +72,7 @@ fn events() -> [Path; 4] {
         "A new delivery to each endpoint that the event went to, or to `endpoint_id` alone. Endpoints that are disabled \
          or deleted, or whose delivery was canceled, are left out.",
     );
-    let replay = replay.needs(Scope::Write).is_made_once();
+    let replay = replay.needs(Scope::Write).made_once();
     let replay = replay.may_take::<EventReplay>(json!({ "endpoint_id": "wh_billing" }));
     [
         at("/v1/events/{id}", [event_id()], [show.gives::<EventView>(200, "The event.")]),
@@ -131,7 +131,7 @@ fn deliveries() -> [Path; 3] {
     let show = show.says("Why an attempt failed, and what was answered, is told to scope `admin` only.");
     let retry = post(replays::retry, "retryDelivery", "Send a delivery again");
     let retry = retry.says("A new delivery of the same event to the same endpoint.");
-    let retry = retry.needs(Scope::Write).is_made_once().may_take::<Nothing>(json!({}));
+    let retry = retry.needs(Scope::Write).made_once().may_take::<Nothing>(json!({}));
     [
         at("/v1/deliveries", [], [list.gives::<List<Delivery>>(200, A_PART)]),
         at("/v1/deliveries/{id}", [delivery_id()], [show.needs(Scope::Read).gives::<Delivery>(200, "The delivery.")]),
@@ -159,7 +159,7 @@ fn jobs() -> [Path; 3] {
          these `types` (all), where the delivery that began with the event is in one of these `status` (`delivered`, \
          `failed` and `skipped`). It counts first, and says so in `total`; with `dry_run` it only counts.",
     );
-    let replay = replay.needs(Scope::Write).is_made_once();
+    let replay = replay.needs(Scope::Write).made_once();
     let replay = replay
         .takes::<BulkReplay>(json!({ "since": "2026-03-14T09:00:00Z", "types": ["email.bounced"], "dry_run": true }));
     [

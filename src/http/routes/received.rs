@@ -69,7 +69,7 @@ fn requests() -> Vec<Path> {
          from `since` (all that are kept) until `until` (now, and no later). It counts first, and says so in `total`; \
          with `dry_run` it only counts.",
     );
-    let all = all.needs(Scope::Write).is_made_once();
+    let all = all.needs(Scope::Write).made_once();
     let all = all.may_take::<BulkReprocess>(json!({ "status": ["unmapped"], "dry_run": true }));
     let all = all.refuses([Problem::SourceGone(String::new()), Problem::TooManyJobs]);
     let all = all.gives::<JobView>(202, "The job.").with_header("Location", "Where it is.");
@@ -95,7 +95,7 @@ fn lists() -> Vec<Path> {
     );
     let list = list.needs(Scope::Read).asks(page()).asks([reason]);
     let put = post(suppressions::suppress, "suppress", "Put an address on the suppression list");
-    let put = put.says("For the reason `manual`, unless told.").needs(Scope::Write).is_made_once();
+    let put = put.says("For the reason `manual`, unless told.").needs(Scope::Write).made_once();
     let put = put.takes::<ToSuppress>(json!({ "address": "gone@customer.example", "reason": "bounce" }));
     let put = put.gives::<Listed>(201, "All that it is on the list for.");
     let put =
@@ -169,7 +169,7 @@ fn persons() -> [Path; 1] {
         "suppression",
         "What becomes of the address on the suppression list: `keep` by default.",
     );
-    let erase = erase.needs(Scope::Admin).asks([list]).is_made_once();
+    let erase = erase.needs(Scope::Admin).asks([list]).made_once();
     let erase = erase.refuses([Problem::NotAnAddress, Problem::TooManyJobs]);
     let erase = erase.gives::<JobView>(202, "The job.").with_header("Location", "Where it is.");
     [at("/v1/recipients/{address}", [address()], [erase])]

@@ -42,7 +42,7 @@ pub(in crate::http) fn changes_by_body(operation: Operation) -> Operation {
 
 /// An operation that makes one.
 pub(in crate::http) fn makes(operation: Operation) -> Operation {
-    let operation = operation.needs(Scope::Write).is_made_once();
+    let operation = operation.needs(Scope::Write).made_once();
     operation.refuses([Problem::NoMasterKey, Problem::TooManyWebhooks(0)])
 }
 
@@ -93,7 +93,7 @@ fn secrets() -> [Path; 3] {
          overlap runs there is no other rotation, but one with `overlap_s` of 0, which ends it.",
     ));
     let rotate =
-        rotate.is_made_once().may_take::<NewSecret>(json!({ "overlap_s": 3600 })).gives::<WebhookView>(200, WEBHOOK);
+        rotate.made_once().may_take::<NewSecret>(json!({ "overlap_s": 3600 })).gives::<WebhookView>(200, WEBHOOK);
     let revoke = changes(delete(secrets::revoke_old, "revokeOldWebhookSecret", "End an overlap of two secrets now"));
     [
         at(
@@ -117,7 +117,7 @@ fn switches() -> [Path; 3] {
     let sample = post(sample::send, "testWebhook", "Send a webhook a sample");
     let sample = sample
         .says("Signed, tried again and logged like any other. It is in no list and no feed, and suppresses nobody.");
-    let sample = sample.needs(Scope::Write).is_made_once();
+    let sample = sample.needs(Scope::Write).made_once();
     let sample = sample.may_take::<AskedSample>(json!({ "type": "email.bounced" }));
     let switched = |operation| changes(operation).gives::<WebhookView>(200, WEBHOOK).with_header("ETag", ETAG);
     [
