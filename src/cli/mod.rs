@@ -87,6 +87,10 @@ enum Command {
     ///
     /// Example: waypost stats --hours 168
     Stats(api::stats::Arguments),
+    /// List who changed what, the latest first; needs a key of scope `admin`.
+    ///
+    /// Example: waypost audit --limit 50
+    Audit(api::audit::Arguments),
     /// Print what makes a shell complete these commands.
     ///
     /// Example: waypost completions bash > /etc/bash_completion.d/waypost
@@ -159,6 +163,7 @@ pub fn main() -> ExitCode {
             Command::Replay(arguments) => api::replay::run(arguments).await,
             Command::Sources(arguments) => api::sources::run(arguments).await,
             Command::Stats(arguments) => api::stats::run(arguments).await,
+            Command::Audit(arguments) => api::audit::run(arguments).await,
             Command::Completions { shell } => completions::run(shell),
             Command::Key { command: KeyCommand::New } => key::new(),
             Command::Secrets { command: SecretsCommand::Rotate { config } } => secrets::rotate(config.as_deref()).await,

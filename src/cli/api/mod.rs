@@ -14,6 +14,7 @@ use super::{Failure, client};
 use crate::clock::{Clock, SystemClock};
 use crate::config::authorities;
 
+pub(super) mod audit;
 pub(super) mod deliveries;
 mod details;
 mod endpoint_fields;

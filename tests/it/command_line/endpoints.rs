@@ -59,6 +59,8 @@ async fn live_and_die(on: &str) {
     let refused = run(&["endpoints", "update", "wh_file", "--rate-limit", "1"]);
     assert!(refused.failure().contains("[[endpoints]]"), "{refused:?}");
     assert_eq!(run(&["endpoints", "delete", &id]).one()["id"], id.as_str());
+    let changes = run(&["audit", "--limit", "1"]).lines();
+    assert_eq!((&changes[0]["action"], &changes[0]["target"]), (&"webhook.deleted".into(), &id.as_str().into()));
     assert!(run(&["endpoints", "show", &id]).failure().contains("no such webhook"));
 }
 
