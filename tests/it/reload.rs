@@ -108,7 +108,8 @@ async fn stays_whole_under_load(store: &str) {
     }
     gateway.until_idle().await;
     assert!(!gateway.log().contains("the endpoint set changed again and again"), "given up for the reloads' sake");
-    check(&gateway, &hooks, &shared.0.lock().unwrap().clone()).await;
+    let log = shared.0.lock().unwrap().clone();
+    check(&gateway, &hooks, &log).await;
 }
 
 /// Every answer was right, and every accepted event went to the endpoints of one config that has its source.

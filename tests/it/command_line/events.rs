@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use waypost::domain::id::EventId;
 
 use super::{command, waypost};
@@ -46,8 +46,8 @@ async fn are_looked_at_and_sent_again(store: &str) {
     ] {
         assert_eq!(ids(&run(found).lines()), [event.clone()].into(), "{found:?}");
     }
-    assert_eq!(run(&["events", "list", "--until", "1h"]).lines(), [json!({}); 0]);
-    assert_eq!(run(&["events", "list", "--tag", "nobodys"]).lines(), [json!({}); 0]);
+    assert!(run(&["events", "list", "--until", "1h"]).lines().is_empty());
+    assert!(run(&["events", "list", "--tag", "nobodys"]).lines().is_empty());
     let shown = run(&["events", "show", &event]).one();
     assert_eq!((&shown["id"], &shown["data"]["to"]), (&event.as_str().into(), &"n1@customer.example".into()));
     assert_eq!(run(&["events", "raw", &event, "--body"]).out, body);
@@ -60,7 +60,7 @@ async fn are_looked_at_and_sent_again(store: &str) {
     assert_eq!(run(&["deliveries", "show", one]).one(), deliveries[0]);
     let delivered = run(&["deliveries", "list", "--status", "delivered", "--all"]).lines();
     assert!(delivered.len() == 242 && ids(&delivered).is_superset(&ids(&deliveries)), "{}", delivered.len());
-    assert_eq!(run(&["deliveries", "list", "--status", "failed"]).lines(), [json!({}); 0]);
+    assert!(run(&["deliveries", "list", "--status", "failed"]).lines().is_empty());
 
     let again = |replay: &Value| {
         let is_it = |arrival: &&crate::hooks::Arrival| arrival.replay.as_deref() == replay.as_str();
@@ -78,7 +78,7 @@ async fn are_looked_at_and_sent_again(store: &str) {
     }
     let logged = run(&["endpoints", "logs", "wh_1", "--status", "2xx", "--all"]).lines();
     assert!(logged.len() >= 121 && logged.iter().any(|one| one["event_id"] == event), "{}", logged.len());
-    assert_eq!(run(&["endpoints", "logs", "wh_1", "--status", "5xx"]).lines(), [json!({}); 0]);
+    assert!(run(&["endpoints", "logs", "wh_1", "--status", "5xx"]).lines().is_empty());
     let numbers = run(&["endpoints", "stats", "wh_1", "--hours", "2"]).one();
     assert!(numbers["ended"]["delivered"].as_u64().unwrap() >= 121, "{numbers}");
     assert!(run(&["stats"]).one()["deliveries"]["attempts"]["succeeded"].as_u64().unwrap() >= 242);
