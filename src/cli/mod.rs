@@ -77,6 +77,12 @@ enum Command {
     Deliveries(api::deliveries::Arguments),
     /// Ask and change whom to write to no more.
     Suppressions(api::suppressions::Arguments),
+    /// Erase all that was received of a person until now; needs a key of scope `admin`.
+    ///
+    /// It cannot be undone. Shows how far it has got until it is done: then the bytes have left the disk.
+    ///
+    /// Example: waypost erase nora@customer.example
+    Erase(api::erase::Arguments),
     /// Send again what went out.
     Replay(api::replay::Arguments),
     /// List where events come in, and what came of them.
@@ -160,6 +166,7 @@ pub fn main() -> ExitCode {
             Command::Events(arguments) => api::events::run(arguments).await,
             Command::Deliveries(arguments) => api::deliveries::run(arguments).await,
             Command::Suppressions(arguments) => api::suppressions::run(arguments).await,
+            Command::Erase(arguments) => api::erase::run(arguments).await,
             Command::Replay(arguments) => api::replay::run(arguments).await,
             Command::Sources(arguments) => api::sources::run(arguments).await,
             Command::Stats(arguments) => api::stats::run(arguments).await,

@@ -19,6 +19,7 @@ pub(super) mod deliveries;
 mod details;
 mod endpoint_fields;
 pub(super) mod endpoints;
+pub(super) mod erase;
 pub(super) mod events;
 mod gateway;
 mod list;

@@ -89,7 +89,9 @@ fn told(job: &Value) -> String {
     let [id, state] = ["id", "state"].map(|name| plain(job[name].as_str().unwrap_or_default()));
     let (counted, done) = (count("counted"), count("made") + count("left_out"));
     let mut line = format!("{id} {state}: ");
-    if job["total"].is_null() {
+    if job["kind"] == "erasure" {
+        line += &format!("{counted} looked at, {} erased", count("made"));
+    } else if job["total"].is_null() {
         line += &format!("{counted} counted so far");
     } else if job["dry_run"] == true {
         line += &format!("{counted} match");
@@ -154,6 +156,8 @@ mod tests {
         assert_eq!(job("done", json!({"total": 8, "made": 9})), "rpl_1 done: 9 of 8 made (100 %)");
         assert_eq!(job("done", json!({"total": 0, "counted": 0})), "rpl_1 done: 0 of 0 made (100 %)");
         assert_eq!(job("done", json!({"total": 8, "dry_run": true})), "rpl_1 done: 8 match");
+        let erasure = json!({"kind": "erasure", "made": 3});
+        assert_eq!(job("running", erasure), "rpl_1 running: 8 looked at, 3 erased");
         assert_eq!(job("canceled", json!({"made": 2, "total": 8})), "rpl_1 canceled: 2 of 8 made (25 %)");
     }
 

@@ -36,6 +36,14 @@ async fn are_asked_and_changed(store: &str) {
     assert_eq!(removed, json!({"address": "hand@rs.example", "suppressed": false}));
     assert_eq!(run(&["suppressions", "check", "hand@rs.example"]).one()["suppressed"], false);
     assert!(run(&["suppressions", "remove", "hand@rs.example"]).failure().contains("no such suppression"));
+    // A person is erased, and stays on the list.
+    let found = || run(&["events", "list", "--recipient", "n1@customer.example"]).lines().len();
+    assert_eq!(found(), 1);
+    let erased = run(&["erase", "N1@customer.example"]);
+    let job: Value = serde_json::from_str(&erased.out).unwrap();
+    assert_eq!((erased.is_done, &job["state"], found()), (true, &"done".into(), 0), "{erased:?}");
+    assert!(!erased.err.contains("n1@") && !erased.out.contains("n1@"), "{erased:?}");
+    assert_eq!(run(&["suppressions", "check", "n1@customer.example"]).one()["suppressed"], true);
     // What is no address is said of the one that it is.
     let wrong = run(&["suppressions", "check", "nobody"]);
     assert!(wrong.failure().starts_with("nobody: It is no email address"), "{wrong:?}");

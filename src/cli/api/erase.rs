@@ -1,0 +1,36 @@
+//! `waypost erase`: all that was received of a person is given to nobody any more.
+
+use clap::Args;
+use http::Method;
+use serde_json::value::RawValue;
+
+use super::super::Failure;
+use super::gateway::segment;
+use super::watch::{begun, watch};
+use super::{Connection, unless_closed};
+
+#[derive(Debug, Args)]
+pub(in super::super) struct Arguments {
+    #[command(flatten)]
+    connection: Connection,
+    /// The person's address.
+    address: String,
+    /// What becomes of it on the suppression list, where it is a hash: `keep` unless told.
+    #[arg(long, value_parser = ["keep", "remove"])]
+    suppression: Option<String>,
+    /// Do not wait for the end.
+    #[arg(long)]
+    detach: bool,
+}
+
+/// Begins it, and shows how far it has got until it is done.
+pub(in super::super) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let session = arguments.connection.open()?;
+    let path = format!("/v1/recipients/{}", segment(&arguments.address));
+    let query = arguments.suppression.map(|word| format!("?suppression={word}")).unwrap_or_default();
+    let answer = session.gateway.call(Method::DELETE, &(path + &query), None).await?;
+    if arguments.detach {
+        return session.output.one(answer.read::<Box<RawValue>>()?.get());
+    }
+    unless_closed(watch(&session, &begun(&answer.read()?)?).await)
+}
