@@ -137,10 +137,7 @@ async fn a_redis_in_steady_use_stops_growing_and_an_idle_one_keeps_little() {
     tokio::time::sleep(SECOND * 3 / 2).await;
     left = held(&server).await;
     // Ends of streams and indexes are cut when something is added, so no more than a few lifetimes' worth of ids is left.
-<<<<<<< HEAD
     // The key that words are hashed with is kept for good.
-=======
->>>>>>> 6946461 (Show that what events are found by runs out too, and read an event's recipients in one place)
     let kept = ["feed", "st", "jobs", "incomplete", "announce", "stamp", "lanes", "cd", "tally", "address_key"];
     let others: Vec<_> = left.iter().filter(|(name, size)| **size > 0 && !kept.contains(&name.as_str())).collect();
     assert!(others.is_empty(), "{others:?} of {left:?}");

@@ -63,14 +63,17 @@ pub(crate) async fn an_erased_event_is_a_repeat_and_given_to_nobody(harness: &mu
         let store = harness.store();
         assert!(store.event(&gone.id).await.unwrap().is_none(), "{is_reopened}");
         assert_eq!(store.deliveries_of(&gone.id).await.unwrap(), []);
-        assert_eq!(events(&*store).await.iter().map(|event| event.id.clone()).collect::<Vec<_>>(), [stays.id.clone()]);
+        assert_eq!(
+            events(&*store).await.iter().map(|event| event.id.clone()).collect::<Vec<_>>(),
+            std::slice::from_ref(&stays.id)
+        );
         let scanned: Vec<StoredEvent> = all!(store, events_from, 1);
-        assert_eq!(scanned.iter().map(|event| event.id.clone()).collect::<Vec<_>>(), [stays.id.clone()]);
+        assert_eq!(scanned.iter().map(|event| event.id.clone()).collect::<Vec<_>>(), std::slice::from_ref(&stays.id));
         let canceled = listed(&*store, Status::Canceled).await;
         assert!(canceled.iter().all(|one| one.event_id == gone.id && one.reason == Some(EndReason::Erased)));
         assert_eq!(canceled.len(), 2, "{is_reopened}");
         assert_eq!(listed(&*store, Status::Pending).await.len(), 1);
-        assert_eq!(put(&*store, &[gone.clone()]).await, Ingested::Stored { new: 0, repeated: 1 });
+        assert_eq!(put(&*store, std::slice::from_ref(&gone)).await, Ingested::Stored { new: 0, repeated: 1 });
         let from = ScanFrom::Time(Timestamp::UNIX_EPOCH);
         assert_eq!(store.deliveries_to(&"wh_a".into(), &from, 10).await.unwrap().found.len(), 1);
         drop(store);
@@ -78,7 +81,7 @@ pub(crate) async fn an_erased_event_is_a_repeat_and_given_to_nobody(harness: &mu
     }
     let store = harness.store();
     let leases = lease(&*store, "wh_a", 10, LONG).await;
-    assert_eq!(leases.iter().map(|lease| lease.event_id.clone()).collect::<Vec<_>>(), [stays.id.clone()]);
+    assert_eq!(leases.iter().map(|lease| lease.event_id.clone()).collect::<Vec<_>>(), std::slice::from_ref(&stays.id));
     assert!(lease(&*store, "wh_b", 10, LONG).await.is_empty());
     assert_eq!(store.finish(vec![finished(&leases[0], DELIVERED)]).await.unwrap(), []);
     assert!(store.due(Shards::ALL).await.unwrap().lanes.is_empty());
@@ -87,7 +90,7 @@ pub(crate) async fn an_erased_event_is_a_repeat_and_given_to_nobody(harness: &mu
 pub(crate) async fn a_lease_of_what_is_erased_is_lost_and_answers_are_blanked(harness: &mut impl Harness) {
     let store = harness.store();
     let event = event("a", "a", &["wh_a", "wh_b", "wh_c"]);
-    put(&*store, &[event.clone()]).await;
+    put(&*store, std::slice::from_ref(&event)).await;
     let mut done = finished(&lease(&*store, "wh_a", 1, LONG).await[0], DELIVERED);
     done.attempt = done.attempt.map(answered);
     let mut again = finished(&lease(&*store, "wh_b", 1, LONG).await[0], Then::Retry(LONG));
@@ -157,7 +160,8 @@ pub(crate) async fn what_is_erased_amid_a_long_lane_is_passed_over(harness: &mut
     let stays = |(place, unit): (usize, &Unit)| (place % 3 != 0).then(|| unit.id.clone());
     let mut expected: Vec<_> = units.iter().enumerate().filter_map(stays).collect();
     // Those of other mails may be in another partition.
-    (order.sort(), expected.sort());
+    order.sort();
+    expected.sort();
     assert_eq!(order, expected);
     assert!(lease(&*store, "wh_a", 7, LONG).await.is_empty());
 }
@@ -165,7 +169,7 @@ pub(crate) async fn what_is_erased_amid_a_long_lane_is_passed_over(harness: &mut
 pub(crate) async fn a_replay_of_what_is_erased_is_canceled_and_none_is_made(harness: &mut impl Harness) {
     let store = harness.store();
     let event = event("a", "a", &["wh_a"]);
-    put(&*store, &[event.clone()]).await;
+    put(&*store, std::slice::from_ref(&event)).await;
     let done = lease(&*store, "wh_a", 1, LONG).await;
     store.finish(vec![finished(&done[0], DELIVERED)]).await.unwrap();
     let replay = |name: &str| Replay {

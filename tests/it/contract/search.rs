@@ -245,7 +245,7 @@ pub(crate) async fn a_scan_tells_how_far_it_got_and_goes_on(harness: &mut impl H
     assert!(part.items.is_empty() && scanned_to >= now, "{scanned_to}, {now}");
     let rest = store.search(&tagged, &PageQuery { cursor: Some(cursor), limit: 10 }).await.unwrap();
     assert!(rest.next.is_none() && rest.items.len() == 1);
-    assert!(2_100 > LOOKED_AT_MAX, "so one look is not enough");
+    const { assert!(2_100 > LOOKED_AT_MAX, "so one look is not enough") };
     // An index leads there at once, and what is outside of a span is not looked at.
     let part = store.search(&to("nora@c.example"), &first(10)).await.unwrap();
     assert_eq!((part.items.len(), part.next), (1, None));

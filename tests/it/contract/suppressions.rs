@@ -196,7 +196,7 @@ pub(crate) async fn the_list_is_read_in_pages_while_it_changes(harness: &mut imp
     for number in 0..30 {
         let whom = [format!("n{number}@a.example"), "all@a.example".to_owned()];
         let event = suppressing(&whom[0], Reason::Bounce, number, &[&whom[0], &whom[1]]);
-        put(&*store, naming(event, serde_json::json!({ "recipients": whom }))).await;
+        put(&*store, naming(event, &serde_json::json!({ "recipients": whom }))).await;
     }
     assert!(store.suppress(&address("hand@a.example"), Reason::Manual, at(5)).await.unwrap());
     let (all, end) = page(&*store, None, 1_000).await;
@@ -226,9 +226,9 @@ pub(crate) async fn the_list_is_read_in_pages_while_it_changes(harness: &mut imp
 }
 
 /// The event as it is kept names these.
-fn naming(event: Unit, data: serde_json::Value) -> Unit {
+fn naming(event: Unit, data: &serde_json::Value) -> Unit {
     let mut stored = (*event.event).clone();
-    stored.data = serde_json::value::to_raw_value(&data).unwrap();
+    stored.data = serde_json::value::to_raw_value(data).unwrap();
     Unit { json: serde_json::to_vec(&stored).unwrap().into(), event: Arc::new(stored), ..event }
 }
 
@@ -238,9 +238,9 @@ pub(crate) async fn an_address_is_listed_while_an_event_names_it(harness: &mut i
     let store = harness.store();
     let to = serde_json::json!({"to": "Nora <Nora@a.example>"});
     let several = serde_json::json!({"recipients": ["x@a.example", "OMAR@a.example"]});
-    let one = naming(suppressing("a", Reason::Bounce, 1, &["nora@a.example"]), to);
+    let one = naming(suppressing("a", Reason::Bounce, 1, &["nora@a.example"]), &to);
     put(&*store, one.clone()).await;
-    put(&*store, naming(suppressing("b", Reason::Complaint, 2, &["omar@a.example"]), several)).await;
+    put(&*store, naming(suppressing("b", Reason::Complaint, 2, &["omar@a.example"]), &several)).await;
     // Who is named by no event that suppresses it, and who was put there by hand.
     put(&*store, suppressing("c", Reason::Bounce, 3, &["pia@a.example"])).await;
     store.suppress(&address("hand@a.example"), Reason::Manual, at(5)).await.unwrap();
