@@ -108,7 +108,8 @@ impl App {
             servers.push(server);
             admin_address = Some(address);
         }
-        let reloader = Reloader { sources, cache, store: Arc::clone(&store), clock };
+        let started = Arc::new(settings.without_what_reloads());
+        let reloader = Reloader { started, sources, cache, store: Arc::clone(&store), clock };
         Ok(Self { servers, address, admin_address, gateway, dispatcher, store, reloader, drain })
     }
 
@@ -165,6 +166,8 @@ impl App {
 /// Takes a config that was read again: sources, endpoints and their secrets. Everything else needs a restart.
 #[derive(Clone)]
 pub struct Reloader {
+    /// What is in force until a restart.
+    started: Arc<Settings>,
     sources: CurrentSources,
     cache: Arc<EndpointCache>,
     store: Arc<dyn Store>,
@@ -172,11 +175,14 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    /// Puts the sources and endpoints of `settings` in force.
+    /// Puts the sources and endpoints of `settings` in force, and warns of each other section that has changed.
     ///
     /// # Errors
     /// When the store is down; then the endpoints follow when it is back.
     pub async fn apply(&self, settings: &Settings) -> Result<(), BuildError> {
+        for section in self.started.sections_that_differ(settings) {
+            tracing::warn!(config.section = section, "changed in the config, and not in force until a restart");
+        }
         let (endpoints, secrets) = (settings.endpoint_settings(), settings.endpoint_secrets());
         let sources = || self.sources.replace(settings.sources.clone());
         self.cache.replace_file(endpoints, secrets, self.clock.now(), sources).await;

@@ -11,6 +11,7 @@ use super::cases::request;
 use super::{Failure, client, nonce};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
+use crate::domain::delivery::ErrorClass;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -54,7 +55,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
             Ok(())
         }
         Some(status) => Err(format!("{url} answered {status} {text}").into()),
-        None => Err(format!("{url} did not answer: {:?}", answer.error).into()),
+        None => {
+            let why = answer.error.map_or("", ErrorClass::as_str);
+            Err(format!("{url} did not answer ({why}); is the gateway up, and is this where it listens?").into())
+        }
     }
 }
 

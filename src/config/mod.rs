@@ -29,6 +29,7 @@ mod endpoints;
 mod fetching;
 mod file;
 mod layers;
+mod restart;
 mod secret;
 mod sources;
 #[cfg(test)]
