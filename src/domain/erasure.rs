@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::address::Address;
 
-/// How long after it was asked for the looking begins: what had been received by then has been committed, or given up.
-pub const SETTLED_AFTER: Duration = Duration::from_secs(2);
+/// How far the clocks of gateways may be apart.
+const CLOCKS_APART: Duration = Duration::from_secs(2);
 /// How long after it was asked for the bytes have left the disk at the latest.
 const GONE_AFTER: Duration = Duration::from_secs(24 * 3_600);
 
@@ -65,6 +65,8 @@ pub struct Erasure {
     pub address: Option<Address>,
     /// What was received until then.
     pub until: Timestamp,
+    /// When the looking begins: what had been received by `until` has been committed by then, or given up.
+    pub begins_at: Timestamp,
     /// What becomes of the address on the suppression list.
     pub suppression: OnList,
     /// What is looked through now.
@@ -80,12 +82,14 @@ pub struct Erasure {
 }
 
 impl Erasure {
-    /// One that has yet to begin.
-    pub fn new(address: Address, suppression: OnList, now: Timestamp) -> Self {
+    /// One that has yet to begin. What a gateway receives is committed or given up `within` so long.
+    pub fn new(address: Address, suppression: OnList, now: Timestamp, within: Duration) -> Self {
+        let begins_at = now.checked_add(within.saturating_add(CLOCKS_APART)).unwrap_or(Timestamp::MAX);
         let (requests, events, answers) = (0, 0, 0);
         Self {
             address: Some(address),
             until: now,
+            begins_at,
             suppression,
             stage: Stage::Requests,
             requests,
@@ -97,8 +101,7 @@ impl Erasure {
 
     /// How long it has yet to wait before it begins.
     pub fn settles_in(&self, now: Timestamp) -> Duration {
-        let since = Duration::try_from(now.duration_since(self.until)).unwrap_or_default();
-        SETTLED_AFTER.saturating_sub(since)
+        Duration::try_from(self.begins_at.duration_since(now)).unwrap_or_default()
     }
 
     /// By when at the latest the bytes have left the disk, as long as a gateway runs.
@@ -157,7 +160,7 @@ mod tests {
     #[test]
     fn it_goes_from_stage_to_stage_and_forgets_whom_it_was_about_before_the_last() {
         let address = Address::parse("nora@customer.example").unwrap();
-        let first = Erasure::new(address, OnList::Keep, Timestamp::UNIX_EPOCH);
+        let first = Erasure::new(address, OnList::Keep, Timestamp::UNIX_EPOCH, Duration::ZERO);
         let part = Erased { requests: 2, next: Some("a".into()), ..Erased::default() };
         let end = Erased { requests: 1, is_end: true, ..Erased::default() };
         let same = first.after(&part).unwrap();
@@ -173,9 +176,9 @@ mod tests {
     #[test]
     fn it_waits_for_what_was_received_just_before() {
         let address = Address::parse("nora@customer.example").unwrap();
-        let erasure = Erasure::new(address, OnList::Keep, Timestamp::from_second(100).unwrap());
+        let erasure = Erasure::new(address, OnList::Keep, Timestamp::from_second(100).unwrap(), Duration::from_secs(3));
         let left = |second| erasure.settles_in(Timestamp::from_second(second).unwrap());
-        assert_eq!([left(99), left(100), left(101), left(102)].map(|left| left.as_secs()), [2, 2, 1, 0]);
+        assert_eq!([left(100), left(101), left(105), left(106)].map(|left| left.as_secs()), [5, 4, 0, 0]);
         assert!(!format!("{erasure:?}").contains("nora"));
     }
 }

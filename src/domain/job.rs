@@ -311,7 +311,7 @@ mod tests {
         let filter = reprocess::Filter { since: None, until: at(200), source: Some("old".into()), status };
         let reprocess = Job { task: Task::Reprocess { filter, outcome }, ..job(false) };
         let address = Address::parse("nora@customer.example").unwrap();
-        let erasure = Erasure::new(address, OnList::Remove, at(300));
+        let erasure = Erasure::new(address, OnList::Remove, at(300), std::time::Duration::ZERO);
         let erasure = Job::erasure(ReplayId::of(&[b"1"]), erasure, at(300));
         for job in [job(true), reprocess, erasure.to(JobState::Canceled, at(301)), erasure] {
             let json = serde_json::to_string(&job).unwrap();
@@ -322,7 +322,11 @@ mod tests {
     #[test]
     fn a_job_that_erases_ends_with_its_last_stage_and_never_shows_whom_it_was_about() {
         let address = Address::parse("nora@customer.example").unwrap();
-        let mut job = Job::erasure(ReplayId::of(&[b"1"]), Erasure::new(address, OnList::Keep, at(300)), at(300));
+        let mut job = Job::erasure(
+            ReplayId::of(&[b"1"]),
+            Erasure::new(address, OnList::Keep, at(300), std::time::Duration::ZERO),
+            at(300),
+        );
         let step = Erased { looked_at: 5, requests: 1, events: 1, unreadable: 1, is_end: true, ..Erased::default() };
         for _ in 0..4 {
             assert_eq!((job.state, job.has_counted()), (JobState::Running, false));

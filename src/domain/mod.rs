@@ -8,6 +8,7 @@ pub mod breaker;
 pub mod content;
 pub mod delivery;
 pub mod delivery_counts;
+mod encodings;
 pub mod endpoint;
 pub mod endpoint_fields;
 pub mod erasure;

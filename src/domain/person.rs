@@ -11,10 +11,10 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use memchr::memmem::Finder;
-use percent_encoding::percent_decode;
 use waypost_providers::Headers;
 
 use super::address::Address;
+use super::encodings::{unescaped, unpercented, unpercented_form, unquoted, without_entities};
 
 /// Base64 in base64 is looked into, and no further.
 const DEPTH: u32 = 2;
@@ -30,8 +30,10 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 type Decode = fn(&[u8]) -> Option<Vec<u8>>;
-/// Each answers none where nothing is written so.
-const DECODES: [Decode; 4] = [unescaped, unpercented, unquoted, without_entities];
+/// What is undone one upon the other: in forms a `+` is a space, elsewhere a letter of an address or of base64. Each answers
+/// none where nothing is written so.
+const CHAINS: [[Decode; 4]; 2] =
+    [[unescaped, unpercented, unquoted, without_entities], [unescaped, unpercented_form, unquoted, without_entities]];
 
 /// A person, by address.
 pub struct Person {
@@ -79,8 +81,13 @@ impl Person {
         if self.is_seen(bytes, depth) {
             return true;
         }
+        CHAINS.iter().any(|chain| self.is_behind(chain, bytes, depth))
+    }
+
+    /// Whether it is seen after any of these steps, one upon the other.
+    fn is_behind(&self, chain: &[Decode], bytes: &[u8], depth: u32) -> bool {
         let mut text = Cow::Borrowed(bytes);
-        for decode in [DECODES; ROUNDS].as_flattened() {
+        for decode in std::iter::repeat_n(chain, ROUNDS).flatten() {
             if let Some(next) = decode(&text) {
                 if self.is_seen(&next, depth) {
                     return true;
@@ -150,98 +157,6 @@ fn goes_on(after: &[u8]) -> bool {
     }
 }
 
-fn hex(byte: Option<&u8>) -> Option<u32> {
-    byte.and_then(|byte| char::from(*byte).to_digit(16))
-}
-
-fn push(text: &mut Vec<u8>, letter: char) {
-    text.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
-}
-
-/// Copies what is not written so, and lets `read` put down the rest: it answers how many bytes that took.
-fn decoded(bytes: &[u8], mark: u8, read: impl Fn(&[u8], &mut Vec<u8>) -> Option<usize>) -> Option<Vec<u8>> {
-    let (mut text, mut from, mut is_changed) = (Vec::with_capacity(bytes.len()), 0, false);
-    while let Some(next) = memchr::memchr(mark, &bytes[from..]) {
-        text.extend_from_slice(&bytes[from..from + next]);
-        from += next;
-        let taken = read(&bytes[from..], &mut text);
-        is_changed |= taken.is_some();
-        if taken.is_none() {
-            text.push(mark);
-        }
-        from += taken.unwrap_or(1);
-    }
-    text.extend_from_slice(&bytes[from..]);
-    is_changed.then_some(text)
-}
-
-/// Without the escapes of JSON.
-fn unescaped(bytes: &[u8]) -> Option<Vec<u8>> {
-    decoded(bytes, b'\\', |escape, text| {
-        let plain = match escape.get(1)? {
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            same @ (b'"' | b'\\' | b'/') => *same,
-            b'u' => {
-                let code = (2..6).try_fold(0, |code, at| Some(code * 16 + hex(escape.get(at))?))?;
-                // Half of a pair is no letter of any address.
-                push(text, char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
-                return Some(6);
-            }
-            _ => return None,
-        };
-        text.push(plain);
-        Some(2)
-    })
-}
-
-/// Without the percent-encoding of URLs and forms.
-fn unpercented(bytes: &[u8]) -> Option<Vec<u8>> {
-    let is_code = |at: usize| hex(bytes.get(at + 1)).is_some() && hex(bytes.get(at + 2)).is_some();
-    memchr::memchr_iter(b'%', bytes).any(is_code).then(|| {
-        let spaced: Vec<u8> = bytes.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
-        percent_decode(&spaced).collect()
-    })
-}
-
-/// Without the quoted-printable encoding of mail (RFC 2045, section 6.7), and that of its headers.
-fn unquoted(bytes: &[u8]) -> Option<Vec<u8>> {
-    decoded(bytes, b'=', |code, text| match code {
-        [_, b'\r', b'\n', ..] => Some(3),
-        [_, b'\n', ..] => Some(2),
-        _ => {
-            text.push(u8::try_from(hex(code.get(1))? * 16 + hex(code.get(2))?).ok()?);
-            Some(3)
-        }
-    })
-}
-
-/// Without the entities of HTML: those that are numbers, and those that have a name and stand in addresses.
-fn without_entities(bytes: &[u8]) -> Option<Vec<u8>> {
-    const LEN_MAX: usize = 12;
-    decoded(bytes, b'&', |entity, text| {
-        let len = memchr::memchr(b';', &entity[..entity.len().min(LEN_MAX)])?;
-        let name = std::str::from_utf8(&entity[1..len]).ok()?;
-        let code = match name {
-            "commat" => u32::from('@'),
-            "period" => u32::from('.'),
-            "lowbar" => u32::from('_'),
-            "plus" => u32::from('+'),
-            "lt" => u32::from('<'),
-            "gt" => u32::from('>'),
-            "quot" => u32::from('"'),
-            "amp" => u32::from('&'),
-            _ => match name.strip_prefix('#')?.strip_prefix(['x', 'X']) {
-                Some(digits) => u32::from_str_radix(digits, 16).ok()?,
-                None => name[1..].parse().ok()?,
-            },
-        };
-        push(text, char::from_u32(code)?);
-        Some(len + 1)
-    })
-}
-
 /// Reads the next run of base64's letters, of either alphabet, over single line breaks. Answers where to go on.
 fn read_run(bytes: &[u8], mut at: usize, run: &mut Vec<u8>) -> usize {
     while let Some(byte) = bytes.get(at) {
@@ -299,6 +214,31 @@ mod tests {
             "nora.li@customer.example-",
         ] {
             assert!(named(NORA, text), "{text}");
+        }
+    }
+
+    #[test]
+    fn one_way_of_writing_in_another_hides_no_address() {
+        let each = |text: &str, code: &dyn Fn(char) -> String| {
+            let plain = |letter: char| letter.is_ascii_alphanumeric() || letter.is_whitespace();
+            text.chars().map(|one| if plain(one) { one.to_string() } else { code(one) }).collect::<String>()
+        };
+        type Way<'a> = (&'a str, &'a dyn Fn(&str) -> String);
+        let ways: [Way<'_>; 6] = [
+            ("plain", &str::to_owned),
+            ("json", &|text| each(text, &|one| format!("\\u{:04x}", u32::from(one)))),
+            ("url", &|text| each(text, &|one| format!("%{:02X}", u32::from(one)))),
+            ("mail", &|text| each(text, &|one| format!("={:02X}", u32::from(one))).replace("exam", "exa=\r\nm")),
+            ("html", &|text| each(text, &|one| format!("&#{};", u32::from(one)))),
+            ("base64", &|text| STANDARD.encode(text)),
+        ];
+        let (address, beside) = ("nora+news@customer.example", "see https://x.example/?a=1%2F2 and a=3Db ");
+        for (outer, write) in ways {
+            for (inner, first) in ways {
+                let text = format!("{beside}{}", write(&format!("to {} now", first(address))));
+                assert!(named(address, &text), "{inner} in {outer}: {text}");
+                assert!(!named("nora@customer.example", &text), "{inner} in {outer}: {text}");
+            }
         }
     }
 

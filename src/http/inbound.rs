@@ -148,6 +148,13 @@ pub(super) fn store_within(len: usize) -> Duration {
     STORE_WITHIN + Duration::from_secs((len / STORE_BYTES_PER_S) as u64)
 }
 
+/// Within how long after its receipt any request of these sources is stored, or given up.
+pub(super) fn committed_within(gateway: &Gateway) -> Duration {
+    let sizes = gateway.sources.all().values().map(|source| gateway.limits.of(source.provider).0).collect::<Vec<_>>();
+    let longest = sizes.iter().map(|size| size.within + store_within(size.bytes_max)).max();
+    longest.unwrap_or(gateway.limits.mail_timeout)
+}
+
 /// A request that is proven, and what it says.
 #[derive(Debug)]
 struct Read {

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::auth::authorize;
 use super::idempotency::Once;
+use super::inbound;
 use super::jobs::begin;
 use super::lists::read_query;
 use super::problem::Problem;
@@ -42,6 +43,7 @@ pub(super) async fn erase(
     let once = Once::begin(&gateway, key, &request, request.query_string().as_bytes()).await?;
     let (id, now) = (ReplayId::from_bits(once.bits), gateway.clock.now());
     tracing::info!(api_key.name = key.name(), replay.id = %id, "the erasure of a person was asked for");
-    let job = Job::erasure(id.clone(), Erasure::new(address, suppression, now), now);
+    let erasure = Erasure::new(address, suppression, now, inbound::committed_within(&gateway));
+    let job = Job::erasure(id.clone(), erasure, now);
     begin(&gateway, key, &once, (Action::RecipientErased, Some(id.as_str())), job).await
 }

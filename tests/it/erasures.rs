@@ -40,7 +40,10 @@ impl Stage {
         });
         let server = if on == "redis" { Some(Server::start().await) } else { None };
         let store = server.as_ref().map_or_else(|| "embedded".to_owned(), Server::url);
-        let gateway = Gateway::serving(&store, &format!("{}{SOURCE}", hooks.endpoints(0..2, MORE)));
+        let endpoints = format!("{}{SOURCE}", hooks.endpoints(0..2, MORE));
+        // What may yet be under way is waited for.
+        let limits = "body_timeout_s = 1\nmail_timeout_s = 1\nmail_bytes_max = 4194304";
+        let gateway = Gateway::serving_with(&store, limits, &endpoints);
         Self { gateway, server, hooks }
     }
 

@@ -87,25 +87,22 @@ impl Gateway {
     pub(crate) fn with(store: &str, target: SocketAddr, server: &str, more: &str) -> Self {
         let more = format!("retry = [1, 1, 1, 1]\n{more}\n");
         let endpoint = endpoint("wh_ledger", &format!("http://{target}/"), &more);
-        let mut gateway = Self::unconfigured(store);
-        gateway.server = format!("{server}\n");
-        gateway.configure(&endpoint);
-        gateway
+        Self::serving_with(store, server, &endpoint)
     }
 
     /// The same with these endpoints, as [`endpoint`] writes them.
     pub(crate) fn serving(store: &str, endpoints: &str) -> Self {
-        let gateway = Self::unconfigured(store);
-        gateway.configure(endpoints);
-        gateway
+        Self::serving_with(store, "", endpoints)
     }
 
-    fn unconfigured(store: &str) -> Self {
+    /// The same with these lines of `[server]`.
+    pub(crate) fn serving_with(store: &str, server: &str, endpoints: &str) -> Self {
         let dir = TempDir::new().unwrap();
-        let port = port::free();
         let data = format!("embedded:{}", dir.path().join("data").display());
         let store = if store == "embedded" { data } else { store.to_owned() };
-        Self { dir, port, store, server: String::new(), process: None }
+        let gateway = Self { dir, port: port::free(), store, server: format!("{server}\n"), process: None };
+        gateway.configure(endpoints);
+        gateway
     }
 
     /// Writes its config again with these endpoints.

@@ -27,6 +27,9 @@ const PAD: &[u8] = b"pad";
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const LOOKS_MAX: usize = 6_000;
 
+/// How long after it failed it is not begun again: it needs room, and may have found none.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(60);
+
 /// Who writes them.
 pub(super) struct Anew {
     shared: Arc<Shared>,
@@ -64,12 +67,19 @@ impl Anew {
         let (shared, spaces, ended) = (Arc::clone(&self.shared), self.shared.spaces()?, Arc::clone(&self.state));
         let write = move || {
             let written = write(&shared, &spaces);
-            drop(spaces);
+            if let Err(error) = &written {
+                tracing::warn!(%error, "the store's files are yet to be written anew");
+                // Another engine is another try.
+                let is_same = shared.spaces().is_ok_and(|now| Arc::ptr_eq(&now, &spaces));
+                drop(spaces);
+                std::thread::sleep(if is_same { PAUSE_AFTER_ERROR } else { Duration::ZERO });
+            } else {
+                drop(spaces);
+            }
             let mut state = lock(&ended);
             state.running = None;
-            match written {
-                Ok(()) => state.done = number,
-                Err(error) => tracing::warn!(%error, "the store's files are yet to be written anew"),
+            if written.is_ok() {
+                state.done = number;
             }
         };
         // A process that ends does not wait for it: it is begun again.

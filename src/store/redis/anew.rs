@@ -23,16 +23,21 @@ struct File {
     is_busy: bool,
 }
 
-/// How far it is with both files: the server, and how many writings of each it had told when they were asked for.
+/// How many seconds after it failed a writing is not asked for again: each costs the server a fork, and it may have no room.
+const PAUSE_AFTER_ERROR_S: u64 = 600;
+
+/// How far it is with both files: the server, when the last writing was asked for, and how many writings of each the server
+/// had told when they were asked for.
 struct Begun<'a> {
     run: &'a str,
+    asked_s: u64,
     counts: Vec<u64>,
 }
 
 fn begun(text: &str) -> Option<Begun<'_>> {
     let mut parts = text.split(':');
-    let run = parts.next()?;
-    Some(Begun { run, counts: parts.map(str::parse).collect::<std::result::Result<_, _>>().ok()? })
+    let (run, asked_s) = (parts.next()?, parts.next()?.parse().ok()?);
+    Some(Begun { run, asked_s, counts: parts.map(str::parse).collect::<std::result::Result<_, _>>().ok()? })
 }
 
 /// See [`Erasures::write_anew`](crate::store::Erasures::write_anew). Each file in its turn; a writing that had begun when
@@ -49,11 +54,13 @@ pub(super) async fn step(link: &Link, told: Option<&str>) -> Result<Anew> {
     let has_snapshot =
         next().and_then(read::<Vec<String>>).map_or(true, |save| save.get(1).is_none_or(|on| !on.is_empty()));
     let run = field(&server, "run_id").unwrap_or_default();
-    let counts = begun(told.unwrap_or_default()).filter(|begun| begun.run == run).map(|begun| begun.counts);
-    let mut counts = counts.unwrap_or_default();
-    let writing = |counts: &[u64]| {
+    let now_s =
+        field(&server, "server_time_usec").and_then(|text| text.parse::<u64>().ok()).unwrap_or_default() / 1_000_000;
+    let begun = begun(told.unwrap_or_default()).filter(|begun| begun.run == run);
+    let (asked_s, mut counts) = begun.map_or((0, Vec::new()), |begun| (begun.asked_s, begun.counts));
+    let writing = |asked_s: u64, counts: &[u64]| {
         let counts: Vec<_> = counts.iter().map(u64::to_string).collect();
-        Ok(Anew::Writing(Some([&[run.to_owned()][..], &counts].concat().join(":"))))
+        Ok(Anew::Writing(Some([&[run.to_owned(), asked_s.to_string()][..], &counts].concat().join(":"))))
     };
     for (place, file) in files(&info, has_snapshot).iter().enumerate() {
         let is_later = counts.get(place).zip(file.count).is_some_and(|(then, now)| now > *then);
@@ -65,8 +72,9 @@ pub(super) async fn step(link: &Link, told: Option<&str>) -> Result<Anew> {
             }
             continue;
         }
-        if file.is_busy {
-            return writing(&counts);
+        let has_failed = counts.get(place).is_some();
+        if file.is_busy || has_failed && now_s.saturating_sub(asked_s) < PAUSE_AFTER_ERROR_S {
+            return writing(asked_s, &counts);
         }
         let Some(count) = file.count else { return Ok(Anew::Refused) };
         counts.truncate(place);
@@ -75,7 +83,7 @@ pub(super) async fn step(link: &Link, told: Option<&str>) -> Result<Anew> {
         return match link.send::<String>(cmd).await {
             Ok(_) => {
                 counts.push(count);
-                writing(&counts)
+                writing(now_s, &counts)
             }
             Err(StoreError::Unavailable(why)) if is_refusal(&why) => Ok(Anew::Refused),
             Err(error) => Err(error),
@@ -119,7 +127,7 @@ mod tests {
         assert_eq!((log.is_kept, log.count, log.is_whole, log.is_busy), (true, Some(7), true, true));
         assert_eq!((snapshot.is_kept, snapshot.count, snapshot.is_whole), (false, Some(3), false));
         assert_eq!(field(INFO, "aof_rewrite"), None);
-        let begun = begun("0a1b:7:3").unwrap();
-        assert_eq!((begun.run, begun.counts), ("0a1b", vec![7, 3]));
+        let begun = begun("0a1b:99:7:3").unwrap();
+        assert_eq!((begun.run, begun.asked_s, begun.counts), ("0a1b", 99, vec![7, 3]));
     }
 }
