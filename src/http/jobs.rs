@@ -142,16 +142,18 @@ pub(super) struct JobView {
     /// When nothing was left to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<Timestamp>,
-    /// By when at the latest what is erased has left the disk, as long as a gateway runs; it has when this is done.
+    /// By when at the latest what is erased has left the disk, as long as a gateway runs; it has when this is done. Absent
+    /// where it is canceled, or the server refuses to write its files anew.
     #[serde(skip_serializing_if = "Option::is_none")]
     gone_by: Option<Timestamp>,
 }
 
 async fn view(gateway: &Gateway, job: Job) -> Result<JobView, Problem> {
     let pending = if job.made == 0 { 0 } else { gateway.store.pending_of(&job.id).await? };
+    let is_stopped = matches!(job.state, JobState::Canceling | JobState::Canceled);
     let gone_by = match &job.task {
-        Task::Erasure(erasure) => Some(erasure.gone_by()),
-        Task::Replay { .. } | Task::Reprocess { .. } => None,
+        Task::Erasure(erasure) if !is_stopped && !erasure.disk_refused => Some(erasure.gone_by()),
+        Task::Erasure(_) | Task::Replay { .. } | Task::Reprocess { .. } => None,
     };
     Ok(JobView {
         total: job.has_counted().then_some(job.counted),
