@@ -31,13 +31,13 @@ pub(super) enum Turn {
 
 /// One step.
 pub(super) async fn step(shared: &Shared, job: &Job, erasure: &Erasure) -> Result<Turn> {
-    let settles_in = erasure.settles_in(shared.clock.now());
-    if !settles_in.is_zero() {
-        return Ok(Turn::Wait(settles_in));
-    }
     let cursor = job.cursor.as_deref();
     if erasure.stage == Stage::Disk {
         return disk(shared, cursor).await;
+    }
+    let settles_in = erasure.settles_in(shared.clock.now());
+    if !settles_in.is_zero() {
+        return Ok(Turn::Wait(settles_in));
     }
     let address = erasure.address.as_ref().ok_or_else(|| StoreError::Corrupt("an erasure of nobody".into()))?;
     let looking = Looking { shared, erasure, person: Arc::new(Person::new(address)) };

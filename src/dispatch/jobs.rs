@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use super::{Shared, backoff, erase, reprocess};
 use crate::crash;
+use crate::domain::erasure::{Erasure, Stage};
 use crate::domain::id::EndpointId;
 use crate::domain::job::{Job, JobError, JobState, STEP_LEN, Step, Task};
 use crate::domain::ownership::Shards;
@@ -98,7 +99,8 @@ pub(super) async fn step(shared: &Shared, job: &Job) -> Result<Duration> {
         (JobState::Running, Task::Reprocess { filter, .. }) => {
             job.after(reprocess::run(shared, job, filter).await?, now)
         }
-        (JobState::Counting | JobState::Running, Task::Erasure(erasure)) => {
+        (JobState::Counting | JobState::Running, Task::Erasure(erasure))
+        | (JobState::Canceling, Task::Erasure(erasure @ Erasure { stage: Stage::Disk, .. })) => {
             match erase::step(shared, job, erasure).await? {
                 erase::Turn::Wait(wait) => return Ok(wait),
                 erase::Turn::Made(erased) => job.after_erasing(erased, now),

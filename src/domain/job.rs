@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::erasure::{Erased, Erasure};
+use super::erasure::{Erased, Erasure, Stage};
 use super::id::{EndpointId, ReplayId};
 use super::ownership::Shards;
 use super::replay;
@@ -232,8 +232,8 @@ impl Job {
     pub fn after_erasing(&self, erased: Erased, now: Timestamp) -> Self {
         let Task::Erasure(erasure) = &self.task else { return self.clone() };
         let next = erasure.after(&erased);
-        let state = if next.is_some() { self.state } else { JobState::Done };
-        let mut job = self.to(state, now);
+        let end = if self.state == JobState::Canceling { JobState::Canceled } else { JobState::Done };
+        let mut job = self.to(if next.is_some() { self.state } else { end }, now);
         job.counted += erased.looked_at;
         job.made += erased.requests + erased.events;
         job.left_out += erased.unreadable;
@@ -244,10 +244,17 @@ impl Job {
         job
     }
 
-    /// The job in another state.
+    /// The job in another state. An erasure that has begun is canceled when what it erased has left the disk.
     #[must_use]
     pub fn to(&self, state: JobState, now: Timestamp) -> Self {
         let mut job = Self { state, version: self.version + 1, ..self.clone() };
+        if let (JobState::Canceling, Task::Erasure(erasure)) = (state, &mut job.task)
+            && erasure.stage != Stage::Disk
+            && job.counted > 0
+        {
+            *erasure = Erasure { stage: Stage::Disk, ..erasure.clone().forgetful() };
+            job.cursor = None;
+        }
         if !state.is_active() {
             job.ended_at = Some(now);
             job.task = job.task.forgetful();
@@ -336,5 +343,20 @@ mod tests {
         assert_eq!((job.state, job.ended_at, job.version), (JobState::Done, Some(at(301)), 5));
         assert_eq!((job.counted, job.made, job.left_out), (20, 8, 4));
         assert!(!serde_json::to_string(&job).unwrap().contains("nora"));
+    }
+
+    #[test]
+    fn an_erasure_that_is_canceled_has_the_files_written_anew_if_it_has_begun() {
+        let address = Address::parse("nora@customer.example").unwrap();
+        let erasure = Erasure::new(address, OnList::Keep, at(300), std::time::Duration::ZERO);
+        let job = Job::erasure(ReplayId::of(&[b"1"]), erasure, at(300));
+        let stage = |job: &Job| if let Task::Erasure(erasure) = &job.task { Some(erasure.stage) } else { None };
+        assert_eq!(stage(&job.to(JobState::Canceling, at(301))), Some(Stage::Requests));
+        let begun = job.after_erasing(Erased { looked_at: 1, next: Some("a".into()), ..Erased::default() }, at(301));
+        let canceling = begun.to(JobState::Canceling, at(302));
+        assert_eq!((stage(&canceling), canceling.cursor.as_deref()), (Some(Stage::Disk), None));
+        assert!(!serde_json::to_string(&canceling).unwrap().contains("nora"));
+        let ended = canceling.after_erasing(Erased { is_end: true, ..Erased::default() }, at(303));
+        assert_eq!((ended.state, ended.ended_at), (JobState::Canceled, Some(at(303))));
     }
 }
