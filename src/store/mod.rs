@@ -98,6 +98,7 @@ pub mod blobs;
 mod counts;
 pub mod embedded;
 mod erasures;
+mod feed;
 mod model;
 mod place;
 pub mod redis;
@@ -108,6 +109,7 @@ mod searches;
 pub use attempts::*;
 pub use counts::*;
 pub use erasures::*;
+pub use feed::*;
 pub use model::*;
 pub use replays::*;
 pub use requests::*;
@@ -115,7 +117,7 @@ pub use searches::*;
 
 /// What a store can be asked. See the module for the contract.
 #[async_trait]
-pub trait Store: Replays + Requests + Attempts + Counts + Searches + Access + Erasures {
+pub trait Store: Replays + Requests + Attempts + Counts + Searches + Feed + Access + Erasures {
     /// Remembers a Mailgun token (a forgery ends here, nothing stored), stores the raw request, then remembers states
     /// and commits each event with what belongs to it. `200` may be answered when this returns [`Committed::Stored`].
     ///

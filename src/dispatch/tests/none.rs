@@ -1,4 +1,4 @@
-//! The store in memory has no replays, no logs, no numbers, no searches, nothing of who uses the API, one job, and nobody to
+//! The store in memory has no replays, no logs, no numbers, no searches, no feed, nothing of who uses the API, one job, and nobody to
 //! erase.
 
 use std::collections::BTreeMap;
@@ -6,11 +6,14 @@ use std::ops::RangeInclusive;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use super::Fake;
 use crate::domain::address::Address;
 use crate::domain::audit::Entry;
+use crate::domain::consumer::Consumer;
 use crate::domain::delivery_counts::{Counted, DeliveryCounts, Hour};
+use crate::domain::feed::Cursor;
 use crate::domain::id::{EndpointId, ReplayId, RequestId, SuppressionId};
 use crate::domain::job::Job;
 use crate::domain::plan::StoredEvent;
@@ -65,6 +68,31 @@ impl Counts for Fake {
         unreachable!()
     }
     async fn pending_to(&self, _: &EndpointId) -> Result<usize> {
+        unreachable!()
+    }
+}
+
+#[async_trait]
+impl Feed for Fake {
+    async fn feed(&self, _: Option<&Cursor>, _: usize) -> Result<FeedPart> {
+        unreachable!()
+    }
+    async fn feed_end(&self) -> Result<Cursor> {
+        unreachable!()
+    }
+    fn feed_grown(&self) -> watch::Receiver<()> {
+        unreachable!()
+    }
+    async fn consumer(&self, _: &str) -> Result<(Option<Consumer>, Timestamp)> {
+        unreachable!()
+    }
+    async fn put_consumer(&self, _: &Consumer) -> Result<bool> {
+        unreachable!()
+    }
+    async fn remove_consumer(&self, _: &str) -> Result<bool> {
+        unreachable!()
+    }
+    async fn consumers(&self) -> Result<Vec<Consumer>> {
         unreachable!()
     }
 }

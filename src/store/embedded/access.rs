@@ -21,7 +21,8 @@ use crate::domain::id::SuppressionId;
 use crate::store::access::{Access, Bits, CLAIM_LIFETIME, Claim, Kept};
 use crate::store::{Page, PageQuery, Result, StoreError};
 
-/// What the keys of the space lead with: an entry's stamp, a claim's key, an API key's name.
+/// What the keys of the space lead with: an entry's stamp, a claim's key, an API key's name; those of
+/// consumers are in [`feed`](super::feed).
 const ENTRY: u8 = b'e';
 const CLAIM: u8 = b'c';
 const USE: u8 = b'u';

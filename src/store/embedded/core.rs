@@ -25,7 +25,7 @@ use crate::store::{Result, StoreError};
 pub(super) const GENERATION: &[u8] = b"generation";
 /// The highest number that an endpoint has or had.
 pub(super) const NUMBERED: &[u8] = b"numbered";
-const LAST: &[u8] = b"last";
+pub(super) const LAST: &[u8] = b"last";
 /// Through which places the ids have been written.
 pub(super) const IDS_WRITTEN: &[u8] = b"ids_written";
 pub(super) const SWEPT: &[u8] = b"swept";
@@ -89,7 +89,7 @@ impl Core {
     /// Reads what is pending. What cannot be read is set aside: it stays where it is, and nobody is told of it.
     pub(super) fn rebuild(spaces: &Spaces, lifetimes: Lifetimes, now: u64) -> Result<Self> {
         let txn = Txn::new(spaces);
-        let last = txn.get(Space::Meta, LAST)?.map_or(Ok(Last::default()), |bytes| Last::read(&bytes))?;
+        let last = last(txn.get(Space::Meta, LAST)?)?;
         let generation = generation(txn.get(Space::Meta, GENERATION)?)?;
         let (mut index, mut outlived, mut replays) = (Index::default(), FxHashMap::default(), Vec::new());
         for waiting in spaces.range(&Span::from(Space::Waiting, [])) {
@@ -278,6 +278,11 @@ fn index_event(
         }
     }
     Ok(())
+}
+
+/// What the row says; before there is one, nothing ever came in.
+pub(super) fn last(row: Option<Slice>) -> Result<Last> {
+    row.map_or(Ok(Last::default()), |row| Last::read(&row))
 }
 
 /// What the row says; before there is one, nothing was ever changed.

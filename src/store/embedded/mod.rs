@@ -62,6 +62,7 @@ mod core;
 mod counts;
 mod delivery;
 mod erase;
+mod feed;
 mod ids;
 mod index;
 mod ingest;

@@ -8,7 +8,7 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TryRecvError;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::apply::Apply;
 use super::bulk::Bulk;
@@ -149,6 +149,8 @@ pub(super) struct Shared {
     spaces: RwLock<Option<Arc<Spaces>>>,
     ready: Mutex<Ready>,
     pub(super) work: Notify,
+    /// Changes when events are committed.
+    pub(super) fed: watch::Sender<()>,
     /// How many bytes the log of one endpoint's attempts may hold.
     pub(super) attempt_log_bytes: AtomicU64,
 }
@@ -156,7 +158,8 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new() -> Self {
         let attempt_log_bytes = AtomicU64::new(attempt_log::BYTES_DEFAULT);
-        Self { spaces: RwLock::new(None), ready: Mutex::default(), work: Notify::new(), attempt_log_bytes }
+        let fed = watch::Sender::new(());
+        Self { spaces: RwLock::new(None), ready: Mutex::default(), work: Notify::new(), fed, attempt_log_bytes }
     }
 
     /// The engine, unless it is being opened again.
@@ -244,7 +247,7 @@ impl Writer {
             Ok(open) => open,
             Err(error) => return batch.into_iter().for_each(|call| call.refuse(error.clone())),
         };
-        let now = micros(self.clock.now());
+        let (now, last) = (micros(self.clock.now()), open.core.last.event);
         let mut replies = Vec::with_capacity(batch.len());
         let written = open.bulk.ended(&open.spaces.ids);
         let outcome =
@@ -254,6 +257,9 @@ impl Writer {
                 open.core.index.tell(&mut self.shared.ready());
                 if std::mem::take(&mut open.core.moved) {
                     self.shared.work.notify_one();
+                }
+                if open.core.last.event > last {
+                    self.shared.fed.send_replace(());
                 }
             }
             Err(error) => {

@@ -43,7 +43,7 @@
 //!
 //! What a replay made goes by `<event>~<replay>` where others go by their event; its class is `l`.
 //!
-//! `endpoints`, `generation`, `numbered`, the audit log (`audit`, a stream), when API keys were last used (`keys_used`), `blobs` (what tells the directory of large bodies from another), `gateways`, the jobs
+//! `endpoints`, `generation`, `numbered`, the audit log (`audit`, a stream), when API keys were last used (`keys_used`), the consumers of the feed (`consumers`), the consumers of the feed (`consumers`), `blobs` (what tells the directory of large bodies from another), `gateways`, the jobs
 //! (`j:<job>`, `jobs`, `jobs:active`) and what was counted at each source
 //! (`tally:<source>`) and of each endpoint's deliveries (`cd:<day>:<endpoint>`) are in the first partition only.
 
@@ -54,7 +54,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use redis::Cmd;
-use tokio::sync::{Notify, OnceCell, Semaphore};
+use tokio::sync::{Notify, OnceCell, Semaphore, watch as channel};
 use tokio::task::JoinHandle;
 
 use super::blobs::Blobs;
@@ -83,6 +83,7 @@ mod check;
 mod counts;
 mod endpoints;
 mod erase;
+mod feed;
 mod gather;
 mod ingest;
 mod keys;
@@ -127,6 +128,8 @@ pub struct RedisStore {
     credits: Mutex<lease::Credits>,
     recent: Mutex<look::Recent>,
     work: Arc<Notify>,
+    /// Changes when there may be more in the feed.
+    fed: Arc<channel::Sender<()>>,
     watcher: JoinHandle<()>,
     sweeper: JoinHandle<()>,
 }
@@ -146,7 +149,7 @@ impl RedisStore {
             Err(error @ StoreError::Refused(_)) => return Err(error),
             Err(error) => tracing::warn!(%error, "Redis is not up yet; its settings are checked when it is"),
         }
-        let work = Arc::new(Notify::new());
+        let (work, fed) = (Arc::new(Notify::new()), Arc::new(channel::Sender::new(())));
         let (committing, recording) = (Arc::clone(&link), Arc::clone(&link));
         let attempt_log_bytes = Arc::new(AtomicU64::new(attempt_log::BYTES_DEFAULT));
         let log_bytes = Arc::clone(&attempt_log_bytes);
@@ -160,7 +163,7 @@ impl RedisStore {
             let (link, log_bytes) = (Arc::clone(&recording), log_bytes.load(Ordering::Relaxed));
             async move { queue::record(&link, lifetimes, log_bytes, finished).await }
         });
-        let watcher = watch::start(Arc::clone(&link), Arc::clone(&work));
+        let watcher = watch::start(Arc::clone(&link), Arc::clone(&work), Arc::clone(&fed));
         let sweeper = sweep::start(Arc::clone(&link), lifetimes.events)?;
         Ok(Self {
             link,
@@ -175,6 +178,7 @@ impl RedisStore {
             credits: Mutex::default(),
             recent: Mutex::default(),
             work,
+            fed,
             watcher,
             sweeper,
         })

@@ -55,5 +55,7 @@ scripts! {
     UNSUPPRESS = "unsuppress.lua",
     TALLY = "tally.lua",
     COUNTS = "counts.lua",
+    FEED = "feed.lua",
+    CONSUMER = "consumer.lua",
     PENDING_TO = "lanes.lua" "pending_to.lua",
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::streams::StreamRangeReply;
 use redis::{Cmd, Pipeline, Value};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::keys::all;
@@ -23,12 +23,12 @@ const RESPONSE_MAX: Duration = Duration::from_secs(4);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Starts listening; the connection is made again for ever.
-pub(super) fn start(link: Arc<Link>, work: Arc<Notify>) -> JoinHandle<()> {
+pub(super) fn start(link: Arc<Link>, work: Arc<Notify>, fed: Arc<watch::Sender<()>>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut wait = WAIT_FIRST;
         let mut refused = None;
         loop {
-            match follow(&link, &work, &mut wait, &mut refused).await {
+            match follow(&link, (&work, &fed), &mut wait, &mut refused).await {
                 Err(StoreError::Refused(why)) if refused.as_ref() == Some(&why) => {}
                 Err(StoreError::Refused(why)) => {
                     tracing::error!("nothing is taken in: {why}");
@@ -44,7 +44,12 @@ pub(super) fn start(link: Arc<Link>, work: Arc<Notify>) -> JoinHandle<()> {
 }
 
 /// Returns when the connection breaks, and at once while the server is refused.
-async fn follow(link: &Link, work: &Notify, wait: &mut Duration, refused: &mut Option<String>) -> Result<()> {
+async fn follow(
+    link: &Link,
+    (work, fed): (&Notify, &watch::Sender<()>),
+    wait: &mut Duration,
+    refused: &mut Option<String>,
+) -> Result<()> {
     let mut connection = link.own(RESPONSE_MAX).await?;
     link.check_anew().await?;
     if refused.take().is_some() {
@@ -56,6 +61,7 @@ async fn follow(link: &Link, work: &Notify, wait: &mut Duration, refused: &mut O
         *wait = WAIT_FIRST;
         // Also for what came in while nobody listened.
         work.notify_one();
+        fed.send_replace(());
         let mut read = Cmd::new();
         read.arg("XREAD").arg("COUNT").arg(1).arg("BLOCK").arg(BLOCK_MS).arg("STREAMS").arg(&streams).arg(&newest);
         while let Value::Nil = connection.req_packed_command(&read).await.map_err(|error| unavailable(&error))? {}

@@ -14,6 +14,7 @@ pub(crate) mod attempts;
 pub(crate) mod copies;
 pub(crate) mod counts;
 pub(crate) mod erasures;
+pub(crate) mod feed;
 pub(crate) mod ingest;
 pub(crate) mod leases;
 pub(crate) mod lists;
@@ -143,6 +144,12 @@ macro_rules! run_contract {
             what_was_reprocessed_is_found_by_its_receipt, a_scan_tells_how_far_it_got_and_goes_on,
             a_mails_events_come_in_order_by_any_of_its_ids, what_waypost_made_is_found_by_nothing,
             a_cursor_is_a_place_and_nobodys_is_refused,
+        ]);
+        crate::contract::run_contract!($harness, feed: [
+            every_event_is_read_once_and_in_order, from_the_end_only_what_comes_later_is_read,
+            what_waypost_made_and_what_was_erased_is_passed_over, what_is_no_longer_kept_is_counted,
+            a_reader_whose_place_the_store_lost_begins_a_little_before, whoever_waits_hears_of_more,
+            a_consumer_is_changed_by_who_knows_it,
         ]);
         crate::contract::run_contract!($harness, erasures: [
             an_erased_event_is_a_repeat_and_given_to_nobody, a_lease_of_what_is_erased_is_lost_and_answers_are_blanked,

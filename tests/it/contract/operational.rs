@@ -19,7 +19,7 @@ fn page() -> PageQuery {
 }
 
 /// One about this, in the partition that [`after`] is in too.
-fn operational(about: &str) -> Unit {
+pub(crate) fn operational(about: &str) -> Unit {
     let unit = unit("waypost", about, about, Class::Normal, &["wh_a"]);
     let (kind, mail) = (Operational::EndpointFailing.into(), MailKey(4));
     let stored = StoredEvent { kind, mail, source: None, request_id: None, ..(*unit.event).clone() };
