@@ -98,6 +98,8 @@ fn try_installed() -> Result<PathBuf, String> {
         }
     }
     keep(&to.join("readme.mjs"), &snippet());
+    let example = std::fs::read_to_string(root().join("docs/examples/redis-streams.mjs")).unwrap();
+    keep(&to.join("redis-streams.mjs"), &example);
     let run = |program: &str, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).current_dir(&to).output();
         let output = output.map_err(|error| format!("{program} does not start: {error}"))?;

@@ -61,6 +61,7 @@ mod sources;
 mod stale_endpoints;
 mod states;
 mod stopping;
+mod streams;
 mod support;
 mod suppressions;
 mod tidy;

@@ -18,13 +18,14 @@ use crate::webhooks::NEW_KEY;
 const OAUTH: &str = "[sources.clients]\nprovider = \"sendgrid\"\nverify = \"oauth\"\n\
     clients = [{ id = \"client\", secret = \"test secret, not a secret\" }]\n";
 
-/// Where the packages are installed, once for all tests. Without Python it is none, and says so, unless there must be one.
-fn installed() -> Option<PathBuf> {
-    match try_installed() {
+/// Where the packages are installed that a folder of tests lists, once for all tests. Without Python it is none, and says so,
+/// unless there must be one.
+pub(crate) fn installed(name: &str) -> Option<PathBuf> {
+    match try_installed(name) {
         Ok(folder) => Some(folder),
         Err(why) => {
             assert!(std::env::var("WAYPOST_REQUIRE_PYTHON").as_deref() != Ok("1"), "{why}");
-            eprintln!("the document is not checked: {why}");
+            eprintln!("not checked with Python: {why}");
             None
         }
     }
@@ -34,13 +35,13 @@ fn here() -> PathBuf {
     root().join("tests/it/openapi")
 }
 
-fn try_installed() -> Result<PathBuf, String> {
-    let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join("openapi");
+fn try_installed(name: &str) -> Result<PathBuf, String> {
+    let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&to).unwrap();
     // Several tests come here, each a process of its own; unlocked when dropped.
     let lock = std::fs::File::create(to.join("lock")).unwrap();
     lock.lock().unwrap();
-    let (list, done) = (here().join("requirements.txt"), to.join("installed.txt"));
+    let (list, done) = (root().join("tests/it").join(name).join("requirements.txt"), to.join("installed.txt"));
     let wanted = std::fs::read_to_string(&list).unwrap();
     if std::fs::read_to_string(&done).ok().as_ref() == Some(&wanted) {
         return Ok(to);
@@ -68,7 +69,7 @@ async fn document(gateway: &Gateway, folder: &Path) -> (Value, PathBuf) {
 
 #[tokio::test]
 async fn the_document_is_openapi_and_its_examples_are_of_its_schemas() {
-    let Some(folder) = installed() else { return };
+    let Some(folder) = installed("openapi") else { return };
     let mut gateway = Gateway::serving("embedded", "");
     gateway.up(None);
     gateway.until_alive().await;
@@ -101,7 +102,7 @@ async fn a_redis_gateway_answers_as_it_tells() {
 }
 
 async fn answers_as_it_tells(store: &str, phases: &str) {
-    let Some(folder) = installed() else { return };
+    let Some(folder) = installed("openapi") else { return };
     let more = format!("{SOURCE}{OAUTH}{NEW_KEY}");
     // Who tries wrong keys is another client each time: see hooks.py.
     let mut gateway = Gateway::with(store, receiver().0, "trusted_proxies = [\"127.0.0.1\"]", &more);

@@ -5,7 +5,8 @@ use crate::domain::id::{EndpointId, EventId, MailKey, ReplayId, RequestId, hash6
 use crate::store::{Result, StoreError};
 
 /// How many partitions there are; fixed, for it decides where everything is. Few, for a script's call costs more than what
-/// it does for one more event, and what comes in together is shared out among all of them.
+/// it does for one more event, and what comes in together is shared out among all of them. Consumers know the
+/// number too (`docs/redis-streams.md`): with another one the prefix must be another.
 pub(super) const PARTITIONS: u16 = 4;
 
 /// Every partition.

@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | `e:<event>` | the event: its stamp, then its JSON (nothing if it was erased); identity, record and retention in one |
 //! | `k:<fingerprint>` | the event that had this fingerprint first |
-//! | `feed` | a stream of ids and types; its ids are the server's microseconds, so they tell the order of commits |
+//! | `feed` | a stream of ids and types; its ids are the server's microseconds, so they tell the order of commits. It and `e:` are read by others: `docs/redis-streams.md` is a contract |
 //! | `f:<class>:<endpoint>` | a lane's deliveries that were never tried, in commit order: `<stamp><mail><event>` |
 //! | `q:<class>:<endpoint>` | its others, by due time in microseconds |
 //! | `b:<class>:<endpoint>` | mails of which one is in `q:` that was never tried: the event, `+` if others wait |
