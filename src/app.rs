@@ -23,6 +23,7 @@ use crate::http::routes::Door;
 use crate::http::sources;
 use crate::http::state::{Gateway, Limits};
 use crate::keyring::{Keyring, random};
+use crate::metrics::Metrics;
 use crate::sources::CurrentSources;
 use crate::store::blobs::Blobs;
 use crate::store::embedded::{Embedded, KeyFile};
@@ -71,7 +72,9 @@ impl App {
         }
         let id = GatewayId::random(random()?);
         let drain = settings.server.drain();
+        let metrics = Arc::new(Metrics::of_process_since(clock.now()));
         let sending = dispatch::Settings {
+            metrics: Arc::clone(&metrics),
             max_in_flight: settings.delivery.in_flight_max,
             drain,
             sources: sources.clone(),
@@ -98,7 +101,8 @@ impl App {
             .with_trusted_proxies(settings.trusted_proxies.clone())
             .with_suppress_on(settings.suppress_on.clone())
             .with_networks(settings.delivery.networks.clone())
-            .with_links(settings.server.links());
+            .with_links(settings.server.links())
+            .with_metrics(metrics);
         let gateway = Data::new(gateway);
         let door = if settings.server.admin_listen.is_some() { Door::Public } else { Door::Whole };
         let (server, address) = bind(("server.listen", settings.server.listen), door, &gateway, drain)?;

@@ -10,12 +10,13 @@
 //! | [`outbound`] | bodies, headers and signatures, pure | `domain` |
 //! | [`store`] | the contract, and its engines | `domain` |
 //! | [`keyring`] | the master keys at hand: the config's, and the embedded store's own | `store` |
+//! | [`metrics`] | what this process counts, and its text for Prometheus | `domain` |
 //! | [`endpoints`] | this gateway's copy of the endpoint set, and its secrets | `keyring`, `outbound` |
 //! | [`sources`] | the config's sources as they are now | `domain` |
 //! | [`reprocess`] | reads requests that were not understood again | `endpoints`, `sources` |
 //! | [`announce`] | brings operational events to the store | `endpoints` |
-//! | [`dispatch`] | leases, posts, records; works at jobs | `store`, `outbound`, `endpoints`, `announce`, `reprocess` |
-//! | [`http`] | routes in, and the answers | `store`, `endpoints`, `announce`, `reprocess` |
+//! | [`dispatch`] | leases, posts, records; works at jobs | `metrics`, `store`, `outbound`, `endpoints`, `announce`, `reprocess` |
+//! | [`http`] | routes in, and the answers | `metrics`, `store`, `endpoints`, `announce`, `reprocess` |
 //! | [`config`] | settings: layers, checks, errors with a remedy | `domain` |
 //! | [`app`] | wires everything; build, port, run until stopped | all |
 //! | [`cli`] | one file for each command | `app`, `config` |
@@ -35,6 +36,7 @@ pub mod domain;
 pub mod endpoints;
 pub mod http;
 pub mod keyring;
+pub mod metrics;
 pub mod outbound;
 pub mod reprocess;
 pub mod sources;

@@ -98,7 +98,13 @@ async fn settle(shared: &Shared, mut lease: Lease, taken: Duration) -> Option<(F
     let is_late = shared.clock.elapsed().saturating_sub(taken) >= lease.hold;
     let lane = if is_late { None } else { note(shared, endpoint, &made, &mut occasions).await };
     let (then, lane) = match made.next {
-        Next::Delivered => (Then::End(Status::Delivered, None), lane),
+        Next::Delivered => {
+            if lease.replay.is_none() {
+                let delay = shared.clock.now().duration_since(event.received_at);
+                shared.metrics.deliveries.delivered(delay.try_into().unwrap_or_default());
+            }
+            (Then::End(Status::Delivered, None), lane)
+        }
         Next::Retry { after } => (Then::Retry(after), lane),
         Next::Dead(reason) => {
             occasions.extend(exhausted(shared, &lease, event.source.as_deref(), reason));
@@ -186,6 +192,7 @@ async fn make(shared: &Shared, lease: &Lease, endpoint: &Endpoint, wanted: Wante
     };
     crash::point("posted");
     let duration = shared.clock.elapsed().saturating_sub(started);
+    shared.metrics.deliveries.attempted(answer.status, answer.error, duration);
     let delivery = DeliveryId::of(&lease.event_id, &lease.endpoint, lease.replay.as_ref());
     let outcome = answer.outcome(shared.clock.now());
     let next = match retry::next(&endpoint.settings.retry, &outcome, lease.number, &delivery) {

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::domain::delivery::Status;
 use crate::domain::delivery_counts::{ALL, Counted, Hour};
 use crate::domain::id::EndpointId;
+use crate::metrics::Deliveries;
 use crate::store::{Finished, LeaseLost, Store, Then};
 
 /// A gateway that is killed loses what it counted since.
@@ -32,6 +33,7 @@ impl Counting {
         recorded: impl Iterator<Item = (&'a Finished, Then)>,
         lost: &[LeaseLost],
         now: Timestamp,
+        deliveries: &Deliveries,
     ) {
         let lost: HashSet<_> = lost.iter().map(|one| (&one.event_id, &one.endpoint)).collect();
         let (hour, all) = (Hour::of(now), EndpointId::from(ALL));
@@ -40,16 +42,17 @@ impl Counting {
             if lost.contains(&(&one.lease.event_id, &one.lease.endpoint)) {
                 continue;
             }
+            let end = match then {
+                Then::End(status, _) => Some(status),
+                Then::Retry(_) => None,
+            };
+            end.into_iter().for_each(|status| deliveries.ended(status));
             for endpoint in [&one.lease.endpoint, &all] {
                 let key = (endpoint.clone(), hour);
                 if counted.len() >= WAITING_MAX && !counted.contains_key(&key) {
                     continue;
                 }
                 let counts = counted.entry(key).or_default();
-                let end = match then {
-                    Then::End(status, _) => Some(status),
-                    Then::Retry(_) => None,
-                };
                 if let Some(attempt) = &one.attempt {
                     counts.attempted(attempt, end == Some(Status::Delivered));
                 }
@@ -94,6 +97,7 @@ mod tests {
     use super::*;
     use crate::domain::delivery::{Class, EndReason};
     use crate::domain::id::MailKey;
+    use crate::metrics::{Metrics, Observed};
     use crate::store::Lease;
 
     #[test]
@@ -118,8 +122,11 @@ mod tests {
         let lost = [LeaseLost { event_id: "b".into(), endpoint: "wh_1".into() }];
         let counting = Counting::default();
         let now = Timestamp::from_second(3_600).unwrap();
-        counting.note(recorded.iter().zip(thens), &lost, now);
+        let metrics = Metrics::default();
+        counting.note(recorded.iter().zip(thens), &lost, now, &metrics.deliveries);
         let failed = |endpoint: &str| counting.lock()[&(endpoint.into(), Hour(1))].ended_as(Status::Failed);
         assert_eq!((failed("wh_1"), failed("wh_2"), failed(ALL)), (1, 1, 2));
+        let told = metrics.text(&Observed::default());
+        assert!(told.contains("waypost_deliveries_ended_total{status=\"failed\"} 2\n"), "{told}");
     }
 }

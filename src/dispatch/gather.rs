@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::crash;
 use crate::domain::operational::Occasion;
 use crate::endpoints::EndpointCache;
+use crate::metrics::{Metrics, Operation};
 use crate::store::{Finished, LeaseLost, Store, StoreError, Then};
 
 /// How many are recorded in one call.
@@ -56,14 +57,9 @@ pub(super) struct Gatherer {
 
 impl Gatherer {
     /// Starts gathering; ends when the last clone is dropped and everything is recorded.
-    pub(super) fn start(
-        store: Arc<dyn Store>,
-        endpoints: Arc<EndpointCache>,
-        clock: Arc<dyn Clock>,
-        counting: Counting,
-    ) -> Self {
+    pub(super) fn start(recorder: Recorder) -> Self {
         let (sender, receiver) = mpsc::channel(BATCH_LEN_MAX);
-        tokio::spawn(Recorder { store, endpoints, clock, counting }.gather(receiver));
+        tokio::spawn(recorder.gather(receiver));
         Self { sender }
     }
 
@@ -75,11 +71,12 @@ impl Gatherer {
 }
 
 /// What it needs for that.
-struct Recorder {
-    store: Arc<dyn Store>,
-    endpoints: Arc<EndpointCache>,
-    clock: Arc<dyn Clock>,
-    counting: Counting,
+pub(super) struct Recorder {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) endpoints: Arc<EndpointCache>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) counting: Counting,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl Recorder {
@@ -107,6 +104,7 @@ impl Recorder {
         loop {
             match self.record(batch).await {
                 Ok(lost) => {
+                    self.metrics.deliveries.leases_lost(lost.len());
                     for lease in lost {
                         tracing::info!(
                             event.id = %lease.event_id,
@@ -141,8 +139,10 @@ impl Recorder {
             crash::point("announced");
         }
         let thens: Vec<Then> = finished.iter().map(|one| one.then).collect();
-        let lost = self.store.finish(finished).await?;
-        self.counting.note(batch.iter().map(|settled| &settled.finished).zip(thens), &lost, self.clock.now());
+        let finish = self.store.finish(finished);
+        let lost = self.metrics.store.noted(Operation::Finish, self.clock.as_ref(), finish).await?;
+        let recorded = batch.iter().map(|settled| &settled.finished).zip(thens);
+        self.counting.note(recorded, &lost, self.clock.now(), &self.metrics.deliveries);
         Ok(lost)
     }
 }

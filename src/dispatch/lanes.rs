@@ -105,6 +105,13 @@ impl Lanes {
         (self.max_in_flight as usize).saturating_sub(self.available())
     }
 
+    /// How many lanes are only probed, of those for which this holds.
+    pub(super) fn open(&self, is_counted: impl Fn(&EndpointId, Breaker) -> bool) -> usize {
+        let lanes = self.lock();
+        let open = lanes.iter().filter(|(_, lane)| lane.breaker.rest().is_some());
+        open.filter(|(endpoint, lane)| is_counted(endpoint, lane.breaker)).count()
+    }
+
     /// Resolves after a permit was given back that somebody waits for.
     pub(super) async fn freed(&self) {
         self.freed.notified().await;

@@ -34,10 +34,11 @@ mod tests;
 use waypost_providers::event::BounceClass;
 
 use crate::endpoints::EndpointCache;
+use crate::metrics::Metrics;
 use crate::sources::CurrentSources;
 use client::{Client, Egress};
 use counting::Counting;
-use gather::Gatherer;
+use gather::{Gatherer, Recorder};
 use lanes::Lanes;
 use pass::Passes;
 use room::Room;
@@ -57,6 +58,8 @@ pub struct Settings {
     pub suppress_on: Vec<BounceClass>,
     /// How links to the content of received mail are made.
     pub links: LinkSettings,
+    /// Where what is done is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Serves the lanes that this gateway owns. See [`Dispatcher::run`].
@@ -81,6 +84,7 @@ struct Shared {
     lanes: Arc<Lanes>,
     gatherer: Gatherer,
     counting: Counting,
+    metrics: Arc<Metrics>,
 }
 
 impl Dispatcher {
@@ -95,11 +99,18 @@ impl Dispatcher {
         gateway: GatewayId,
         settings: Settings,
     ) -> Result<Self, rustls::Error> {
-        let counting = Counting::default();
-        let counted = counting.clone();
+        let (counting, metrics) = (Counting::default(), settings.metrics);
+        let recorder = Recorder {
+            store: Arc::clone(&store),
+            endpoints: Arc::clone(&endpoints),
+            clock: Arc::clone(&clock),
+            counting: counting.clone(),
+            metrics: Arc::clone(&metrics),
+        };
         let shared = Arc::new(Shared {
-            gatherer: Gatherer::start(Arc::clone(&store), Arc::clone(&endpoints), Arc::clone(&clock), counted),
+            gatherer: Gatherer::start(recorder),
             counting,
+            metrics,
             client: Client::new(settings.egress, Arc::clone(&clock))?,
             room: Room::for_one_of(fetch::BYTES_MAX),
             lanes: Lanes::new(settings.max_in_flight),

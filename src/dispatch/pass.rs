@@ -19,6 +19,7 @@ use crate::domain::id::EndpointId;
 use crate::domain::ownership::Shards;
 use crate::domain::rate::Rate;
 use crate::endpoints::Snapshot;
+use crate::metrics::Operation;
 use crate::store::{DUE_LEN_MAX, Leased, Result, Want};
 
 /// How long a lane is left alone whose secret this gateway does not have. Not for long: it may be given the secret, or
@@ -59,7 +60,8 @@ impl Passes {
         if self.shared.lanes.is_full() {
             return Ok(None);
         }
-        let due = self.shared.store.due(shards).await?;
+        let (store, metrics, clock) = (&self.shared.store, &self.shared.metrics, self.shared.clock.as_ref());
+        let due = metrics.store.noted(Operation::Due, clock, store.due(shards)).await?;
         let is_crowded = due.lanes.len() >= DUE_LEN_MAX;
         let mut lanes = due.lanes;
         let waiting = self.shared.lanes.take_waiting();
@@ -71,7 +73,8 @@ impl Passes {
             return Ok(due.next);
         }
         let taken = self.shared.clock.elapsed();
-        let leased = self.shared.store.lease(&asked.wants).await?;
+        let lease = self.shared.store.lease(&asked.wants);
+        let leased = self.shared.metrics.store.noted(Operation::Lease, self.shared.clock.as_ref(), lease).await?;
         crash::point("leased");
         // Also when nothing was taken: a lane may rest only because its endpoint was read too long ago.
         let is_current = self.is_current(&leased).await;

@@ -5,12 +5,15 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::{Dispatcher, backoff, jobs};
+use crate::domain::breaker::Breaker;
 use crate::domain::id::EndpointId;
 use crate::domain::ownership::{Shards, owned};
+use crate::metrics::{Lanes, Operation};
 use crate::store::Result;
 
 /// How often this gateway says that it is alive.
@@ -39,6 +42,7 @@ impl Dispatcher {
         let mut work = store.work();
         let mut ownership = Ownership::default();
         let (owned, jobs) = watch::channel(Shards::default());
+        self.let_watch(owned.subscribe());
         let (drained, counted) = watch::channel(false);
         let counting = tokio::spawn(self.shared.counting.clone().run(Arc::clone(&store), counted));
         let jobs = tokio::spawn(jobs::run(Arc::clone(&self.shared), jobs, stop.clone()));
@@ -71,6 +75,23 @@ impl Dispatcher {
         let _ = counting.await;
     }
 
+    /// Lets the metrics look at the lanes of these shards.
+    fn let_watch(&self, owned: watch::Receiver<Shards>) {
+        // Whoever counts outlives what it counts, and must not keep it.
+        let shared = Arc::downgrade(&self.shared);
+        self.shared.metrics.deliveries.watch_lanes(move || {
+            let Some(shared) = shared.upgrade() else { return Lanes::default() };
+            let (shards, snapshot) = (*owned.borrow(), shared.endpoints.snapshot());
+            let is_served = |endpoint: &EndpointId, breaker: Breaker| {
+                let served = snapshot.endpoint(endpoint).filter(|endpoint| endpoint.disabled.is_none());
+                // What failed before it was enabled is forgiven when it is next asked for.
+                let is_forgiven = |at: Timestamp| breaker.since.is_some_and(|since| since < at);
+                shards.contains(endpoint) && served.is_some_and(|one| !one.enabled_at.is_some_and(is_forgiven))
+            };
+            Lanes { in_flight: shared.lanes.under_way(), breakers_open: shared.lanes.open(is_served) }
+        });
+    }
+
     /// [`Dispatcher::take_turn`]. A stop in the middle of it waits a moment for what is being leased: cut off, that would
     /// stay leased until its hold has passed.
     async fn turn(&mut self, ownership: &mut Ownership, stop: &mut watch::Receiver<bool>) -> Result<Duration> {
@@ -101,7 +122,9 @@ impl Dispatcher {
 
     async fn heartbeat(&self, ownership: &mut Ownership, asked: Duration) -> Result<()> {
         let store = &self.shared.store;
-        let live = store.heartbeat(&self.gateway, HEARTBEAT_TTL).await?;
+        let heartbeat = store.heartbeat(&self.gateway, HEARTBEAT_TTL);
+        let clock = self.shared.clock.as_ref();
+        let live = self.shared.metrics.store.noted(Operation::Heartbeat, clock, heartbeat).await?;
         match self.shared.endpoints.catch_up(store.as_ref()).await {
             Ok(false) => {}
             Ok(true) => tracing::info!("the endpoints of the config file have reached the store"),

@@ -250,6 +250,7 @@ fn start_by(
         sources,
         suppress_on: Vec::new(),
         links: LinkSettings::default(),
+        metrics: Arc::default(),
     };
     let (gateway, cache) = (GatewayId::random([1; 16]), Arc::new(EndpointCache::new(secrets)));
     let dispatcher = Dispatcher::new(Arc::clone(&store) as _, cache, clock, gateway, settings).unwrap();

@@ -215,6 +215,20 @@ impl Endpoint {
 }
 
 impl DisabledReason {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Gone, Self::Failing, Self::Removed, Self::Operator, Self::Api];
+
+    /// The word in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::Failing => "failing",
+            Self::Removed => "removed",
+            Self::Operator => "operator",
+            Self::Api => "api",
+        }
+    }
+
     /// Whether the endpoint brought it upon itself: then it lasts until the operator changes something.
     pub(super) fn is_its_own(self) -> bool {
         match self {

@@ -2,13 +2,16 @@
 //! from another thread is a system call, and costs the other CPU an interrupt: one for each call, not for each request.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::rt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::inbound::STORE_WITHIN;
 use super::state::Gateway;
+use crate::clock::Clock;
 use crate::domain::plan::Ingest;
+use crate::metrics::{Metrics, Operation};
 use crate::store::{Committed, Result, Store, StoreError};
 
 /// How many calls of one worker may be under way. What comes meanwhile waits for the first that is answered.
@@ -26,23 +29,24 @@ struct Asked {
 /// The way to the store for the handlers of one worker.
 #[derive(Clone)]
 pub struct Gatherer {
-    store: Arc<dyn Store>,
+    calls: Calls,
     queue: mpsc::UnboundedSender<Asked>,
 }
 
 impl Gatherer {
     /// Starts gathering on this thread; ends with the last clone.
     pub fn start(gateway: &Gateway) -> Self {
-        let store = Arc::clone(&gateway.store);
+        let (store, clock) = (Arc::clone(&gateway.store), Arc::clone(&gateway.clock));
+        let calls = Calls { store, clock, metrics: Arc::clone(&gateway.metrics) };
         let (queue, asked) = mpsc::unbounded_channel();
-        rt::spawn(gather(Arc::clone(&store), asked));
-        Self { store, queue }
+        rt::spawn(gather(calls.clone(), asked));
+        Self { calls, queue }
     }
 
     /// As [`Store::ingest_all`] for one.
     pub(super) async fn ingest(&self, ingest: Ingest) -> Result<Committed> {
         if ingest.raw.as_ref().is_some_and(|raw| raw.request.body.len() > BODY_LEN_MAX) {
-            let answer = self.store.ingest_all(vec![ingest]).await.pop();
+            let answer = self.calls.ingest(vec![ingest]).await.pop();
             return answer.unwrap_or_else(|| Err(StoreError::Unavailable("it answered nothing".into())));
         }
         let (reply, answer) = oneshot::channel();
@@ -52,7 +56,35 @@ impl Gatherer {
     }
 }
 
-async fn gather(store: Arc<dyn Store>, mut asked: mpsc::UnboundedReceiver<Asked>) {
+/// The store, and what counts its calls.
+#[derive(Clone)]
+struct Calls {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+}
+
+impl Calls {
+    async fn ingest(&self, ingests: Vec<Ingest>) -> Vec<Result<Committed>> {
+        let begun = self.clock.elapsed();
+        let answers = self.store.ingest_all(ingests).await;
+        self.note(begun, answers.iter().all(Result::is_ok));
+        answers
+    }
+
+    /// The same; nothing is answered when it takes longer.
+    async fn ingest_within(&self, within: Duration, ingests: Vec<Ingest>) -> Vec<Result<Committed>> {
+        let begun = self.clock.elapsed();
+        let answers = tokio::time::timeout(within, self.ingest(ingests)).await;
+        answers.inspect_err(|_| self.note(begun, false)).unwrap_or_default()
+    }
+
+    fn note(&self, begun: Duration, is_done: bool) {
+        self.metrics.store.note(Operation::Ingest, self.clock.elapsed().saturating_sub(begun), is_done);
+    }
+}
+
+async fn gather(calls: Calls, mut asked: mpsc::UnboundedReceiver<Asked>) {
     let places = Arc::new(Semaphore::new(CALLS_MAX));
     let mut gathered = Vec::new();
     while let Ok(place) = Arc::clone(&places).acquire_owned().await
@@ -62,22 +94,22 @@ async fn gather(store: Arc<dyn Store>, mut asked: mpsc::UnboundedReceiver<Asked>
         let waiting = gathered.drain(..).filter(|asked: &Asked| !asked.reply.is_closed());
         let (ingests, replies): (Vec<_>, Vec<_>) = waiting.map(|asked| (asked.ingest, asked.reply)).unzip();
         if !ingests.is_empty() {
-            rt::spawn(call(Arc::clone(&store), ingests, replies, place));
+            rt::spawn(call(calls.clone(), ingests, replies, place));
         }
     }
 }
 
 async fn call(
-    store: Arc<dyn Store>,
+    calls: Calls,
     ingests: Vec<Ingest>,
     replies: Vec<oneshot::Sender<Result<Committed>>>,
     place: OwnedSemaphorePermit,
 ) {
     // When it is over, so is the waiting of everybody who waits for it.
-    let answers = tokio::time::timeout(STORE_WITHIN, store.ingest_all(ingests)).await;
+    let answers = calls.ingest_within(STORE_WITHIN, ingests).await;
     // First, so that the store has the next call while this one's requests are answered.
     drop(place);
-    for (reply, answer) in replies.into_iter().zip(answers.into_iter().flatten()) {
+    for (reply, answer) in replies.into_iter().zip(answers) {
         // Whoever has gone does not want it; what was committed stays.
         let _ = reply.send(answer);
     }
@@ -88,7 +120,6 @@ mod tests {
     use std::future::Future;
     use std::path::Path;
     use std::sync::atomic::{AtomicBool, Ordering};
-    use std::time::Duration;
 
     use jiff::Timestamp;
     use waypost_providers::Request;

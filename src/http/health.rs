@@ -47,8 +47,13 @@ pub(super) async fn readyz(gateway: Data<Gateway>) -> Result<HttpResponse, Probl
     if gateway.is_draining() {
         return Err(Problem::ShuttingDown);
     }
-    tokio::time::timeout(STORE_WITHIN, gateway.store.ready()).await.map_err(|_| Problem::StoreSlow)??;
+    ask(&gateway).await?;
     Ok(HttpResponse::Ok().json(Ready { ready: true }))
+}
+
+/// Whether the store can take work.
+pub(super) async fn ask(gateway: &Gateway) -> Result<(), Problem> {
+    Ok(tokio::time::timeout(STORE_WITHIN, gateway.store.ready()).await.map_err(|_| Problem::StoreSlow)??)
 }
 
 /// `POST /v1/store/confirm`: goes on although the store came back without endpoints that the API had made; until then

@@ -13,11 +13,13 @@ use waypost_providers::{Headers, Parsed, Provider, Request, Verified, VerifyErro
 
 use super::body::{self, Held};
 use super::gather::Gatherer;
+use super::metrics::{refused, taken};
 use super::problem::Problem;
 use super::rejecting;
 use super::state::Gateway;
 use crate::domain::fan_out;
 use crate::domain::source::{DEFAULT_SOURCE, Source};
+use crate::metrics::{Answered, AtSource};
 use crate::store::{Committed, Fate, FirstFates};
 
 /// Names that end in this are of inbound mail, which a provider drops for good on any `4xx`.
@@ -79,6 +81,7 @@ pub(super) async fn receive_default(
 pub(super) async fn nothing(request: HttpRequest, gateway: Data<Gateway>) -> HttpResponse {
     let name = request.path().split('/').nth(2).unwrap_or_default();
     let source = gateway.source(name);
+    gateway.metrics.inbound.unknown();
     if is_of_mail(name, source.as_ref()) {
         return answer(&gateway, name, source.as_ref(), Err(Problem::UnknownSource));
     }
@@ -92,16 +95,25 @@ async fn take(
     gatherer: &Gatherer,
     name: &str,
 ) -> HttpResponse {
+    let began = gateway.clock.elapsed();
     let source = gateway.source(name);
-    let result = accept(request, payload, gateway, gatherer, name, source.as_ref()).await;
+    let at = source.as_ref().map(|_| gateway.metrics.inbound.at(name));
+    let result = accept(request, payload, gateway, gatherer, name, source.as_ref().zip(at.as_deref())).await;
     // A name that is no source's was chosen by the caller, and would take room.
     if let Err(problem) = &result
         && source.is_some()
     {
         gateway.counting.refused(name, problem);
     }
+    let answered = result.as_ref().map_or_else(refused, |answered| *answered);
+    let result = result.map(|_| ());
     rejecting::note(gateway, name, &result).await;
-    answer(gateway, name, source.as_ref(), result)
+    let answer = answer(gateway, name, source.as_ref(), result);
+    match at {
+        Some(at) => at.answered(answered, gateway.clock.elapsed().saturating_sub(began)),
+        None => gateway.metrics.inbound.unknown(),
+    }
+    answer
 }
 
 async fn accept(
@@ -110,18 +122,19 @@ async fn accept(
     gateway: &Gateway,
     gatherer: &Gatherer,
     name: &str,
-    source: Option<&Source>,
-) -> Result<(), Problem> {
+    source: Option<(&Source, &AtSource)>,
+) -> Result<Answered, Problem> {
     if gateway.is_draining() {
         return Err(Problem::ShuttingDown);
     }
-    let source = source.ok_or(Problem::UnknownSource)?;
+    let (source, at) = source.ok_or(Problem::UnknownSource)?;
     let headers = headers(request.headers());
     let precheck = source.proof.precheck(source.provider, name, &headers, gateway.clock.now());
     precheck.map_err(|error| not_proven(source.provider, error))?;
     let (size, share) = gateway.limits.of(source.provider);
     let held = Held::nothing(&gateway.body_budget, Some(gateway.shares.of(name, share)))?;
     let body = body::read(payload, body::length(request.headers()), size, held).await?;
+    at.body_read(body.len());
     // Not before: whoever sends slowly, proven or not, takes no place from those who do not.
     let _permit = gateway.admit()?;
     let began = gateway.clock.elapsed();
@@ -137,9 +150,9 @@ async fn accept(
     let stored = tokio::time::timeout(store_within, store(gateway, gatherer, source.provider, &read)).await;
     let fates = stored.map_err(|_| Problem::StoreSlow)??;
     let Read { verified, parsed } = &*read;
-    gateway.counting.taken(verified, parsed, &fates);
+    gateway.counting.taken(verified, parsed, &fates, at);
     tell_kept(name, parsed);
-    Ok(())
+    Ok(taken(&fates))
 }
 
 /// How long the store gets for a request whose body has so many bytes. What is too large for it to write in less would be

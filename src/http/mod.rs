@@ -20,6 +20,7 @@ mod jobs;
 mod keys;
 mod large;
 mod lists;
+mod metrics;
 mod openapi;
 pub mod problem;
 pub mod problem_types;

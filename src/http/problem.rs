@@ -187,7 +187,7 @@ impl Problem {
     }
 
     /// What it is to the caller.
-    fn kind(&self) -> ProblemType {
+    pub(super) fn kind(&self) -> ProblemType {
         match self {
             Self::UnknownSource => ProblemType::UnknownSource,
             Self::Again(problem) => problem.kind(),

@@ -20,6 +20,7 @@ use super::state::Gateway;
 use crate::domain::access::Scope;
 use crate::domain::source::Source;
 use crate::domain::tally::{Count, Outcome, Tallies, Tally};
+use crate::metrics::AtSource;
 use crate::store::{Fate, Page, StoreError};
 
 /// A gateway that is killed loses what it counted since.
@@ -35,7 +36,7 @@ impl Counting {
     }
 
     /// Notes a request that was taken, and what became of each of its events.
-    pub(super) fn taken(&self, verified: &Verified, parsed: &[Parsed], fates: &[Fate]) {
+    pub(super) fn taken(&self, verified: &Verified, parsed: &[Parsed], fates: &[Fate], at: &AtSource) {
         let (request, mut fates) = (verified.request(), fates.iter());
         let mut tallies = self.lock();
         let tally = of(&mut tallies, &request.source);
@@ -45,9 +46,16 @@ impl Counting {
                 Parsed::Event(found) => {
                     let outcome = if fates.next() == Some(&Fate::New) { Outcome::Stored } else { Outcome::Repeat };
                     tally.read(outcome, Some(found.event.kind), &found.event.data.provider.kind);
+                    at.read(outcome, Some(found.event.kind));
                 }
-                Parsed::Unmapped { kind } | Parsed::Snapshot { kind, .. } => tally.read(Outcome::Unmapped, None, kind),
-                Parsed::Unreadable { .. } => tally.read(Outcome::Unreadable, None, ""),
+                Parsed::Unmapped { kind } | Parsed::Snapshot { kind, .. } => {
+                    tally.read(Outcome::Unmapped, None, kind);
+                    at.read(Outcome::Unmapped, None);
+                }
+                Parsed::Unreadable { .. } => {
+                    tally.read(Outcome::Unreadable, None, "");
+                    at.read(Outcome::Unreadable, None);
+                }
             }
         }
     }

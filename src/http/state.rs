@@ -24,6 +24,7 @@ use crate::domain::link::LinkSettings;
 use crate::domain::source::Source;
 use crate::domain::target::Networks;
 use crate::endpoints::EndpointCache;
+use crate::metrics::Metrics;
 use crate::sources::CurrentSources;
 use crate::store::Store;
 
@@ -104,6 +105,8 @@ pub struct Gateway {
     pub(super) rejecting: Rejecting,
     /// What came in at the sources.
     pub(super) counting: Counting,
+    /// What this process counts.
+    pub(super) metrics: Arc<Metrics>,
     in_flight: Semaphore,
     draining: AtomicBool,
 }
@@ -129,6 +132,7 @@ impl Gateway {
             refusals: Throttle::default(),
             rejecting: Rejecting::default(),
             counting: Counting::default(),
+            metrics: Arc::default(),
             in_flight: Semaphore::new(limits.requests_in_flight_max.min(Semaphore::MAX_PERMITS)),
             draining: AtomicBool::new(false),
         }
@@ -164,6 +168,12 @@ impl Gateway {
     #[must_use]
     pub fn with_networks(self, networks: Networks) -> Self {
         Self { networks, ..self }
+    }
+
+    /// The same that counts here.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..self }
     }
 
     /// The same that makes links so.

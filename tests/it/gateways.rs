@@ -12,6 +12,7 @@ use waypost::domain::id::EventId;
 use crate::gateway::{Gateway, Poster, get};
 use crate::hooks::{Arrival, Hooks, Pair, until};
 use crate::ledger::Ledger;
+use crate::metrics;
 use crate::redis_harness::Server;
 
 /// So many that chance does not give all of them to one gateway.
@@ -209,6 +210,7 @@ async fn one_that_stood_still_at_work_loses_nothing_and_changes_nothing() {
     let late = arrivals[came..].iter().filter(|late| known.contains(&(late.event.clone(), late.endpoint.clone())));
     println!("{} leases lost; {} requests came that were no longer its own", lost(), late.count());
     assert_eq!(rows(&other, &events[..events.len() - 1]).await, before, "it changed what had ended");
+    assert_eq!(metrics::value(&one, "waypost_delivery_leases_lost_total").await, Some(lost() as f64));
 }
 
 /// What the API shows of these events.

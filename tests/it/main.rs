@@ -32,6 +32,7 @@ mod interop;
 mod lanes;
 mod ledger;
 mod mails;
+mod metrics;
 mod openapi;
 mod operational;
 mod order;

@@ -35,8 +35,15 @@ async fn gateways(count: usize) -> (TempDir, Arc<Embedded>, Vec<Arc<Shared>>) {
     let gateways = (0..count).map(|_| {
         let (egress, cache) = (Egress::default(), Arc::new(EndpointCache::default()));
         let (sources, suppress_on) = (CurrentSources::default(), Vec::new());
-        let settings =
-            Settings { max_in_flight: 8, drain: DAY, egress, sources, suppress_on, links: LinkSettings::default() };
+        let settings = Settings {
+            max_in_flight: 8,
+            drain: DAY,
+            egress,
+            sources,
+            suppress_on,
+            links: LinkSettings::default(),
+            metrics: Arc::default(),
+        };
         let store = Arc::clone(&store) as Arc<dyn Store>;
         Dispatcher::new(store, cache, Arc::clone(&clock) as _, "gw_1".into(), settings).unwrap().shared
     });

@@ -74,7 +74,15 @@ async fn begun() -> (Arc<Fake>, Arc<Shared>, Job) {
         Source { provider: by_name("resend").unwrap(), proof: Arc::new(Proof::Basic(Vec::new())), fetching: None };
     sources.replace([("a".to_owned(), source)].into());
     let (egress, drain, suppress_on) = (Egress::default(), Duration::ZERO, Vec::new());
-    let settings = Settings { egress, drain, max_in_flight: 8, sources, suppress_on, links: LinkSettings::default() };
+    let settings = Settings {
+        egress,
+        drain,
+        max_in_flight: 8,
+        sources,
+        suppress_on,
+        links: LinkSettings::default(),
+        metrics: Arc::default(),
+    };
     let (clock, cache) = (Arc::new(SystemClock::new()), Arc::new(EndpointCache::default()));
     cache.refresh(&*store).await.unwrap();
     let shared = Dispatcher::new(Arc::clone(&store) as _, cache, clock, "gw_1".into(), settings).unwrap().shared;

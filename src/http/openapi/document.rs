@@ -98,7 +98,11 @@ const TAGS: [(&str, &str, &[&str]); 11] = [
         &["/api/webhooks/manage", "/api/emails"],
     ),
     ("providers", "Where providers call.", &["/in/", "/api/webhooks"]),
-    ("operations", "For who runs it.", &["/v1/store", "/v1/audit", "/v1/keys", "/healthz", "/readyz", "/openapi.json"]),
+    (
+        "operations",
+        "For who runs it.",
+        &["/v1/store", "/v1/audit", "/v1/keys", "/healthz", "/readyz", "/metrics", "/openapi.json"],
+    ),
     ("other", "The rest.", &["/"]),
 ];
 

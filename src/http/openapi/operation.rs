@@ -222,6 +222,11 @@ impl Operation {
         self.answers(status, description, Some((JSON, schema_of::<T>)))
     }
 
+    /// An answer in plain text.
+    pub(in crate::http) fn gives_text(self, description: &'static str) -> Self {
+        self.answers(200, description, Some(("text/plain", schema_of::<String>)))
+    }
+
     /// An answer of any media type.
     pub(in crate::http) fn gives_file(self, description: &'static str) -> Self {
         self.answers(200, description, Some(("*/*", anything)))

@@ -5,6 +5,7 @@ use crate::http::audit;
 use crate::http::health::{self, Alive, Confirmed, Ready};
 use crate::http::keys::{self, KeyView};
 use crate::http::lists::List;
+use crate::http::metrics;
 use crate::http::openapi::{self, Path, at, get, page, post};
 use crate::http::problem::Problem;
 use crate::store::access::Kept;
@@ -17,6 +18,8 @@ pub(super) fn paths() -> Vec<Path> {
     );
     let alive = get(health::healthz, "isAlive", "Ask whether the process lives");
     let ready = get(health::readyz, "isReady", "Ask whether it can take work");
+    let metrics = get(metrics::metrics, "getMetrics", "Show the metrics of this gateway, for Prometheus");
+    let metrics = metrics.says("In its text format, version 0.0.4. Each gateway tells its own since it was started.");
     let document = get(openapi::openapi, "getDocument", "Show this document");
     let audit = get(audit::audit, "listChanges", "List what was changed, latest first").needs(Scope::Admin);
     let audit = audit.says("By whom and when, for 90 days. It names no address, and tells no value.").asks(page());
@@ -27,6 +30,7 @@ pub(super) fn paths() -> Vec<Path> {
         at("/v1/store/confirm", [], [confirm.needs(Scope::Admin).gives::<Confirmed>(200, "Whether there was a loss.")]),
         at("/healthz", [], [alive.gives::<Alive>(200, "It does.")]),
         at("/readyz", [], [ready.gives::<Ready>(200, "It can.").refuses([Problem::StoreSlow, Problem::ShuttingDown])]),
+        at("/metrics", [], [metrics.needs(Scope::Read).gives_text("Families and samples.")]),
         at(
             "/openapi.json",
             [],

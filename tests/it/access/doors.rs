@@ -45,6 +45,7 @@ async fn each_route_is_at_one_address_alone_and_probes_at_both() {
         ("GET /api/webhooks/manage", 404, 200),
         ("GET /api/emails/webhook-endpoints/", 404, 200),
         ("POST /v1/store/confirm", 404, 200),
+        ("GET /metrics", 404, 200),
         ("GET /v1/nothing", 404, 404),
     ];
     for (route, at_public, at_admin) in routes {
