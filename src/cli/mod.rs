@@ -73,6 +73,12 @@ enum Command {
     Endpoints(api::endpoints::Arguments),
     /// Look at what came in, and send it again.
     Events(api::events::Arguments),
+    /// Print what came in, in order, and go on with what comes in.
+    ///
+    /// With a cursor file it can be stopped at any time, and goes on where it was.
+    ///
+    /// Example: waypost feed --follow --type email.* --json --cursor-file cursor
+    Feed(api::feed::Arguments),
     /// Look at what went out, and send it again.
     Deliveries(api::deliveries::Arguments),
     /// Ask and change whom to write to no more.
@@ -164,6 +170,7 @@ pub fn main() -> ExitCode {
             Command::Check { config } => check::run(&config),
             Command::Endpoints(arguments) => api::endpoints::run(arguments).await,
             Command::Events(arguments) => api::events::run(arguments).await,
+            Command::Feed(arguments) => api::feed::run(arguments).await,
             Command::Deliveries(arguments) => api::deliveries::run(arguments).await,
             Command::Suppressions(arguments) => api::suppressions::run(arguments).await,
             Command::Erase(arguments) => api::erase::run(arguments).await,

@@ -93,6 +93,15 @@ pub enum Action {
     /// All that names a person was erased; the address is not told.
     #[serde(rename = "recipient.erased")]
     RecipientErased,
+    /// A consumer of the feed was made.
+    #[serde(rename = "consumer.created")]
+    ConsumerCreated,
+    /// A consumer of the feed was changed or moved.
+    #[serde(rename = "consumer.updated")]
+    ConsumerUpdated,
+    /// A consumer of the feed was deleted.
+    #[serde(rename = "consumer.deleted")]
+    ConsumerDeleted,
     /// The gateway was told to go on with what the store holds.
     #[serde(rename = "store.confirmed")]
     StoreConfirmed,

@@ -62,7 +62,7 @@ pub(super) async fn event(request: HttpRequest, gateway: Data<Gateway>, id: Path
 }
 
 /// The event with links that are good from now on.
-async fn linked(gateway: &Gateway, event: StoredEvent) -> Result<StoredEvent, Problem> {
+pub(super) async fn linked(gateway: &Gateway, event: StoredEvent) -> Result<StoredEvent, Problem> {
     if !Links::are_in(&event) {
         return Ok(event);
     }

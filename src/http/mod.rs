@@ -12,6 +12,7 @@ mod buffer;
 mod compat;
 mod content;
 mod details;
+mod feed;
 pub mod gather;
 mod health;
 mod idempotency;

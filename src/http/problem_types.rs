@@ -53,6 +53,8 @@ types! {
     OverlapRunning "overlap_running" 409: "Two secrets sign already"; "Wait, revoke the older, or rotate with `overlap_s` 0.",
     ProviderUnknown "provider_unknown" 409: "This version does not know the provider"; "Run one that does.",
     SourceGone "source_gone" 409: "The source is no longer in the config"; "Put its table back, and reload the file.",
+    LeaseLost "lease_lost" 409: "Another worker of the consumer has taken over"; "Drop what you have, and receive again.",
+    TooManyConsumers "too_many_consumers" 409: "There are too many consumers of the feed"; "Delete one that is not needed.",
     TooManyReplays "too_many_replays" 409: "Too many replays are under way"; "Wait for one to end, or cancel one.",
     TooManyWebhooks "too_many_webhooks" 409: "There are too many webhooks"; "Delete one that is not needed.",
     Expired "expired" 410: "The event is no longer kept"; "Nothing: `retention.events_days` is over.",

@@ -8,6 +8,7 @@ use super::problem::Problem;
 use super::{api, compat, inbound, webhooks};
 
 mod events;
+mod feed;
 mod operations;
 mod received;
 
@@ -82,7 +83,7 @@ pub(super) fn table() -> Vec<Path> {
 
 /// The same without the sources, whose way is shorter.
 fn served() -> Vec<Path> {
-    [received::paths(), events::paths(), webhooks::paths(), compat::paths(), operations::paths()]
+    [received::paths(), events::paths(), feed::paths(), webhooks::paths(), compat::paths(), operations::paths()]
         .into_iter()
         .flatten()
         .collect()

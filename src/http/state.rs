@@ -12,6 +12,7 @@ use waypost_providers::event::BounceClass;
 use super::auth::Access;
 use super::batches::Batches;
 use super::body::{Size, WINDOW};
+use super::feed::Tail;
 use super::large::LargeMails;
 use super::problem::Problem;
 use super::rejecting::Rejecting;
@@ -103,6 +104,8 @@ pub struct Gateway {
     pub(super) refusals: Throttle,
     /// Of requests that prove nothing, by source.
     pub(super) rejecting: Rejecting,
+    /// What comes in at the end of the feed, for those who wait for it.
+    pub(super) feed: Tail,
     /// What came in at the sources.
     pub(super) counting: Counting,
     /// What this process counts.
@@ -131,6 +134,7 @@ impl Gateway {
             batches: Batches::default(),
             refusals: Throttle::default(),
             rejecting: Rejecting::default(),
+            feed: Tail::default(),
             counting: Counting::default(),
             metrics: Arc::default(),
             in_flight: Semaphore::new(limits.requests_in_flight_max.min(Semaphore::MAX_PERMITS)),
@@ -185,6 +189,8 @@ impl Gateway {
     /// From now on: no new provider requests, and not ready.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
+        // Whoever waits is to turn to another gateway.
+        self.feed.wake();
     }
 
     pub(super) fn is_draining(&self) -> bool {

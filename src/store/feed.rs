@@ -28,6 +28,8 @@ pub struct FeedEntry {
 /// A part of the feed.
 #[derive(Clone, Debug, Default)]
 pub struct FeedPart {
+    /// The place before them.
+    pub start: Cursor,
     /// Its events: in the order of their commits, in each partition.
     pub entries: Vec<FeedEntry>,
     /// The place after them.

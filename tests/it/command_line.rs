@@ -12,6 +12,7 @@ use crate::gateway::{API_KEY, Gateway};
 mod endpoints;
 mod errors;
 mod events;
+mod feed;
 mod replay;
 mod suppressions;
 mod terminal;

@@ -18,7 +18,7 @@ use crate::support::{TestClock, finished, ingest, unit};
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 pub(crate) const LIFETIMES: Lifetimes = Lifetimes { events: DAY.saturating_mul(30), requests: DAY, tokens: DAY };
 
-struct OnDisk {
+pub(crate) struct OnDisk {
     dir: TempDir,
     store: Option<Arc<Embedded>>,
 }

@@ -19,6 +19,7 @@ mod credentials;
 mod embedded;
 mod ends;
 mod erasures;
+mod feed;
 mod fetch;
 mod formats;
 mod full_disk;

@@ -142,6 +142,7 @@ async fn seeded(gateway: &Gateway) -> String {
     }
     let since = r#"{"since": "2020-01-01T00:00:00Z"}"#;
     assert_eq!(call(gateway, "POST", "/v1/webhooks/wh_ledger/replay", since).await.0, 202);
+    assert_eq!(call(gateway, "PUT", "/v1/feed/consumers/flags", "").await.0, 201);
     let manual = r#"{"address": "gone@customer.example"}"#;
     assert_eq!(call(gateway, "POST", "/v1/suppressions", manual).await.0, 201);
 

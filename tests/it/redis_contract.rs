@@ -9,7 +9,7 @@ use crate::contract::{Harness, run_contract};
 use crate::redis_harness::Server;
 
 /// Reopening kills the server and starts it again on its append-only file, and connects anew.
-struct OnRedis {
+pub(crate) struct OnRedis {
     server: Server,
     store: Arc<dyn Store>,
 }

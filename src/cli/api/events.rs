@@ -137,7 +137,7 @@ async fn find(session: &Session, search: &Search) -> Result<(), Failure> {
 }
 
 /// How events are listed.
-const VIEW: View = View { head: &["id", "type", "created", "source", "about", "subject"], row };
+pub(super) const VIEW: View = View { head: &["id", "type", "created", "source", "about", "subject"], row };
 
 fn row(event: &Value) -> Vec<String> {
     let data = &event["data"];

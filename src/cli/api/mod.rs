@@ -21,6 +21,7 @@ mod endpoint_fields;
 pub(super) mod endpoints;
 pub(super) mod erase;
 pub(super) mod events;
+pub(super) mod feed;
 mod gateway;
 mod list;
 mod moment;

@@ -84,9 +84,10 @@ const ABOUT: &str = "Errors are problem details (RFC 9457) with a stable `type`.
 const LINK: &str = "The signature of a link that an event has. `expires` comes with it.";
 
 /// What belongs together: a name, what it is, and how the paths begin; the first that fits counts.
-const TAGS: [(&str, &str, &[&str]); 11] = [
+const TAGS: [(&str, &str, &[&str]); 12] = [
     ("webhooks", "Endpoints: who is told of what, and how.", &["/v1/webhooks"]),
     ("events", "What happened.", &["/v1/events", "/v1/messages"]),
+    ("feed", "What happened, in order, for services of your own.", &["/v1/feed"]),
     ("deliveries", "What became of each event at each endpoint.", &["/v1/deliveries"]),
     ("requests", "What was received, as it was received.", &["/v1/requests"]),
     ("replays", "Bulk work in the background.", &["/v1/replays"]),

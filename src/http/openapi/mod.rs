@@ -23,7 +23,7 @@ mod tests;
 
 use self::document::Told;
 pub(super) use operation::{Operation, Path, at, delete, get, patch, post, put};
-pub(super) use parameter::{Parameter, if_match, page, source, types};
+pub(super) use parameter::{Parameter, if_match, page, source, types, types_of};
 pub(super) use words::{AnyEventWord, EventWord, events_pattern};
 
 /// Made when it is first asked for; it changes with the version only.

@@ -232,6 +232,11 @@ impl Operation {
         self.answers(200, description, Some(("*/*", anything)))
     }
 
+    /// An answer of this media type, which goes on and on.
+    pub(in crate::http) fn gives_stream(self, media_type: &'static str, description: &'static str) -> Self {
+        self.answers(200, description, Some((media_type, anything)))
+    }
+
     /// An answer without a body.
     pub(in crate::http) fn gives_nothing(self, status: u16, description: &'static str) -> Self {
         self.answers(status, description, None)

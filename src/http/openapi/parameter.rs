@@ -52,7 +52,8 @@ impl Parameter {
         Self { is_required: true, ..self }
     }
 
-    fn header(name: &'static str, description: &'static str) -> Self {
+    /// A header.
+    pub(in crate::http) fn header(name: &'static str, description: &'static str) -> Self {
         Self { name, place: "header", description, is_required: false, schema: Of::Value(json!({ "type": "string" })) }
     }
 
@@ -82,9 +83,14 @@ const CURSOR: &str = "Where to go on: `cursor` of the part before, as it is. Lef
 
 /// Types of events, in one text.
 pub(in crate::http) fn types() -> Parameter {
+    types_of("type")
+}
+
+/// The same under another name.
+pub(in crate::http) fn types_of(name: &'static str) -> Parameter {
     let schema = json!({ "type": "string", "pattern": pattern(&of_events()) });
     Parameter::query_like(
-        "type",
+        name,
         "Only events of these types, separated by commas; any word that `events` of a webhook takes. Case does not matter.",
         schema,
     )

@@ -54,7 +54,7 @@ impl View<'_> {
             }
             None => (self.before(1, end)?, false),
         };
-        let mut part = FeedPart { is_rewound, ..FeedPart::default() };
+        let mut part = FeedPart { start: Cursor::new(vec![place]), is_rewound, ..FeedPart::default() };
         let mut bytes = 0;
         for (count, row) in self.events_from(place.entries.saturating_add(1)).enumerate() {
             if part.entries.len() >= limit || count >= FEED_PART_MAX || bytes >= FEED_PART_BYTES_MAX {

@@ -119,12 +119,13 @@ fn found(stamp: u64, kept: Option<&[u8]>) -> Found {
 async fn feed(link: &Link, after: Option<&[Place]>, limit: usize) -> Result<FeedPart> {
     let limit = limit.clamp(1, READ_MAX);
     let parts = parts(link, after, limit).await?;
+    let mut places: Vec<_> = parts.iter().map(|part| part.place).collect();
     let mut part = FeedPart {
+        start: Cursor::new(places.clone()),
         missed: parts.iter().map(|part| part.missed).sum(),
         is_rewound: parts.iter().any(|part| part.is_lost),
         ..FeedPart::default()
     };
-    let mut places: Vec<_> = parts.iter().map(|part| part.place).collect();
     let is_more = parts.iter().any(|part| part.entries.len() == limit);
     let of_part = |(number, part): (usize, Part)| part.entries.into_iter().map(move |(at, event)| (at, number, event));
     let mut entries: Vec<_> = parts.into_iter().enumerate().flat_map(of_part).collect();

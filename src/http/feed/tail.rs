@@ -1,0 +1,238 @@
+//! The tail of the feed: while anybody waits for more, one task reads what comes in, once, for all who wait here. It is
+//! kept for a while, so that whoever is a little behind need not ask the store.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use actix_web::web::Data;
+use serde_json::value::RawValue;
+use tokio::sync::watch;
+
+use crate::domain::feed::{Cursor, Place};
+use crate::domain::plan::StoredEvent;
+use crate::http::api::{EventView, linked};
+use crate::http::problem::Problem;
+use crate::http::state::Gateway;
+use crate::store::{FeedEntry, FeedPart};
+
+/// So many may wait at once.
+const READERS_MAX: usize = 4_096;
+/// So many events are kept, and so many bytes of them.
+const LEN_MAX: usize = 4_096;
+const BYTES_MAX: usize = 8 << 20;
+/// So many are read at once.
+const PART_LEN: usize = 500;
+/// How long it goes on when nobody waits any more and nothing comes in.
+const LINGER: Duration = Duration::from_secs(5);
+/// How soon the store is asked again after it failed.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// An event as readers get it.
+pub(super) struct Entry {
+    pub(super) partition: usize,
+    /// The place after it.
+    pub(super) place: Place,
+    pub(super) event: StoredEvent,
+    /// As the API shows it.
+    pub(super) json: Box<RawValue>,
+}
+
+impl Entry {
+    /// # Errors
+    /// When the store cannot be asked for what signs links.
+    pub(super) async fn new(gateway: &Gateway, entry: FeedEntry) -> Result<Arc<Self>, Problem> {
+        let FeedEntry { partition, place, event } = entry;
+        let view = EventView::from(linked(gateway, event.clone()).await?);
+        let json = serde_json::value::to_raw_value(&view).map_err(|_| Problem::ReadFailed)?;
+        Ok(Arc::new(Self { partition, place, event, json }))
+    }
+}
+
+/// How far a reader has come in the tail: which tail it was, and the number of the next event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    tail: u64,
+    next: u64,
+}
+
+/// What is kept, from one place in the feed to another.
+#[derive(Default)]
+struct Ring {
+    /// Raised whenever what follows does not follow what was there.
+    tail: u64,
+    start: Cursor,
+    end: Cursor,
+    /// The number of the first that is kept.
+    first: u64,
+    entries: VecDeque<Arc<Entry>>,
+    bytes: usize,
+}
+
+impl Ring {
+    /// Begins anew, at this place.
+    fn begin(&mut self, at: Cursor) {
+        *self = Self { tail: self.tail + 1, start: at.clone(), end: at, ..Self::default() };
+    }
+
+    fn push(&mut self, entries: Vec<Arc<Entry>>, end: Cursor) {
+        for entry in entries {
+            self.bytes += entry.json.get().len();
+            self.entries.push_back(entry);
+        }
+        self.end = end;
+        while (self.bytes > BYTES_MAX || self.entries.len() > LEN_MAX)
+            && let Some(entry) = self.entries.pop_front()
+        {
+            self.bytes -= entry.json.get().len();
+            self.start.go_on(entry.partition, entry.place);
+            self.first += 1;
+        }
+    }
+
+    /// What comes after a place, if all of that is here.
+    fn after(&self, mark: &mut Mark, cursor: &mut Cursor, limit: usize) -> Option<Vec<Arc<Entry>>> {
+        if mark.tail != self.tail || (mark.next < self.first && !cursor.reaches(&self.start)) {
+            return None;
+        }
+        mark.next = mark.next.max(self.first);
+        let skipped = usize::try_from(mark.next - self.first).unwrap_or(usize::MAX);
+        let mut found = Vec::new();
+        for entry in self.entries.iter().skip(skipped) {
+            if found.len() == limit {
+                return Some(found);
+            }
+            mark.next += 1;
+            if cursor.places().get(entry.partition).is_some_and(|place| place.entries < entry.place.entries) {
+                cursor.go_on(entry.partition, entry.place);
+                found.push(Arc::clone(entry));
+            }
+        }
+        // Also past what is not in the feed.
+        if self.end.reaches(cursor) {
+            *cursor = self.end.clone();
+        }
+        Some(found)
+    }
+}
+
+#[derive(Default)]
+struct State {
+    readers: usize,
+    is_running: bool,
+    ring: Ring,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(in crate::http) struct Tail {
+    state: Mutex<State>,
+    grown: watch::Sender<()>,
+}
+
+impl Tail {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes all who wait.
+    pub(in crate::http) fn wake(&self) {
+        self.grown.send_replace(());
+    }
+
+    /// Changes when there is more here.
+    pub(super) fn grown(&self) -> watch::Receiver<()> {
+        self.grown.subscribe()
+    }
+
+    /// Where a reader begins who goes on to read in the store all that is there: what comes later is here, if anybody
+    /// waits.
+    pub(super) fn mark(&self) -> Mark {
+        Mark { tail: self.lock().ring.tail, next: 0 }
+    }
+
+    /// What comes after a place, and goes on there; none where that is not here, and has to be read in the store.
+    pub(super) fn after(&self, mark: &mut Mark, cursor: &mut Cursor, limit: usize) -> Option<Vec<Arc<Entry>>> {
+        self.lock().ring.after(mark, cursor, limit)
+    }
+
+    /// One more waits, until [`Tail::leave`].
+    ///
+    /// # Errors
+    /// [`Problem::Overloaded`] when too many do.
+    pub(super) fn join(gateway: &Data<Gateway>) -> Result<(), Problem> {
+        let mut state = gateway.feed.lock();
+        if state.readers >= READERS_MAX {
+            return Err(Problem::Overloaded);
+        }
+        state.readers += 1;
+        if !std::mem::replace(&mut state.is_running, true) {
+            actix_web::rt::spawn(follow(gateway.clone()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn leave(&self) {
+        self.lock().readers -= 1;
+    }
+
+    /// Whether nobody waits; then the next who does begins another.
+    fn ends(&self) -> bool {
+        let mut state = self.lock();
+        if state.readers == 0 {
+            state.is_running = false;
+            state.ring.begin(Cursor::default());
+        }
+        state.readers == 0
+    }
+}
+
+/// Reads what comes in for as long as anybody waits for it.
+async fn follow(gateway: Data<Gateway>) {
+    let mut grown = gateway.store.feed_grown();
+    let (mut end, mut is_failing) = (None, false);
+    while !gateway.feed.ends() {
+        grown.borrow_and_update();
+        let read = read(&gateway, &mut end).await;
+        if let (Err(error), false) = (&read, is_failing) {
+            tracing::warn!(%error, "the feed cannot be read; whoever waits for it goes on waiting");
+        }
+        is_failing = read.is_err();
+        match read {
+            Ok(true) => {}
+            Ok(false) => drop(tokio::time::timeout(LINGER, grown.changed()).await),
+            Err(_) => tokio::time::sleep(RETRY).await,
+        }
+    }
+}
+
+/// Reads on, or first where the feed ends; whether there is more.
+async fn read(gateway: &Gateway, end: &mut Option<Cursor>) -> Result<bool, Problem> {
+    let Some(known) = end else {
+        let last = gateway.store.feed_end().await?;
+        gateway.feed.lock().ring.begin(last.clone());
+        *end = Some(last);
+        gateway.feed.wake();
+        return Ok(true);
+    };
+    let FeedPart { entries, cursor, missed, is_rewound, has_more, .. } =
+        gateway.store.feed(Some(known), PART_LEN).await?;
+    if *known == cursor {
+        return Ok(has_more);
+    }
+    let mut made = Vec::with_capacity(entries.len());
+    for entry in entries {
+        made.push(Entry::new(gateway, entry).await?);
+    }
+    let mut state = gateway.feed.lock();
+    if missed > 0 || is_rewound {
+        // Each is to find that out by itself, and be told.
+        state.ring.begin(cursor.clone());
+    } else {
+        state.ring.push(made, cursor.clone());
+    }
+    drop(state);
+    *end = Some(cursor);
+    gateway.feed.wake();
+    Ok(has_more)
+}
