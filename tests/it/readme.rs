@@ -100,7 +100,7 @@ fn its_command_lines_are_known_to_the_program() {
             assert!(help.contains(flag), "{line}: {flag} is not in\n{help}");
         }
     }
-    let known = "audit check completions deliveries demo endpoints erase events key listen replay secrets send serve sources stats suppressions";
+    let known = "audit check completions deliveries demo endpoints erase events feed key listen replay secrets send serve sources stats suppressions";
     let known = known.split(' ').map(str::to_owned).collect();
     assert_eq!(commands, known, "the README shows each command once at least: {lines:?}");
 }

@@ -125,7 +125,7 @@ pub(in crate::http) struct ConsumerSettings {
     types: Vec<String>,
     /// The sources that these come in by; all, if left out.
     #[serde(default)]
-    #[schemars(length(max = SOURCES_MAX), inner(length(min = 1)))]
+    #[schemars(length(max = SOURCES_MAX), inner(regex(pattern = r"^[A-Za-z0-9_-]+$")))]
     sources: Vec<String>,
     /// Where it goes on: after a cursor of the feed, at the `beginning` of what is kept, or at the `end`. Left out, where it
     /// is; at the beginning if it is new.

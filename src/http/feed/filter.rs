@@ -59,8 +59,9 @@ pub(super) fn check_sources(names: &[String]) -> Result<(), String> {
     if names.len() > SOURCES_MAX {
         return Err(format!("`sources` names more than {SOURCES_MAX}"));
     }
-    if names.iter().any(String::is_empty) {
-        return Err("`sources` has a name that is empty; name sources of the config, or leave it out for all".into());
+    let can_be = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if names.iter().any(|name| name.is_empty() || !name.bytes().all(can_be)) {
+        return Err("`sources` has a name that no source can have; name sources of the config, or leave it out".into());
     }
     Ok(())
 }
@@ -187,7 +188,7 @@ mod tests {
         ] {
             assert!(told(query, false).contains(part), "{query}: {}", told(query, false));
         }
-        assert!(told("sources=%20", true).contains("a name that is empty"));
+        assert!(told("sources=%20", true).contains("a name that no source can have"));
         assert!(told("wait=1", true).contains("a stream takes"));
         assert!(told(&format!("sources={}", "a,".repeat(100)), true).contains("more than 100"));
     }

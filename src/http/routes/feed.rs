@@ -46,7 +46,11 @@ fn which() -> [Parameter; 3] {
     [
         Parameter::query_like("after", after, json!({ "type": "string", "format": "cursor" })),
         types_of("types"),
-        Parameter::query_like("sources", sources, json!({ "type": "string" })),
+        Parameter::query_like(
+            "sources",
+            sources,
+            json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]+(,[A-Za-z0-9_-]+)*$" }),
+        ),
     ]
 }
 
@@ -63,7 +67,7 @@ fn kept() -> [Path; 2] {
         "A place in the feed that the gateway keeps. With `after` it is moved: whoever reads it has to receive again.",
     );
     let make =
-        make.needs(Scope::Write).takes::<ConsumerSettings>(json!({ "types": ["email.bounced"], "after": "end" }));
+        make.needs(Scope::Write).may_take::<ConsumerSettings>(json!({ "types": ["email.bounced"], "after": "end" }));
     let make = make.gives::<ConsumerView>(200, "It was there.").gives::<ConsumerView>(201, "It is new.");
     let forget = delete(consumers::delete, "deleteConsumer", "Forget a consumer, and its place").needs(Scope::Write);
     [
