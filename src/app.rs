@@ -208,8 +208,8 @@ pub(crate) async fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<
         (StoreUrl::Embedded(directory), Some(blobs)) => {
             Arc::new(Embedded::open_with(directory, blobs, clock, lifetimes)?.with_attempt_log(log_bytes))
         }
-        (StoreUrl::Redis(url), blobs) => {
-            let store = RedisStore::connect(url.expose(), lifetimes, &settings.store.accept_risk).await?;
+        (StoreUrl::Redis(redis), blobs) => {
+            let store = RedisStore::connect(redis, Arc::clone(&clock), lifetimes, &settings.store.accept_risk).await?;
             let store = store.with_attempt_log(log_bytes);
             let store = match blobs {
                 Some(blobs) => store.with_blobs(Blobs::open(blobs, clock)?),

@@ -1,19 +1,17 @@
 //! What must hold of the small sections.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use waypost_providers::event::BounceClass;
 
-use super::file::{self, ApiKey, Retention, Server, Store};
+use super::ConfigError;
+use super::file::{ApiKey, Retention, Server};
 use super::sources::NAME_LEN_MAX;
-use super::{ConfigError, StoreSettings, StoreUrl};
 use crate::domain::access::AccessKey;
 use crate::domain::audit::{CONFIG, GATEWAY};
 use crate::domain::field::{self, FieldError};
 use crate::domain::retention::Lifetimes;
-use crate::domain::seal::{KEY_LEN, MasterKey, MasterKeys};
 use crate::domain::target::{BadNetwork, Networks};
 
 const DAY_S: u64 = 24 * 3_600;
@@ -122,45 +120,6 @@ pub(super) fn api_keys(keys: Vec<ApiKey>, env: &Env) -> Result<Vec<AccessKey>, C
         read.push(key);
     }
     Ok(read)
-}
-
-pub(super) fn store(store: Store, env: &Env) -> Result<StoreSettings, ConfigError> {
-    let url = store.url.resolve("store.url", env)?;
-    let text = url.expose();
-    let url = match text.split_once(':') {
-        Some(("embedded", directory)) if !directory.is_empty() => StoreUrl::Embedded(PathBuf::from(directory)),
-        Some(("redis", rest)) if rest.len() > 2 && rest.starts_with("//") => StoreUrl::Redis(url),
-        _ => {
-            let remedy = "write `embedded:DIRECTORY` or `redis://HOST:PORT`";
-            return Err(ConfigError::new("store.url", "names no store", remedy));
-        }
-    };
-    if store.blobs.as_ref().is_some_and(|dir| dir.as_os_str().is_empty()) {
-        return Err(ConfigError::new("store.blobs", "names no directory", "write its path, or leave it out"));
-    }
-    Ok(StoreSettings {
-        url,
-        blobs: store.blobs,
-        accept_risk: store.accept_risk,
-        master_keys: master_keys(&store.master_keys, env)?,
-    })
-}
-
-fn master_keys(keys: &[file::MasterKey], env: &Env) -> Result<MasterKeys, ConfigError> {
-    let mut ids = BTreeSet::new();
-    let read = |(index, file::MasterKey { id, key }): (usize, &file::MasterKey)| {
-        let place = |field: &str| format!("store.master_keys[{index}].{field}");
-        check_id(&place("id"), id)?;
-        if !ids.insert(id.clone()) {
-            return Err(ConfigError::new(place("id"), format!("`{id}` is there twice"), "give each its own id"));
-        }
-        let text = key.resolve(&place("key"), env)?;
-        MasterKey::read(id, text.expose()).map_err(|error| {
-            let remedy = format!("use the base64 of {KEY_LEN} random bytes; `waypost key new` prints one");
-            ConfigError::new(place("key"), error.to_string(), remedy)
-        })
-    };
-    keys.iter().enumerate().map(read).collect()
 }
 
 pub(super) fn lifetimes(retention: &Retention) -> Result<Lifetimes, ConfigError> {

@@ -78,9 +78,20 @@ pub(super) struct ApiKey {
 #[serde(deny_unknown_fields)]
 pub(super) struct Store {
     pub(super) url: SecretSource,
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) durability: Durability,
     pub(super) blobs: Option<PathBuf>,
     pub(super) accept_risk: Vec<Risk>,
     pub(super) master_keys: Vec<MasterKey>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table of `replicas` and `wait_aof`")]
+pub(super) struct Durability {
+    #[serde(default)]
+    pub(super) replicas: u64,
+    #[serde(default)]
+    pub(super) wait_aof: bool,
 }
 
 #[derive(Deserialize)]

@@ -15,10 +15,11 @@ use crate::domain::endpoint::{EndpointSettings, Scheme};
 use crate::domain::id::EndpointId;
 use crate::domain::link::LinkSettings;
 use crate::domain::proxy::Proxy;
+use crate::domain::redis_url::Redis;
 use crate::domain::retention::Lifetimes;
 use crate::domain::risk::Risk;
 use crate::domain::seal::MasterKeys;
-use crate::domain::secret::{Secret, SigningSecret};
+use crate::domain::secret::SigningSecret;
 use crate::domain::source::Source;
 use crate::domain::target::Networks;
 
@@ -32,6 +33,7 @@ mod layers;
 mod restart;
 mod secret;
 mod sources;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -94,8 +96,8 @@ pub struct StoreSettings {
 pub enum StoreUrl {
     /// A directory of this process.
     Embedded(PathBuf),
-    /// A Redis; the URL may hold a password.
-    Redis(Secret),
+    /// A Redis.
+    Redis(Box<Redis>),
 }
 
 /// One endpoint of the config file.
@@ -144,7 +146,7 @@ impl Settings {
             trusted_proxies: checks::trusted_proxies(&file.server)?,
             server: file.server,
             api_keys: checks::api_keys(file.api.keys, &env)?,
-            store: checks::store(file.store, &env)?,
+            store: store::read(file.store, &env)?,
             lifetimes,
             attempt_log_bytes: file.retention.attempt_log_bytes,
             sources,

@@ -18,6 +18,8 @@ mod master_keys;
 
 mod sources;
 
+mod store;
+
 const WHSEC: &str = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz";
 const ENDPOINT: &str = "[[endpoints]]\nid = 'wh_a'\nurl = 'https://a.example/'\n";
 

@@ -32,6 +32,7 @@ pub mod plan;
 pub mod proxy;
 pub mod rate;
 pub mod reconcile;
+pub mod redis_url;
 pub mod refusals;
 pub mod replay;
 pub mod reprocess;

@@ -2,9 +2,12 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
+use waypost::clock::SystemClock;
+use waypost::domain::redis_url::{Durability, Redis, RedisUrl};
 use waypost::domain::retention::Lifetimes;
 use waypost::domain::risk::Risk;
 use waypost::store::redis::RedisStore;
@@ -22,6 +25,8 @@ pub(crate) struct Server {
     aof: &'static str,
     /// Its `appendfsync`. With `everysec` a sync that stalls keeps writes in the server, which its kill then loses.
     sync: &'static str,
+    /// What else it is started with.
+    more: Vec<String>,
 }
 
 impl Server {
@@ -48,7 +53,15 @@ impl Server {
     pub(crate) fn stopped(policy: &'static str, aof: &'static str) -> Self {
         let port = port::free();
         let dir = ["/dev/shm", "/tmp"].into_iter().find_map(|parent| TempDir::new_in(parent).ok());
-        Self { process: None, port, dir: dir.expect("/tmp is there"), policy, aof, sync: "always" }
+        Self { process: None, port, dir: dir.expect("/tmp is there"), policy, aof, sync: "always", more: Vec::new() }
+    }
+
+    /// One that is started with these settings too.
+    pub(crate) async fn start_as(more: &[&str]) -> Self {
+        let mut server = Self::stopped("noeviction", "yes");
+        server.more = more.iter().map(|word| (*word).to_owned()).collect();
+        server.up().await;
+        server
     }
 
     /// Starts it (again), on the same port and data.
@@ -57,7 +70,7 @@ impl Server {
         let mut command = Command::new("redis-server");
         command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", self.aof]);
         command.args(["--appendfsync", self.sync, "--maxmemory-policy", self.policy, "--dir"]);
-        command.arg(self.dir.path()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.arg(self.dir.path()).args(&self.more).stdout(Stdio::null()).stderr(Stdio::null());
         self.process = Some(command.spawn().expect("redis-server is installed"));
         for _ in 0..500 {
             if let Ok(pong) = self.try_command(&["PING"]).await
@@ -90,6 +103,11 @@ impl Server {
         self.process.as_ref().unwrap().id()
     }
 
+    /// Its port.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
     }
@@ -109,7 +127,7 @@ impl Server {
         lifetimes: Lifetimes,
         accepted: &[Risk],
     ) -> waypost::store::Result<RedisStore> {
-        RedisStore::connect(&self.url(), lifetimes, accepted).await
+        connect(&redis_at(&self.url()), lifetimes, accepted).await
     }
 
     /// Sends a command as an operator would.
@@ -117,7 +135,8 @@ impl Server {
         self.try_command(words).await.unwrap()
     }
 
-    async fn try_command(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
+    /// The same, if it is not refused.
+    pub(crate) async fn try_command(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
         let client = redis::Client::open(self.url())?;
         let mut connection = client.get_multiplexed_async_connection().await?;
         let mut cmd = redis::Cmd::new();
@@ -126,6 +145,21 @@ impl Server {
         }
         cmd.query_async(&mut connection).await
     }
+}
+
+/// A store on a Redis, with the machine's clocks.
+pub(crate) async fn connect(
+    redis: &Redis,
+    lifetimes: Lifetimes,
+    accepted: &[Risk],
+) -> waypost::store::Result<RedisStore> {
+    RedisStore::connect(redis, Arc::new(SystemClock::new()), lifetimes, accepted).await
+}
+
+/// A Redis as the config tells it by its URL.
+pub(crate) fn redis_at(url: &str) -> Redis {
+    let url = RedisUrl::parse(url).unwrap().unwrap();
+    Redis { url, authorities: Vec::new(), durability: Durability::default() }
 }
 
 impl Drop for Server {

@@ -23,17 +23,17 @@ use crate::tidy::root;
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// An authority that nobody else trusts.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
     /// A key and a certificate for a name, in a folder.
-    fn issue(&self, name: &str) -> TempDir {
+    pub(crate) fn issue(&self, name: &str) -> TempDir {
         let (folder, key) = (tempfile::tempdir().unwrap(), KeyPair::generate().unwrap());
         let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &self.0).unwrap();
         std::fs::write(folder.path().join("key.pem"), key.serialize_pem()).unwrap();
@@ -41,9 +41,13 @@ impl Authority {
         folder
     }
 
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
+        self.0.der().clone()
+    }
+
     /// A client that trusts it, and no other for what it signed.
     fn client(&self) -> Client {
-        client(vec![self.0.der().clone()])
+        client(vec![self.certificate()])
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) async fn note(link: &Link, entries: &[Entry]) -> Result<()> {
         for entry in part {
             call.arg(json(entry)?);
         }
-        link.run_one::<i64>(call).await?;
+        link.kept().run_one::<i64>(call).await?;
     }
     Ok(())
 }
@@ -113,7 +113,7 @@ impl Access for RedisStore {
     async fn claim(&self, key: Bits, claim: &Claim) -> Result<Claim> {
         let mut set = Cmd::new();
         set.arg("SET").arg(claim_key(key)).arg(text(claim)).arg("NX").arg("EX").arg(seconds(CLAIM_LIFETIME)).arg("GET");
-        let known: Option<String> = self.link.send(set).await?;
+        let known: Option<String> = self.link.kept().send(set).await?;
         known.map_or_else(|| Ok(claim.clone()), |known| read(&known))
     }
 
@@ -124,7 +124,7 @@ impl Access for RedisStore {
         let settled = Claim { made: Some(made.to_owned()), ..read(&known)? };
         let mut set = Cmd::new();
         set.arg("SET").arg(claim_key(key)).arg(text(&settled)).arg("XX").arg("KEEPTTL");
-        self.link.send::<Option<String>>(set).await?;
+        self.link.kept().send::<Option<String>>(set).await?;
         Ok(())
     }
 

@@ -1,9 +1,10 @@
 //! Has the server write its files anew, so that what was overwritten leaves the disk: the append-only file, and the
 //! snapshot where there is one. Those of replicas, and backups, are their operators'.
 
-use redis::{Cmd, Pipeline};
+use redis::Pipeline;
 
 use super::link::{Link, missing, read};
+use super::server::Server;
 use crate::store::{Anew, Result, StoreError};
 
 /// A field of what `INFO` answers.
@@ -13,7 +14,7 @@ pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
 
 /// A file that is written anew, as `INFO persistence` tells of it.
 struct File {
-    command: &'static [&'static str],
+    command: &'static str,
     is_kept: bool,
     /// How many writings have been begun since the server was started.
     count: Option<u64>,
@@ -40,27 +41,54 @@ fn begun(text: &str) -> Option<Begun<'_>> {
     Some(Begun { run, asked_s, counts: parts.map(str::parse).collect::<std::result::Result<_, _>>().ok()? })
 }
 
-/// See [`Erasures::write_anew`](crate::store::Erasures::write_anew). Each file in its turn; a writing that had begun when
-/// this one was asked for is waited for, and another begun.
+/// How far one server is.
+enum Step {
+    Written,
+    Writing,
+    Refused,
+}
+
+/// See [`Erasures::write_anew`](crate::store::Erasures::write_anew). Each primary writes its own files; one whose partition
+/// came from another has yet to begin.
 pub(super) async fn step(link: &Link, told: Option<&str>) -> Result<Anew> {
+    let map = link.map().await?;
+    let (mut all, mut is_written) = (Vec::new(), true);
+    for server in &map.servers {
+        match step_of(server, told.unwrap_or_default()).await {
+            Ok((Step::Refused, _)) => return Ok(Anew::Refused),
+            Ok((step, told)) => {
+                is_written &= matches!(step, Step::Written);
+                all.push(told);
+            }
+            Err(error) => {
+                link.doubt(&map);
+                return Err(error);
+            }
+        }
+    }
+    Ok(if is_written { Anew::Written } else { Anew::Writing(Some(all.join(","))) })
+}
+
+/// Each file in its turn; a writing that had begun when this one was asked for is waited for, and another begun.
+async fn step_of(server: &Server, told: &str) -> Result<(Step, String)> {
     let mut pipe = Pipeline::new();
     pipe.cmd("INFO").arg("server");
     pipe.cmd("INFO").arg("persistence");
     pipe.cmd("CONFIG").arg("GET").arg("save");
-    let mut answers = link.pipe(&pipe).await?.into_iter();
+    let mut answers = server.pipe(&pipe, None).await?.into_iter();
     let mut next = || answers.next().unwrap_or_else(|| Err(missing()));
-    let (server, info): (String, String) = (read(next()?)?, read(next()?)?);
+    let (info_of_server, info): (String, String) = (read(next()?)?, read(next()?)?);
     // Who does not tell has a snapshot, for all that is known.
     let has_snapshot =
         next().and_then(read::<Vec<String>>).map_or(true, |save| save.get(1).is_none_or(|on| !on.is_empty()));
-    let run = field(&server, "run_id").unwrap_or_default();
-    let now_s =
-        field(&server, "server_time_usec").and_then(|text| text.parse::<u64>().ok()).unwrap_or_default() / 1_000_000;
-    let begun = begun(told.unwrap_or_default()).filter(|begun| begun.run == run);
+    let run = field(&info_of_server, "run_id").unwrap_or_default();
+    let now_us = field(&info_of_server, "server_time_usec").and_then(|text| text.parse::<u64>().ok());
+    let now_s = now_us.unwrap_or_default() / 1_000_000;
+    let begun = told.split(',').filter_map(begun).find(|begun| begun.run == run);
     let (asked_s, mut counts) = begun.map_or((0, Vec::new()), |begun| (begun.asked_s, begun.counts));
-    let writing = |asked_s: u64, counts: &[u64]| {
+    let told = |asked_s: u64, counts: &[u64]| {
         let counts: Vec<_> = counts.iter().map(u64::to_string).collect();
-        Ok(Anew::Writing(Some([&[run.to_owned(), asked_s.to_string()][..], &counts].concat().join(":"))))
+        [&[run.to_owned(), asked_s.to_string()][..], &counts].concat().join(":")
     };
     for (place, file) in files(&info, has_snapshot).iter().enumerate() {
         let is_later = counts.get(place).zip(file.count).is_some_and(|(then, now)| now > *then);
@@ -74,22 +102,22 @@ pub(super) async fn step(link: &Link, told: Option<&str>) -> Result<Anew> {
         }
         let has_failed = counts.get(place).is_some();
         if file.is_busy || has_failed && now_s.saturating_sub(asked_s) < PAUSE_AFTER_ERROR_S {
-            return writing(asked_s, &counts);
+            return Ok((Step::Writing, told(asked_s, &counts)));
         }
-        let Some(count) = file.count else { return Ok(Anew::Refused) };
+        let Some(count) = file.count else { return Ok((Step::Refused, String::new())) };
         counts.truncate(place);
-        let mut cmd = Cmd::new();
-        cmd.arg(file.command);
-        return match link.send::<String>(cmd).await {
+        let mut pipe = Pipeline::new();
+        pipe.cmd(file.command);
+        return match server.pipe(&pipe, None).await?.pop().unwrap_or_else(|| Err(missing())) {
             Ok(_) => {
                 counts.push(count);
-                writing(now_s, &counts)
+                Ok((Step::Writing, told(now_s, &counts)))
             }
-            Err(StoreError::Unavailable(why)) if is_refusal(&why) => Ok(Anew::Refused),
+            Err(StoreError::Unavailable(why)) if is_refusal(&why) => Ok((Step::Refused, String::new())),
             Err(error) => Err(error),
         };
     }
-    Ok(Anew::Written)
+    Ok((Step::Written, told(asked_s, &counts)))
 }
 
 fn is_refusal(why: &str) -> bool {
@@ -104,13 +132,13 @@ fn files(info: &str, has_snapshot: bool) -> [File; 2] {
     let (log, snapshot) = (is_ok("aof_last_bgrewrite_status"), is_ok("rdb_last_bgsave_status"));
     [
         File {
-            command: &["BGREWRITEAOF"],
+            command: "BGREWRITEAOF",
             is_kept: is("aof_enabled"),
             count: count("aof_rewrites"),
             is_whole: log,
             is_busy,
         },
-        File { command: &["BGSAVE"], is_kept: has_snapshot, count: count("rdb_saves"), is_whole: snapshot, is_busy },
+        File { command: "BGSAVE", is_kept: has_snapshot, count: count("rdb_saves"), is_whole: snapshot, is_busy },
     ]
 }
 

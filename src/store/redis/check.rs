@@ -6,11 +6,16 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, Pipeline};
 
 use super::link::{checked, read, unavailable};
+use crate::domain::redis_url::Durability;
 use crate::domain::risk::Risk;
 use crate::store::{Result, StoreError};
 
 /// What is wrong with a server's settings, in one sentence each.
-pub(super) async fn complaints(connection: &mut MultiplexedConnection, accepted: &[Risk]) -> Result<Vec<String>> {
+pub(super) async fn complaints(
+    connection: &mut MultiplexedConnection,
+    accepted: &[Risk],
+    durability: Durability,
+) -> Result<Vec<String>> {
     let mut pipe = Pipeline::new();
     for name in ["maxmemory-policy", "appendonly", "appendfsync"] {
         let mut cmd = Cmd::new();
@@ -26,8 +31,33 @@ pub(super) async fn complaints(connection: &mut MultiplexedConnection, accepted:
             Err(_) => {}
         }
     }
-    let found = judge(&settings);
-    Ok(found.into_iter().filter(|(risk, _)| !accepted.contains(risk)).map(|(_, told)| told).collect())
+    let found = judge(&settings).into_iter().filter(|(risk, _)| !accepted.contains(risk));
+    let mut found: Vec<String> = found.map(|(_, told)| told).collect();
+    if durability.wait_aof {
+        found.extend(waits_not(connection, &settings).await?);
+    }
+    Ok(found)
+}
+
+/// Why a server does not tell what is on its disk, if it does not.
+async fn waits_not(
+    connection: &mut MultiplexedConnection,
+    settings: &HashMap<String, String>,
+) -> Result<Option<String>> {
+    if settings.get("appendonly").is_some_and(|value| value == "no") {
+        let why =
+            "store.durability.wait_aof waits for what Redis with `appendonly no` never writes: set `appendonly yes`";
+        return Ok(Some(why.into()));
+    }
+    let wait = Cmd::new().arg("WAITAOF").arg(0).arg(0).arg(1).clone();
+    match checked(connection.req_packed_command(&wait).await.map_err(|error| unavailable(&error))?) {
+        Err(StoreError::Unavailable(why)) if is_refusal(&why) => Ok(Some(
+            "store.durability.wait_aof needs a Redis that knows `WAITAOF` and lets this user call it: use Redis 7.2 or newer, \
+             or set it to false"
+                .into(),
+        )),
+        answer => answer.map(|_| None),
+    }
 }
 
 fn is_refusal(why: &str) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use redis::{Cmd, Pipeline};
+use redis::Cmd;
 
 use super::keys::{Partition, all};
 use super::link::{Call, Link, corrupt, read};
@@ -20,20 +20,12 @@ use crate::store::{Endpoints, Result};
 /// Reads the partitions' generations first and the set last: so what is answered is never older than its generation,
 /// and a partition that is ahead of the set can only be one that outlived it.
 pub(super) async fn endpoints(link: &Link) -> Result<Endpoints> {
-    let mut pipe = Pipeline::new();
-    let generations = all().map(|partition| partition.key("gen")).chain([Partition::FIRST.key("generation")]);
-    for key in generations {
-        let mut cmd = Cmd::new();
-        cmd.arg("GET").arg(key);
-        pipe.add_command(cmd);
-    }
-    let mut numbered = Cmd::new();
-    numbered.arg("GET").arg(Partition::FIRST.key("numbered"));
-    pipe.add_command(numbered);
-    let mut set = Cmd::new();
-    set.arg("HGETALL").arg(Partition::FIRST.key("endpoints"));
-    pipe.add_command(set);
-    let mut answers = link.pipe(&pipe).await?;
+    let get = |key: &str| Call::plain(&["GET", key]);
+    let generations = all().map(|partition| get(&partition.key("gen"))).collect();
+    let key = |name| Partition::FIRST.key(name);
+    let set = Call::plain(&["HGETALL", &key("endpoints")]);
+    let set = vec![get(&key("generation")), get(&key("numbered")), set];
+    let mut answers = link.run_then(generations, set).await?;
     let set = answers.pop().ok_or_else(|| corrupt("no endpoint set"))?;
     let numbered = answers.pop().ok_or_else(|| corrupt("no highest number"))?;
     let numbered = read::<Option<u64>>(numbered?)?.unwrap_or_default();
@@ -96,7 +88,7 @@ pub(super) async fn change(
     for id in removed {
         call.arg(id.as_str());
     }
-    let raised: u64 = link.run_one(call).await?;
+    let raised: u64 = link.kept().run_one(call).await?;
     if raised == 0 {
         return Ok(None);
     }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use redis::Pipeline;
 use serde::{Deserialize, Serialize};
 
+use super::call::is_settled;
 use super::keys::{Entry, Partition, all, letter, name};
 use super::link::{Call, Link, corrupt, missing, read};
 use super::raw::{Chunks, chunk_keys, split, swap};
@@ -65,12 +66,12 @@ async fn erase_request(store: &RedisStore, id: &RequestId) -> Result<()> {
     for partition in all() {
         marks.cmd("SET").arg(partition.erased(id)).arg(1).arg("EX").arg(life);
     }
-    store.link.pipe(&marks).await?.into_iter().try_for_each(|answer| answer.map(drop))?;
+    store.link.kept().pipe(&marks).await?.into_iter().try_for_each(|answer| answer.map(drop))?;
     for _ in 0..TRIES_MAX {
         let Some(value) = store.link.send::<Option<Vec<u8>>>(get(key.clone())).await? else {
             let mut set = redis::Cmd::new();
             set.arg("SET").arg(&key).arg(Rest::default().value()?).arg("NX").arg("EX").arg(life);
-            if store.link.send::<Option<String>>(set).await?.is_some() {
+            if store.link.kept().send::<Option<String>>(set).await?.is_some() {
                 return Ok(());
             }
             continue;
@@ -91,7 +92,7 @@ async fn remove_rest(store: &RedisStore, id: &RequestId, Rest { chunks, blob }: 
     for key in chunk_keys(id, chunks.unwrap_or_default()) {
         pipe.cmd("UNLINK").arg(key);
     }
-    store.link.pipe(&pipe).await?.into_iter().try_for_each(|answer| answer.map(drop))?;
+    store.link.kept().pipe(&pipe).await?.into_iter().try_for_each(|answer| answer.map(drop))?;
     if let (Some(blobs), Some(blob), id) = (store.blobs.clone(), blob, id.clone()) {
         let removed = tokio::task::spawn_blocking(move || blobs.remove(&id, blob)).await;
         removed.map_err(|_| StoreError::Unavailable("shutting down".into()))??;
@@ -127,11 +128,11 @@ async fn erase_event(store: &RedisStore, event: &StoredEvent) -> Result<bool> {
         call
     };
     for part in deliveries.chunks(PART_LEN) {
-        store.link.run_one::<i64>(call(part, -1)).await?;
+        store.link.kept().run_one::<i64>(call(part, -1)).await?;
     }
     crash::point("deliveries.erased");
     let replays = i64::try_from(replays.len()).unwrap_or(i64::MAX);
-    store.link.run_one(call(&[], replays)).await
+    store.link.kept().run_one(call(&[], replays)).await
 }
 
 /// The class of the deliveries that began with it.
@@ -140,21 +141,34 @@ fn class(event: &StoredEvent) -> Class {
 }
 
 /// Some of all keys, and where to go on. The server tells by what it counts them, which is another after a restart: then
-/// it is begun again.
+/// it is begun again. In a cluster partition by partition, for they move.
 async fn keys(link: &Link, kind: &str, cursor: Option<&str>, limit: usize) -> Result<(Vec<String>, Option<String>)> {
-    let known = cursor.and_then(|cursor| cursor.split_once(':'));
+    let (number, cursor) = match cursor {
+        Some(cursor) if link.is_cluster() => cursor.split_once('/').ok_or(StoreError::BadCursor)?,
+        cursor => ("0", cursor.unwrap_or_default()),
+    };
+    let partition = all().find(|one| one.0.to_string() == number).ok_or(StoreError::BadCursor)?;
+    let known = cursor.split_once(':');
+    let pattern = if link.is_cluster() { partition.key(&format!("{kind}*")) } else { format!("{{wp:*}}:{kind}*") };
     let mut pipe = Pipeline::new();
     pipe.cmd("INFO").arg("server");
-    pipe.cmd("SCAN").arg(known.map_or("0", |(_, at)| at));
-    pipe.arg("MATCH").arg(format!("{{wp:*}}:{kind}*")).arg("COUNT").arg(limit);
-    let mut answers = link.pipe(&pipe).await?.into_iter();
+    pipe.cmd("SCAN").arg(known.map_or("0", |(_, at)| at)).arg("MATCH").arg(pattern).arg("COUNT").arg(limit);
+    pipe.add_command(is_settled(partition));
+    let mut answers = link.pipe_to(partition, &pipe).await?.into_iter();
     let mut next = || answers.next().unwrap_or_else(|| Err(missing()));
     let info: String = read(next()?)?;
     let run = anew::field(&info, "run_id").ok_or_else(|| corrupt("a server without a `run_id`"))?;
     let (at, keys): (String, Vec<String>) = read(next()?)?;
+    if next().is_err() {
+        link.refresh().await;
+        return Err(StoreError::Unavailable("keys are on their way to another server of the cluster".into()));
+    }
+    let place = |number: u16, at: &str| if link.is_cluster() { format!("{number}/{at}") } else { at.to_owned() };
+    let after = all().find(|one| one.0 == partition.0 + 1).filter(|_| link.is_cluster());
     match known {
-        Some((known, _)) if known != run => Ok((Vec::new(), Some(format!("{run}:0")))),
-        _ => Ok((keys, (at != "0").then(|| format!("{run}:{at}")))),
+        Some((known, _)) if known != run => Ok((Vec::new(), Some(place(partition.0, &format!("{run}:0"))))),
+        _ if at == "0" => Ok((keys, after.map(|after| place(after.0, "")))),
+        _ => Ok((keys, Some(place(partition.0, &format!("{run}:{at}"))))),
     }
 }
 
@@ -239,7 +253,7 @@ impl Erasures for RedisStore {
             call.arg(name(&event, replay.as_ref())).arg(endpoint.as_str()).arg(number);
             calls.push(call);
         }
-        self.link.run_all::<i64>(calls).await.map(drop)
+        self.link.kept().run_all::<i64>(calls).await.map(drop)
     }
 
     async fn write_anew(&self, begun: Option<&str>) -> Result<Anew> {

@@ -175,7 +175,7 @@ impl Feed for RedisStore {
     async fn consumer(&self, name: &str) -> Result<(Option<Consumer>, Timestamp)> {
         let mut pipe = Pipeline::new();
         pipe.cmd("HGET").arg(Partition::FIRST.key(CONSUMERS)).arg(name).cmd("TIME");
-        let mut answers = self.link.pipe(&pipe).await?.into_iter();
+        let mut answers = self.link.pipe_to(Partition::FIRST, &pipe).await?.into_iter();
         let mut next = || answers.next().ok_or_else(missing)?;
         let kept = read::<Option<Vec<u8>>>(next()?)?;
         let (seconds, micros): (u64, u64) = read(next()?)?;

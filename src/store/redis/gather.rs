@@ -5,6 +5,7 @@ use std::future::Future;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::call::is_answer;
 use super::keys::Partition;
 use super::link::{Call, Link, missing, read};
 use crate::store::{Result, StoreError};
@@ -157,7 +158,7 @@ async fn run_batches<I>(
                 for place in places {
                     set(answers, *place, Err(error.clone()));
                 }
-                if places.len() > 1 {
+                if places.len() > 1 && is_answer(&error) {
                     again.extend(places.iter().map(|place| (*partition, vec![*place])));
                 }
             }

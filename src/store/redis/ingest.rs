@@ -113,7 +113,7 @@ pub(super) async fn tell(store: &RedisStore, states: &[Condition]) -> Vec<Result
         let key = Partition::of_mail(told.mail()).key(STATES);
         pipe.cmd("ZADD").arg(key).arg("GT").arg(told.state.rank()).arg(entity(told));
     }
-    let answers = store.link.pipe_each(&pipe).await;
+    let answers = store.link.kept().pipe_each(&pipe).await;
     if !states.is_empty() {
         crash::point("states.told");
     }
@@ -184,7 +184,7 @@ async fn are_same(
     for guard in guards.iter().copied().flatten() {
         pipe.add_command(command(guard));
     }
-    let mut answers = store.link.pipe_each(&pipe).await.into_iter();
+    let mut answers = store.link.kept().pipe_each(&pipe).await.into_iter();
     let is_same = |guards: &&[ReplayGuard]| {
         let answers: Vec<_> = answers.by_ref().take(guards.len()).collect();
         let mut is_same = true;

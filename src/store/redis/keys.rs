@@ -9,6 +9,17 @@ use crate::store::{Result, StoreError};
 /// number too (`docs/redis-streams.md`): with another one the prefix must be another.
 pub(super) const PARTITIONS: u16 = 4;
 
+/// How many slots a cluster has.
+const SLOTS: u16 = 16_384;
+
+/// CRC-16/XMODEM.
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0, |crc, byte| {
+        let step = |crc: u16, _| if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 };
+        (0..8).fold(crc ^ u16::from(*byte) << 8, step)
+    })
+}
+
 /// Every partition.
 pub(super) fn all() -> impl Iterator<Item = Partition> {
     (0..PARTITIONS).map(Partition)
@@ -28,6 +39,11 @@ impl Partition {
 
     pub(super) fn of_bytes(bytes: &[u8]) -> Self {
         Self::of_mail(MailKey(hash64(&[bytes])))
+    }
+
+    /// Its slot in a cluster: a CRC of what is between the braces (Redis Cluster Specification, "Key distribution model").
+    pub(super) fn slot(self) -> u16 {
+        crc16(format!("wp:{}", self.0).as_bytes()) % SLOTS
     }
 
     pub(super) fn prefix(self) -> String {
@@ -159,4 +175,17 @@ pub(super) const fn letter(class: Class) -> &'static str {
 pub(super) fn lane_member(member: &str) -> Option<(Class, EndpointId)> {
     let class = Class::ALL.into_iter().find(|class| member.starts_with(class.letter()))?;
     Some((class, member.get(1..)?.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_those_of_redis() {
+        assert_eq!(crc16(b"123456789"), 0x31c3);
+        // As `CLUSTER KEYSLOT` answers them.
+        let slots: Vec<_> = all().map(Partition::slot).collect();
+        assert_eq!(slots, [5_981, 1_916, 14_111, 10_046]);
+    }
 }

@@ -165,10 +165,10 @@ type Taken = (String, u64, u64, u32, Vec<u8>);
 type Numbered = Vec<(usize, Lease)>;
 
 async fn take(store: &RedisStore, wants: &[Want], takings: Vec<Taking>) -> Result<(Numbered, Generation)> {
-    let (mut calls, lanes): (Vec<Call>, Vec<_>) = takings.into_iter().unzip();
+    let (calls, lanes): (Vec<Call>, Vec<_>) = takings.into_iter().unzip();
     // Read last, so that a sender hears of every change that was made before it was given its leases.
-    calls.push(Call::plain(&["GET", &Partition::FIRST.key("generation")]));
-    let mut answers = store.link.run(calls).await?;
+    let generation = Call::plain(&["GET", &Partition::FIRST.key("generation")]);
+    let mut answers = store.link.run_then(calls, vec![generation]).await?;
     let generation = answers.pop().ok_or_else(|| corrupt("no generation"))?;
     let generation: u64 = read::<Option<u64>>(generation?)?.unwrap_or_default();
     let (mut leases, mut failed) = (Vec::new(), None);

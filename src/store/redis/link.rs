@@ -1,168 +1,211 @@
-//! The connection: shared by all calls, made again when it breaks, and never waited for longer than a second. Whoever is
-//! connected to is asked for its settings before anything else.
+//! The one way to Redis: each command goes to the server that has its partition.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{Arg, AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError, ToRedisArgs, Value};
-use tokio::sync::Mutex;
+use futures_util::future::join_all;
+use redis::{Cmd, FromRedisValue, Pipeline, Value};
 
-use super::check;
+pub(super) use super::call::{Call, checked, corrupt, missing, read, unavailable};
+use super::call::{Elsewhere, elsewhere, in_full, is_script, partition_of};
+use super::dial::Dialer;
 use super::keys::Partition;
-use super::scripts::Script;
+use super::route::{Map, Routes};
+use super::server::{Server, Terms};
+use crate::clock::Clock;
+use crate::domain::redis_url::{Host, Redis};
 use crate::domain::risk::Risk;
 use crate::store::{Result, StoreError};
 
-const CONNECT_MAX: Duration = Duration::from_millis(500);
-const RESPONSE_MAX: Duration = Duration::from_secs(1);
+/// Between two looks for a partition that was elsewhere.
+const SEEK_PAUSE: Duration = Duration::from_millis(20);
 
-/// One call of a script, or a plain command among such.
-pub(super) struct Call {
-    script: Option<&'static Script>,
-    cmd: Cmd,
-}
-
-impl Call {
-    /// A call in one partition, whose prefix is the first argument.
-    pub(super) fn new(script: &'static Script, partition: Partition, keys: &[&str]) -> Self {
-        let mut cmd = Cmd::new();
-        cmd.arg("EVALSHA").arg(script.hash()).arg(keys.len());
-        for name in keys {
-            cmd.arg(partition.key(name));
-        }
-        cmd.arg(partition.prefix());
-        Self { script: Some(script), cmd }
-    }
-
-    /// A plain command.
-    pub(super) fn plain(words: &[&str]) -> Self {
-        let mut cmd = Cmd::new();
-        for word in words {
-            cmd.arg(*word);
-        }
-        Self { script: None, cmd }
-    }
-
-    pub(super) fn arg(&mut self, arg: impl AsRef<[u8]>) -> &mut Self {
-        self.cmd.arg(arg.as_ref());
-        self
-    }
-
-    pub(super) fn num(&mut self, arg: impl ToRedisArgs) -> &mut Self {
-        self.cmd.arg(arg);
-        self
-    }
-}
-
-/// The same call with the script's text instead of its hash.
-fn in_full(script: &Script, known: &Cmd) -> Cmd {
-    let mut cmd = Cmd::new();
-    cmd.arg("EVAL").arg(script.code());
-    for arg in known.args_iter().skip(2) {
-        if let Arg::Simple(bytes) = arg {
-            cmd.arg(bytes);
-        }
-    }
-    cmd
-}
-
-/// A server, and the connection to it while there is one.
-pub(super) struct Link {
-    client: Client,
-    accepted: Vec<Risk>,
-    open: Mutex<Option<Open>>,
-}
-
+/// The servers, and the connections to them. A clone shares them.
 #[derive(Clone)]
-struct Open {
-    /// Odd once the connection broke.
-    number: u64,
-    connection: MultiplexedConnection,
-    /// What is wrong with the settings of the server at its other end.
-    complaints: Vec<String>,
+pub(super) struct Link {
+    routes: Arc<Routes>,
+    is_kept: bool,
 }
+
+/// A part of a pipeline that is for one server: which of its commands, and these.
+type Part = (Vec<usize>, Pipeline);
 
 impl Link {
-    pub(super) fn new(url: &str, accepted: &[Risk]) -> Result<Self> {
-        let client = Client::open(url)
-            .map_err(|error| StoreError::Refused(format!("the Redis URL is unusable: {}", told(&error))))?;
-        Ok(Self { client, accepted: accepted.to_vec(), open: Mutex::new(None) })
+    pub(super) fn new(redis: &Redis, clock: Arc<dyn Clock>, accepted: &[Risk]) -> Result<Self> {
+        let (dialer, topology) = (Dialer::new(redis)?, redis.url.topology.clone());
+        let terms = Terms { dialer, topology, accepted: accepted.to_vec(), durability: redis.durability, clock };
+        Ok(Self { routes: Arc::new(Routes::new(terms, redis.url.hosts.clone())), is_kept: false })
     }
 
-    /// A connection of one's own, for commands that block.
-    pub(super) async fn own(&self, response_max: Duration) -> Result<MultiplexedConnection> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_MAX))
-            .set_response_timeout(Some(response_max));
-        self.client.get_multiplexed_async_connection_with_config(&config).await.map_err(|error| unavailable(&error))
+    /// The same that answers when whoever is to have a commit has what was sent, and all that was there before: a repeat
+    /// waits as the first did.
+    pub(super) fn kept(&self) -> Self {
+        Self { routes: Arc::clone(&self.routes), is_kept: true }
     }
 
-    async fn shared(&self) -> Result<Open> {
-        let wait = async {
-            let mut open = self.open.lock().await;
-            if let Some(open) = &*open
-                && open.number % 2 == 0
-            {
-                return Ok(open.clone());
-            }
-            let mut connection = self.own(RESPONSE_MAX).await?;
-            let complaints = check::complaints(&mut connection, &self.accepted).await?;
-            let number = open.as_ref().map_or(0, |open| open.number + 1);
-            Ok(open.insert(Open { number, connection, complaints }).clone())
-        };
-        let slow = || StoreError::Unavailable("Redis does not answer".into());
-        tokio::time::timeout(CONNECT_MAX, wait).await.map_err(|_| slow())?
+    /// Which server has each partition.
+    pub(super) async fn map(&self) -> Result<Arc<Map>> {
+        self.routes.map().await
     }
 
-    /// Forgets a connection that broke.
-    async fn broke(&self, number: u64) {
-        let mut open = self.open.lock().await;
-        if let Some(open) = &mut *open
-            && open.number == number
-        {
-            open.number += 1;
+    /// Tells when another server has a partition than this says.
+    pub(super) async fn changed(&self, map: &Arc<Map>) {
+        self.routes.changed(map).await;
+    }
+
+    /// Has it looked up again which server has what.
+    pub(super) fn doubt(&self, map: &Arc<Map>) {
+        self.routes.doubt(map);
+    }
+
+    /// The same of what is known now.
+    pub(super) async fn refresh(&self) {
+        if let Ok(map) = self.map().await {
+            self.doubt(&map);
         }
     }
 
-    /// [`StoreError::Refused`] while the server may lose what it is given.
+    /// Whether partitions may be on several servers.
+    pub(super) fn is_cluster(&self) -> bool {
+        self.routes.is_cluster()
+    }
+
+    /// Whether one partition may fail so, and what is in the others be worked on.
+    pub(super) fn passes_over<T>(&self, answer: &Result<T>) -> bool {
+        self.is_cluster() && matches!(answer, Err(StoreError::Unavailable(_)))
+    }
+
+    /// [`StoreError::Refused`] while a server may lose what it is given. One that cannot be reached is passed over, if
+    /// another can: it is looked at when it is connected to, and until then takes nothing.
     pub(super) async fn check(&self) -> Result<()> {
-        match self.shared().await?.complaints {
-            complaints if complaints.is_empty() => Ok(()),
-            complaints => Err(StoreError::Refused(complaints.join("; "))),
+        let map = self.map().await?;
+        let (mut complaints, mut failed) = (Vec::new(), Vec::new());
+        for (server, found) in map.servers.iter().zip(join_all(map.servers.iter().map(|one| one.complaints())).await) {
+            match found {
+                Ok(found) => complaints.extend(found),
+                Err(error @ StoreError::Refused(_)) => return Err(error),
+                Err(error) => {
+                    complaints.extend(server.last_complaints().await);
+                    failed.push(error);
+                }
+            }
+        }
+        if !failed.is_empty() {
+            self.doubt(&map);
+        }
+        match failed.pop() {
+            Some(error) if failed.len() + 1 == map.servers.len() => Err(error),
+            _ if complaints.is_empty() => Ok(()),
+            _ => Err(StoreError::Refused(complaints.join("; "))),
         }
     }
 
-    /// The same, with the settings of this moment.
-    pub(super) async fn check_anew(&self) -> Result<()> {
-        let Open { number, mut connection, .. } = self.shared().await?;
-        let complaints = check::complaints(&mut connection, &self.accepted).await?;
-        if let Some(open) = &mut *self.open.lock().await
-            && open.number == number
-        {
-            open.complaints = complaints;
-        }
-        self.check().await
-    }
-
-    /// Sends commands in one pipeline. Each has its own result; none has when the connection fails.
+    /// Sends commands, those for one server in one pipeline. Each has its own result; where there is one server, none has
+    /// when the connection fails.
     pub(super) async fn pipe(&self, pipe: &Pipeline) -> Result<Vec<Result<Value>>> {
         if pipe.is_empty() {
             return Ok(Vec::new());
         }
-        let Open { number, mut connection, .. } = self.shared().await?;
-        match connection.req_packed_commands(pipe, 0, pipe.len()).await {
-            Ok(values) if values.len() == pipe.len() => Ok(values.into_iter().map(checked).collect()),
-            Ok(_) => Err(missing()),
-            Err(error) => {
-                self.broke(number).await;
-                Err(unavailable(&error))
+        let map = self.map().await?;
+        match map.servers.as_slice() {
+            [server] if !self.is_cluster() => {
+                let answers = server.pipe(pipe, self.is_kept.then_some(&[Partition::FIRST])).await;
+                let is_elsewhere = |answers: &Vec<_>| answers.iter().any(|answer| elsewhere(answer).is_some());
+                if answers.as_ref().map_or(true, is_elsewhere) {
+                    self.doubt(&map);
+                }
+                answers
             }
+            _ => Ok(self.spread(map, pipe).await),
         }
     }
 
     /// The same; what fails the connection fails each.
     pub(super) async fn pipe_each(&self, pipe: &Pipeline) -> Vec<Result<Value>> {
         self.pipe(pipe).await.unwrap_or_else(|error| vec![Err(error); pipe.len()])
+    }
+
+    /// Sends commands to a partition's server, whatever they name.
+    pub(super) async fn pipe_to(&self, partition: Partition, pipe: &Pipeline) -> Result<Vec<Result<Value>>> {
+        let map = self.map().await?;
+        let answers = map.server(partition).ok_or_else(missing)?.pipe(pipe, None).await;
+        if answers.is_err() {
+            self.doubt(&map);
+        }
+        answers
+    }
+
+    /// Sends each command to the server that has its partition, side by side. What that server has not is looked for
+    /// elsewhere, for a while: it did nothing of it.
+    async fn spread(&self, mut map: Arc<Map>, pipe: &Pipeline) -> Vec<Result<Value>> {
+        let commands: Vec<(Partition, &Cmd)> = pipe.cmd_iter().map(|cmd| (partition_of(cmd), cmd)).collect();
+        let mut answers: Vec<Result<Value>> = commands.iter().map(|_| Err(missing())).collect();
+        let mut left: Vec<usize> = (0..commands.len()).collect();
+        loop {
+            let mut parts: BTreeMap<usize, Part> = BTreeMap::new();
+            for place in std::mem::take(&mut left) {
+                let Some((partition, cmd)) = commands.get(place) else { continue };
+                let part = parts.entry(map.number(*partition)).or_default();
+                part.0.push(place);
+                part.1.add_command((*cmd).clone());
+            }
+            let ask = async |number: usize, (places, pipe): Part| {
+                let Some(server) = map.servers.get(number) else { return (places, Err(missing())) };
+                let of = |place: &usize| commands.get(*place).map(|(partition, _)| *partition);
+                let partitions: Vec<Partition> = places.iter().filter_map(of).collect();
+                let answers = server.pipe(&pipe, self.is_kept.then_some(&partitions)).await;
+                (places, answers)
+            };
+            let (mut found, mut again) = (Vec::new(), Vec::new());
+            for (places, result) in join_all(parts.into_iter().map(|(number, part)| ask(number, part))).await {
+                if result.is_err() {
+                    self.doubt(&map);
+                }
+                let result = result.unwrap_or_else(|error| vec![Err(error); places.len()]);
+                for (place, answer) in places.into_iter().zip(result) {
+                    let Some(((partition, cmd), slot)) = commands.get(place).zip(answers.get_mut(place)) else {
+                        continue;
+                    };
+                    *slot = match elsewhere(&answer) {
+                        Some(Elsewhere::Asked(host)) if !is_script(cmd) => self.ask_there(host, cmd).await,
+                        _ => answer,
+                    };
+                    match elsewhere(slot) {
+                        Some(_) => again.push((*partition, place)),
+                        None => found.push(*partition),
+                    }
+                }
+            }
+            self.routes.found(found.into_iter().filter(|partition| again.iter().all(|(other, _)| other != partition)));
+            if again.is_empty() {
+                return answers;
+            }
+            self.doubt(&map);
+            left = again
+                .into_iter()
+                .filter(|(partition, _)| self.routes.seeks(*partition))
+                .map(|(_, place)| place)
+                .collect();
+            if left.is_empty() {
+                return answers;
+            }
+            tokio::time::sleep(SEEK_PAUSE).await;
+            match self.map().await {
+                Ok(other) => map = other,
+                Err(_) => return answers,
+            }
+        }
+    }
+
+    /// Sends a command to where its key goes, or will be.
+    async fn ask_there(&self, host: &str, cmd: &Cmd) -> Result<Value> {
+        let (name, port) = host.rsplit_once(':').ok_or_else(missing)?;
+        let port = port.parse().map_err(|_| missing())?;
+        let mut pipe = Pipeline::new();
+        pipe.cmd("ASKING").add_command(cmd.clone());
+        let server: Arc<Server> = self.routes.server(&Host { name: name.to_owned(), port });
+        server.pipe(&pipe, None).await?.pop().ok_or_else(missing)?
     }
 
     /// Sends one command.
@@ -173,7 +216,7 @@ impl Link {
         read(answer.unwrap_or_else(|| Err(missing()))?)
     }
 
-    /// Runs calls in one pipeline. Scripts that the server has forgotten are sent again.
+    /// Runs calls, those for one server in one pipeline. Scripts that a server has forgotten are sent again.
     pub(super) async fn run(&self, calls: Vec<Call>) -> Result<Vec<Result<Value>>> {
         let (mut first, mut scripts) = (Pipeline::with_capacity(calls.len()), Vec::with_capacity(calls.len()));
         for call in calls {
@@ -198,7 +241,18 @@ impl Link {
         Ok(answers)
     }
 
-    /// Runs calls in one pipeline, all of which must succeed.
+    /// Runs calls, and then others: in one pipeline where there is one server, for it takes them in their order.
+    pub(super) async fn run_then(&self, mut calls: Vec<Call>, then: Vec<Call>) -> Result<Vec<Result<Value>>> {
+        if !self.is_cluster() {
+            calls.extend(then);
+            return self.run(calls).await;
+        }
+        let mut answers = self.run(calls).await?;
+        answers.extend(self.run(then).await?);
+        Ok(answers)
+    }
+
+    /// Runs calls, all of which must succeed.
     pub(super) async fn run_all<T: FromRedisValue>(&self, calls: Vec<Call>) -> Result<Vec<T>> {
         self.run(calls).await?.into_iter().map(|answer| read(answer?)).collect()
     }
@@ -208,40 +262,4 @@ impl Link {
         let answer = self.run_all(vec![call]).await?.into_iter().next();
         answer.ok_or_else(missing)
     }
-}
-
-/// Reads an answer as what it should be.
-pub(super) fn read<T: FromRedisValue>(value: Value) -> Result<T> {
-    redis::from_redis_value(value).map_err(|_| corrupt("an answer of another shape"))
-}
-
-/// Fewer answers than questions.
-pub(super) fn missing() -> StoreError {
-    StoreError::Unavailable("Redis answered nothing".into())
-}
-
-/// Something that no version of Waypost writes.
-pub(super) fn corrupt(what: &str) -> StoreError {
-    StoreError::Corrupt(what.into())
-}
-
-pub(super) fn unavailable(error: &RedisError) -> StoreError {
-    StoreError::Unavailable(told(error))
-}
-
-fn told(error: &RedisError) -> String {
-    match (error.code(), error.detail()) {
-        (Some(code), Some(detail)) => format!("{code} {detail}"),
-        _ => error.to_string(),
-    }
-}
-
-/// A server's error is the dataset's fault if a type is not what it should be; else it is temporary.
-pub(super) fn checked(value: Value) -> Result<Value> {
-    let Value::ServerError(error) = value else { return Ok(value) };
-    let (code, detail) = (error.code(), error.details().unwrap_or_default());
-    if code == "WRONGTYPE" || detail.contains("WRONGTYPE") {
-        return Err(StoreError::Corrupt(format!("{code} {detail}")));
-    }
-    Err(StoreError::Unavailable(format!("{code} {detail}")))
 }

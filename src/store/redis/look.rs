@@ -123,9 +123,10 @@ pub(super) async fn look(store: &RedisStore, wants: &[Want], places: &[Places]) 
     let now = time(answers.next())?;
     let mut scores = Vec::new();
     for answer in answers.by_ref().take(all().count()) {
-        scores.push(read::<Vec<Option<i64>>>(answer?)?);
+        let passed_over = store.link.passes_over(&answer);
+        scores.push(if passed_over { Vec::new() } else { read::<Vec<Option<i64>>>(answer?)? });
     }
-    hear(&mut answers, &mut found, &seen, now)?;
+    hear(store, &mut answers, &mut found, &seen, now)?;
     let (mut calls, mut spots, mut needed) = (Vec::new(), Vec::new(), Vec::new());
     for (number, want) in wants.iter().enumerate() {
         let is_long = rest(&mut store.recent().rests, want, now);
@@ -151,7 +152,9 @@ pub(super) async fn look(store: &RedisStore, wants: &[Want], places: &[Places]) 
             }
         }
     }
-    store.link.run_all::<i64>(calls).await?;
+    for answer in store.link.run(calls).await?.into_iter().filter(|answer| !store.link.passes_over(answer)) {
+        read::<i64>(answer?)?;
+    }
     let seen: HashSet<Spot> = seen.into_iter().collect();
     needed.retain(|spot| !seen.contains(spot));
     peek(store, wants, places, &Looked { now, spots: needed }, &mut found).await?;
@@ -186,7 +189,7 @@ pub(super) async fn peek(
 ) -> Result<()> {
     let mut calls = Vec::new();
     ask(&mut calls, wants, places, &looked.spots);
-    hear(&mut store.link.run(calls).await?.into_iter(), found, &looked.spots, looked.now)?;
+    hear(store, &mut store.link.run(calls).await?.into_iter(), found, &looked.spots, looked.now)?;
     for class in found.iter_mut().flatten() {
         class.sort_by_key(|candidate| candidate.due);
     }
@@ -209,6 +212,7 @@ fn ask(calls: &mut Vec<Call>, wants: &[Want], places: &[Places], spots: &[Spot])
 
 /// Adds what is due there: what was never tried, and the rest.
 fn hear(
+    store: &RedisStore,
     answers: &mut impl Iterator<Item = Result<Value>>,
     found: &mut [Found],
     spots: &[Spot],
@@ -216,7 +220,11 @@ fn hear(
 ) -> Result<()> {
     let mut next = || answers.next().unwrap_or_else(|| Err(corrupt("no answer")));
     for &(partition, want, class) in spots {
-        let (fresh, again) = (next()?, next()?);
+        let (fresh, again) = (next(), next());
+        if store.link.passes_over(&fresh) || store.link.passes_over(&again) {
+            continue;
+        }
+        let (fresh, again) = (fresh?, again?);
         let Some(into) = found.get_mut(want).and_then(|found| found.get_mut(class as usize)) else { continue };
         let one = |due, entry| Candidate { due, want, class, partition, entry };
         for (place, entry) in read::<Vec<Vec<u8>>>(fresh)?.into_iter().enumerate() {

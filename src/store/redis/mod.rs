@@ -1,7 +1,7 @@
 //! Any number of gateways on one Redis, 7.0 or newer.
 //!
 //! Everything is in one of four partitions, chosen by the mail; the keys of one share a hash tag, so that one script can
-//! change them all or none. Below, `{wp:N}:` is left out.
+//! change them all or none; in a cluster they are in one slot. Below, `{wp:N}:` is left out.
 //!
 //! | key | what |
 //! | --- | --- |
@@ -29,6 +29,8 @@
 //! | `w:<start of hash>` | where words lead: the rest of the hash of a recipient or of a mail's id, then the stamp of the event in `feed`; it does not expire, its members are swept |
 //! | `ls` | what lanes remember |
 //! | `gen` | the generation of the endpoint set |
+//! | `barrier` | nothing; written before replicas are waited for |
+//! | `-` | never there: scripts name it, so that none runs while its partition is on its way to another server |
 //! | `announce` | a short stream that says that something falls due earlier than others think |
 //! | `r:<request>`, `t:<token>` | raw requests (`!` and where the rest was, if it was erased) and Mailgun tokens, each by its own hash |
 //! | `z:<request>` | that it was erased, and brings no event any more |
@@ -62,6 +64,7 @@ use super::{
     Committed, Due, Endpoints, Finished, LaneState, LeaseLost, Leased, Page, PageQuery, Result, Store, StoreError,
     StoredRequest, Want, place,
 };
+use crate::clock::Clock;
 use crate::domain::address::Address;
 use crate::domain::attempt_log;
 use crate::domain::audit::Entry;
@@ -71,6 +74,7 @@ use crate::domain::id::{EndpointId, EventId, GatewayId, RequestId};
 use crate::domain::link::LinkKey;
 use crate::domain::ownership::Shards;
 use crate::domain::plan::{Generation, Ingest, StoredEvent};
+use crate::domain::redis_url::Redis;
 use crate::domain::retention::Lifetimes;
 use crate::domain::risk::Risk;
 use crate::domain::suppression::{Reason, Suppressed, Suppression};
@@ -79,11 +83,15 @@ use crate::domain::tally::{Tallies, Tally};
 mod access;
 mod anew;
 mod attempts;
+mod barrier;
+mod call;
 mod check;
 mod counts;
+mod dial;
 mod endpoints;
 mod erase;
 mod feed;
+mod find;
 mod gather;
 mod ingest;
 mod keys;
@@ -95,9 +103,11 @@ mod raw;
 mod read;
 mod replay;
 mod requests;
+mod route;
 mod rows;
 mod scripts;
 mod search;
+mod server;
 mod suppressed;
 mod suppression;
 mod sweep;
@@ -140,17 +150,22 @@ impl RedisStore {
     /// lose data, it takes no ingest and is not ready, and both answer [`StoreError::Refused`].
     ///
     /// # Errors
-    /// [`StoreError::Refused`] when the URL is unusable, or a setting of the server would lose data and the risk is not
-    /// accepted.
-    pub async fn connect(url: &str, lifetimes: Lifetimes, accept_risk: &[Risk]) -> Result<Self> {
-        let link = Arc::new(Link::new(url, accept_risk)?);
+    /// [`StoreError::Refused`] when a server does not prove who it is, or one of its settings would lose data and the risk is
+    /// not accepted.
+    pub async fn connect(
+        redis: &Redis,
+        clock: Arc<dyn Clock>,
+        lifetimes: Lifetimes,
+        accept_risk: &[Risk],
+    ) -> Result<Self> {
+        let link = Arc::new(Link::new(redis, clock, accept_risk)?);
         match link.check().await {
             Ok(()) => {}
             Err(error @ StoreError::Refused(_)) => return Err(error),
             Err(error) => tracing::warn!(%error, "Redis is not up yet; its settings are checked when it is"),
         }
         let (work, fed) = (Arc::new(Notify::new()), Arc::new(channel::Sender::new(())));
-        let (committing, recording) = (Arc::clone(&link), Arc::clone(&link));
+        let (committing, recording) = (Arc::new(link.kept()), Arc::clone(&link));
         let attempt_log_bytes = Arc::new(AtomicU64::new(attempt_log::BYTES_DEFAULT));
         let log_bytes = Arc::clone(&attempt_log_bytes);
         let address_keys = Arc::new(AddressKeys::default());
@@ -212,7 +227,7 @@ impl RedisStore {
                 Some(blobs) => cmd.arg("SET").arg(key).arg(blobs.id()).arg("NX").arg("GET"),
                 None => cmd.arg("GET").arg(key),
             };
-            match (&self.blobs, self.link.send::<Option<String>>(cmd).await?) {
+            match (&self.blobs, self.link.kept().send::<Option<String>>(cmd).await?) {
                 (_, None) => Ok(()),
                 (Some(blobs), Some(known)) => blobs.check(&known),
                 (None, Some(known)) => place::check(None, &known),
@@ -343,10 +358,10 @@ impl Store for RedisStore {
     async fn ready(&self) -> Result<()> {
         self.link.check().await?;
         self.check_place().await?;
-        // A write, for a server that is full, or a replica, can still be read.
+        // A write, for a server that is full, or a replica, can still be read; and kept, for so is what comes in.
         let mut cmd = Cmd::new();
         cmd.arg("SET").arg(keys::Partition::FIRST.key("ready")).arg(1).arg("EX").arg(60);
-        self.link.send::<String>(cmd).await?;
+        self.link.kept().send::<String>(cmd).await?;
         Ok(())
     }
 }

@@ -37,6 +37,9 @@ pub(super) async fn due(store: &RedisStore, shards: Shards) -> Result<Due> {
         let now = time(answers.next())?;
         let mut unread = Vec::new();
         for (partition, answer) in partitions.into_iter().zip(answers) {
+            if store.link.passes_over(&answer) {
+                continue;
+            }
             let found: Vec<(String, i64)> = read(answer?)?;
             let (is_full, mut is_enough) = (found.len() >= len, false);
             for (member, score) in found {

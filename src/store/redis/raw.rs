@@ -87,7 +87,7 @@ pub(super) async fn keep(store: &RedisStore, keeps: Vec<Option<Keep>>) -> Vec<Re
     let sets = join_all(keeps.into_iter().map(|keep| set(store, keep))).await;
     let added: Vec<Result<bool>> = sets.into_iter().map(|set| set.map(&mut add)).collect();
     let len = calls.len();
-    let answers = store.link.run(calls).await;
+    let answers = store.link.kept().run(calls).await;
     let mut answers = answers.unwrap_or_else(|error| vec![Err(error); len]).into_iter();
     let mut was_there = |is_added| match is_added {
         true => Ok(matches!(answers.next().ok_or_else(missing)??, Value::Nil | Value::Int(0))),
@@ -139,7 +139,8 @@ async fn is_there(store: &RedisStore, keep: &Keep) -> Result<bool> {
     for key in [&key].into_iter().chain(&keep.mails) {
         pipe.cmd("EXISTS").arg(key);
     }
-    let answers = store.link.pipe(&pipe).await?.into_iter().map(|answer| read::<bool>(answer?));
+    // Kept, for what is there may have been written a moment ago.
+    let answers = store.link.kept().pipe(&pipe).await?.into_iter().map(|answer| read::<bool>(answer?));
     let answers = answers.collect::<Result<Vec<_>>>()?;
     let (was_there, are_in) = answers.split_first().ok_or_else(missing)?;
     if *was_there && are_in.contains(&false) {
@@ -177,7 +178,7 @@ async fn renew(store: &RedisStore, key: &str, Keep { raw, life, .. }: &Keep) -> 
         // Unless it was erased meanwhile.
         swap(link, id, &value, &line).await?;
     }
-    link.pipe(&pipe).await?.into_iter().try_for_each(|answer| answer.map(drop))?;
+    link.kept().pipe(&pipe).await?.into_iter().try_for_each(|answer| answer.map(drop))?;
     Ok(true)
 }
 
@@ -185,7 +186,7 @@ async fn renew(store: &RedisStore, key: &str, Keep { raw, life, .. }: &Keep) -> 
 pub(super) async fn swap(link: &Link, id: &RequestId, known: &[u8], other: &[u8]) -> Result<bool> {
     let mut call = Call::new(&scripts::SWAP, Partition::of_request(id), &[&format!("r:{id}")]);
     call.arg(known).arg(other);
-    link.run_one(call).await
+    link.kept().run_one(call).await
 }
 
 /// What precedes a body, and what follows.
@@ -267,7 +268,7 @@ async fn write_chunks(link: &Link, id: &RequestId, chunks: &mut Chunks, part: &[
         pipe.add_command(set);
         chunks.count += 1;
     }
-    link.pipe(&pipe).await?.into_iter().try_for_each(|answer| answer.map(drop))
+    link.kept().pipe(&pipe).await?.into_iter().try_for_each(|answer| answer.map(drop))
 }
 
 /// Reads a request back.

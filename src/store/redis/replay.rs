@@ -29,7 +29,8 @@ const ROWS: usize = 5;
 impl Replays for RedisStore {
     async fn replay(&self, replays: Vec<Replay>) -> Result<Vec<Replayed>> {
         let shape = Shape { partition: |one: &Replay| Partition::of_mail(one.mail), rows: |_: &Replay| ROWS };
-        let answers = run_gathered(&self.link, &replays, &shape, |partition, replays| {
+        let link = self.link.kept();
+        let answers = run_gathered(&link, &replays, &shape, |partition, replays| {
             let mut call = Call::new(&scripts::REPLAY, partition, &["lanes", "st:replays", "announce"]);
             call.num(REPLAYS_OF_EVENT_MAX).num(replays.len());
             for one in replays {
@@ -60,7 +61,7 @@ impl Replays for RedisStore {
             call.num(limit.div_ceil(all().count()));
             calls.push(call);
         }
-        let ended = self.link.run_all::<usize>(calls).await?.into_iter().sum();
+        let ended = self.link.kept().run_all::<usize>(calls).await?.into_iter().sum();
         self.work.notify_one();
         Ok(ended)
     }
@@ -75,7 +76,7 @@ impl Replays for RedisStore {
         let mut call = Call::new(&scripts::JOB, Partition::FIRST, &keys);
         call.num(seconds(self.lifetimes.events)).arg(job.id.as_str()).num(job.version);
         call.num(job.created_at.as_microsecond()).num(u8::from(job.state.is_active())).arg(json);
-        Ok(self.link.run_one::<i64>(call).await? == 1)
+        Ok(self.link.kept().run_one::<i64>(call).await? == 1)
     }
 
     async fn job(&self, id: &ReplayId) -> Result<Option<Job>> {

@@ -132,7 +132,7 @@ async fn remember(link: &Link, raw: &RawRequest) -> Result<()> {
     };
     let (key, mut cmd) = (Partition::of_request(&raw.id).lacks(&raw.id), Cmd::new());
     cmd.arg("SET").arg(key).arg(lacks.json()?).arg("XX").arg("KEEPTTL");
-    link.send::<Value>(cmd).await.map(drop)
+    link.kept().send::<Value>(cmd).await.map(drop)
 }
 
 /// Requests that are understood are no longer listed.

@@ -45,7 +45,7 @@ impl AddressKeys {
         };
         let mut set = Cmd::new();
         set.arg("SET").arg(Partition::FIRST.key(KEY)).arg(&ours).arg("NX").arg("GET");
-        let settled = link.send::<Option<String>>(set).await?.unwrap_or(ours);
+        let settled = link.kept().send::<Option<String>>(set).await?.unwrap_or(ours);
         crash::point("address_key.settled");
         let mut pipe = Pipeline::new();
         for (partition, copy) in all().zip(copies) {
@@ -53,7 +53,7 @@ impl AddressKeys {
                 pipe.add_command(Cmd::new().arg("SET").arg(partition.key(KEY)).arg(&settled).clone());
             }
         }
-        for answer in link.pipe(&pipe).await? {
+        for answer in link.kept().pipe(&pipe).await? {
             answer?;
         }
         self.learn(&settled)
@@ -147,7 +147,7 @@ pub(super) async fn suppress(
         let names = [KEY, &row_name(&hash), SUPPRESSED];
         let mut call = Call::new(&scripts::SUPPRESS, Partition::of_bytes(hash.as_bytes()), &names);
         call.arg(key.id()).arg(&hash).arg(reason.as_str()).arg(format!("{}|", at.as_microsecond()));
-        match link.run_one::<i64>(call).await? {
+        match link.kept().run_one::<i64>(call).await? {
             OTHER_KEY => key = keys.settle(link).await?,
             put => return Ok(put > 0),
         }
@@ -164,7 +164,7 @@ pub(super) async fn unsuppress(link: &Link, keys: &AddressKeys, address: &Addres
         call.arg(&hash);
         calls.push(call);
     }
-    Ok(link.run_all::<i64>(calls).await?.into_iter().any(|removed| removed > 0))
+    Ok(link.kept().run_all::<i64>(calls).await?.into_iter().any(|removed| removed > 0))
 }
 
 fn differ() -> StoreError {
