@@ -60,6 +60,14 @@ run_contract!(OnCluster, erasures: [all_that_is_kept_is_found_in_parts, its_file
 run_contract!(OnCluster, access: [what_was_told_is_listed_latest_first_and_survives_a_reopen]);
 
 #[tokio::test]
+async fn one_server_of_a_cluster_is_told_from_one_alone() {
+    let cluster = Cluster::start(false).await;
+    let store = connect(&redis_at(&cluster.servers[0].url()), LIFETIMES, &[]).await.unwrap();
+    let refused = store.check_place().await;
+    assert!(matches!(&refused, Err(StoreError::Refused(why)) if why.contains("`redis+cluster://`")), "{refused:?}");
+}
+
+#[tokio::test]
 async fn while_a_partition_is_on_its_way_nothing_is_taken_for_new() {
     let cluster = Cluster::start(false).await;
     let store = OnCluster::open(&cluster, LIFETIMES).await;

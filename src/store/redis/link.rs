@@ -110,10 +110,11 @@ impl Link {
         let map = self.map().await?;
         match map.servers.as_slice() {
             [server] if !self.is_cluster() => {
-                let answers = server.pipe(pipe, self.is_kept.then_some(&[Partition::FIRST])).await;
+                let mut answers = server.pipe(pipe, self.is_kept.then_some(&[Partition::FIRST])).await;
                 let is_elsewhere = |answers: &Vec<_>| answers.iter().any(|answer| elsewhere(answer).is_some());
                 if answers.as_ref().map_or(true, is_elsewhere) {
                     self.doubt(&map);
+                    answers.iter_mut().flatten().for_each(|answer| explain(answer, server));
                 }
                 answers
             }
@@ -261,5 +262,15 @@ impl Link {
     pub(super) async fn run_one<T: FromRedisValue>(&self, call: Call) -> Result<T> {
         let answer = self.run_all(vec![call]).await?.into_iter().next();
         answer.ok_or_else(missing)
+    }
+}
+
+/// One server that does not have everything is one of several.
+fn explain(answer: &mut Result<Value>, server: &Server) {
+    if matches!(answer, Err(StoreError::Unavailable(why)) if why.starts_with("MOVED")) {
+        *answer = Err(StoreError::Refused(format!(
+            "Redis at {} is one of a cluster: write `redis+cluster://` in store.url",
+            server.host()
+        )));
     }
 }
