@@ -76,7 +76,9 @@ impl Stage {
     /// The paths of the API that lead to something.
     async fn paths(&self) -> Vec<String> {
         let mut paths: Vec<String> =
-            ["/v1/events?limit=100", "/v1/replays", "/v1/sources", "/v1/webhooks"].map(str::to_owned).into();
+            ["/v1/events?limit=100", "/v1/feed?limit=500", "/v1/replays", "/v1/sources", "/v1/webhooks"]
+                .map(str::to_owned)
+                .into();
         for of in ["logs", "stats"] {
             paths.extend(["wh_0", "wh_1"].map(|endpoint| format!("/v1/webhooks/{endpoint}/{of}")));
         }

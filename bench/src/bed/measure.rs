@@ -14,6 +14,7 @@ use crate::load::Load;
 use crate::process::Process;
 use crate::receiver::Behaviour;
 use crate::receiver::ledger::Counts;
+use crate::redis::Redis;
 use crate::report::{Quantiles, Run};
 use crate::{Failure, clock, cpu, tell};
 
@@ -89,6 +90,7 @@ impl Bed {
         let wanted = accepted * self.live() as u64;
         let (released, used_filling, stored) = (clock::now(), self.used()?, self.store_bytes()?);
         if plan.endpoints == Answering::Afterwards {
+            self.redis.as_ref().map_or(Ok(()), Redis::forget_latencies)?;
             self.behave(Behaviour::default())?;
         }
         let joined = match plan.endpoints {
@@ -96,6 +98,8 @@ impl Bed {
             _ => self.drained(&plan.name, counts, wanted, &records)?,
         };
         let used_after = self.used()?;
+        let scripts = self.redis.as_ref().filter(|_| plan.endpoints == Answering::Afterwards);
+        let scripts = scripts.map(Redis::script_us).transpose()?;
         let (seconds, machine) = ((clock::now() - began) as f64 / 1e9, cpu::machine()? - machine);
         if let Some(perf) = perf {
             stop_perf(perf)?;
@@ -115,6 +119,9 @@ impl Bed {
             run.cpu_ns.insert(process.into(), after);
         }
         if plan.endpoints == Answering::Afterwards && wanted > 0 {
+            for (name, micros) in ["p99", "p99.9"].into_iter().zip(scripts.into_iter().flatten()) {
+                run.figures.insert(format!("drain: scripts of Redis, {name}, us"), micros);
+            }
             run.figures.insert("drain: deliveries/s".into(), wanted as f64 / ((joined.last - released) as f64 / 1e9));
             for (process, nanos) in used_after.since(&used_filling) {
                 run.figures
