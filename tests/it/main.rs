@@ -26,6 +26,7 @@ mod full_disk;
 mod gateway;
 mod gateways;
 mod generic;
+mod healing;
 mod hooks;
 mod hostile;
 mod inbound;

@@ -79,9 +79,9 @@ async fn keeps_order(gateways: &[Gateway], hooks: &Hooks) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_mail_keeps_its_order_on_two_gateways() {
+async fn one_mail_keeps_its_order_on_four_gateways() {
     let (server, hooks) = (Server::start().await, hooks());
-    let gateways = crowd(&server, &hooks.endpoints(0..ENDPOINTS, "retry = [1, 1, 1]\n"), 2).await;
+    let gateways = crowd(&server, &hooks.endpoints(0..ENDPOINTS, "retry = [1, 1, 1]\n"), 4).await;
     keeps_order(&gateways, &hooks).await;
 }
 

@@ -1,10 +1,12 @@
 //! A Redis server of the test's own, on a free port of the loopback, killed when dropped.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tempfile::TempDir;
 use waypost::clock::SystemClock;
 use waypost::domain::redis_url::{Durability, Redis, RedisUrl};
@@ -64,10 +66,17 @@ impl Server {
         server
     }
 
+    /// From its next start it has these settings too.
+    pub(crate) fn also(&mut self, more: &[&str]) {
+        self.more.extend(more.iter().map(|word| (*word).to_owned()));
+    }
+
     /// Starts it (again), on the same port and data.
     pub(crate) async fn up(&mut self) {
         let port = self.port.to_string();
-        let mut command = Command::new("redis-server");
+        // So that a file that it may not write to is an error to it, not its end: see `take_room`.
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec redis-server \"$@\"", "redis-server"]);
         command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", self.aof]);
         command.args(["--appendfsync", self.sync, "--maxmemory-policy", self.policy, "--dir"]);
         command.arg(self.dir.path()).args(&self.more).stdout(Stdio::null()).stderr(Stdio::null());
@@ -91,6 +100,26 @@ impl Server {
     /// Stops it in mid-air (`STOP`), or lets it go on (`CONT`).
     pub(crate) fn signal(&self, name: &str) {
         signal(self.process.as_ref().unwrap(), name);
+    }
+
+    /// From now on its files may have so many bytes, as on a disk that is full then; or as many as they want.
+    pub(crate) fn take_room(&self, left: Option<u64>) {
+        let id = Pid::from_child(self.process.as_ref().unwrap());
+        prlimit(Some(id), Resource::Fsize, Rlimit { current: left, maximum: None }).unwrap();
+    }
+
+    /// Whether it ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.as_mut().unwrap().try_wait().unwrap().is_some()
+    }
+
+    /// The file that it appends its commands to.
+    pub(crate) fn log(&self) -> PathBuf {
+        let files = fs::read_dir(self.dir().join("appendonlydir")).unwrap().map(|entry| entry.unwrap().path());
+        let mut logs = files.filter(|path| path.to_string_lossy().ends_with(".incr.aof"));
+        let log = logs.next().expect("it has one");
+        assert_eq!(logs.next(), None, "it is being rewritten");
+        log
     }
 
     /// Where its files are.
