@@ -35,7 +35,7 @@ async fn strike(gateways: &mut [Gateway], hooks: &Hooks) -> HashSet<Pair> {
     gateways[0].down();
     gateways[1].signal("STOP");
     // What was sent a moment before may come a moment later.
-    tokio::time::sleep(PAUSE * 10).await;
+    tokio::time::sleep(PAUSE * 30).await;
     let held = held().map(|arrival| (arrival.event, arrival.endpoint)).collect();
     hooks.release();
     held
