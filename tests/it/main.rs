@@ -75,5 +75,6 @@ mod tidy;
 mod tidy_text;
 mod tls;
 mod uploads;
+mod valkey;
 mod webhooks;
 mod wire;

@@ -29,6 +29,7 @@ pub(crate) struct Server {
     sync: &'static str,
     /// What else it is started with.
     more: Vec<String>,
+    program: PathBuf,
 }
 
 impl Server {
@@ -55,13 +56,22 @@ impl Server {
     pub(crate) fn stopped(policy: &'static str, aof: &'static str) -> Self {
         let port = port::free();
         let dir = ["/dev/shm", "/tmp"].into_iter().find_map(|parent| TempDir::new_in(parent).ok());
-        Self { process: None, port, dir: dir.expect("/tmp is there"), policy, aof, sync: "always", more: Vec::new() }
+        let (dir, program) = (dir.expect("/tmp is there"), "redis-server".into());
+        Self { process: None, port, dir, policy, aof, sync: "always", more: Vec::new(), program }
     }
 
     /// One that is started with these settings too.
     pub(crate) async fn start_as(more: &[&str]) -> Self {
         let mut server = Self::stopped("noeviction", "yes");
         server.more = more.iter().map(|word| (*word).to_owned()).collect();
+        server.up().await;
+        server
+    }
+
+    /// The same of another program than Debian's.
+    pub(crate) async fn start_of(program: PathBuf, sync: &'static str) -> Self {
+        let mut server = Self::stopped("noeviction", "yes");
+        (server.program, server.sync) = (program, sync);
         server.up().await;
         server
     }
@@ -76,7 +86,7 @@ impl Server {
         let port = self.port.to_string();
         // So that a file that it may not write to is an error to it, not its end: see `take_room`.
         let mut command = Command::new("sh");
-        command.args(["-c", "trap '' XFSZ; exec redis-server \"$@\"", "redis-server"]);
+        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(&self.program);
         command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", self.aof]);
         command.args(["--appendfsync", self.sync, "--maxmemory-policy", self.policy, "--dir"]);
         command.arg(self.dir.path()).args(&self.more).stdout(Stdio::null()).stderr(Stdio::null());

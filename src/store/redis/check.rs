@@ -51,6 +51,11 @@ async fn waits_not(
     }
     let wait = Cmd::new().arg("WAITAOF").arg(0).arg(0).arg(1).clone();
     match checked(connection.req_packed_command(&wait).await.map_err(|error| unavailable(&error))?) {
+        Ok(_) if settings.get("appendfsync").is_some_and(|value| value != "always") => Ok(Some(
+            "store.durability.wait_aof would wait for up to a second, which nobody is kept waiting for: set \
+             `appendfsync always`, or set it to false"
+                .into(),
+        )),
         Err(StoreError::Unavailable(why)) if is_refusal(&why) => Ok(Some(
             "store.durability.wait_aof needs a Redis that knows `WAITAOF` and lets this user call it: use Redis 7.2 or newer, \
              or set it to false"

@@ -45,7 +45,7 @@
 //!
 //! What a replay made goes by `<event>~<replay>` where others go by their event; its class is `l`.
 //!
-//! `endpoints`, `generation`, `numbered`, the audit log (`audit`, a stream), when API keys were last used (`keys_used`), the consumers of the feed (`consumers`), the consumers of the feed (`consumers`), `blobs` (what tells the directory of large bodies from another), `gateways`, the jobs
+//! `endpoints`, `generation`, `numbered`, the audit log (`audit`, a stream), when API keys were last used (`keys_used`), the consumers of the feed (`consumers`), `blobs` (what tells the directory of large bodies from another), `gateways`, the jobs
 //! (`j:<job>`, `jobs`, `jobs:active`) and what was counted at each source
 //! (`tally:<source>`) and of each endpoint's deliveries (`cd:<day>:<endpoint>`) are in the first partition only.
 
