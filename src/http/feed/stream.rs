@@ -31,18 +31,29 @@ struct Open {
     part: Option<Part>,
     /// The cursor that was sent last.
     told: String,
+    /// For so long at most nothing is sent.
+    heartbeat: Duration,
 }
 
 impl Open {
+    fn new(gateway: Data<Gateway>, reader: Reader, part: Part) -> Self {
+        Self { gateway, reader, part: Some(part), told: String::new(), heartbeat: HEARTBEAT }
+    }
+
     /// What to send next; none at the end.
     async fn next(&mut self) -> Option<Vec<u8>> {
+        // However much comes in that is not for this reader.
+        let due = self.gateway.clock.elapsed() + self.heartbeat;
         loop {
             let part = match self.part.take() {
                 Some(part) => part,
-                None if self.gateway.is_draining() => return None,
                 // The client comes again, to this gateway or another.
                 None => self.reader.read(PART_LEN).await.ok()?,
             };
+            // Asked last, for what woke this reader before it read does not wake it again.
+            if self.gateway.is_draining() {
+                return None;
+            }
             let is_first = self.told.is_empty();
             if is_first || !part.entries.is_empty() || part.missed > 0 {
                 let mut text = if is_first { format!("retry: {RETRY_MS}\n").into_bytes() } else { Vec::new() };
@@ -50,18 +61,20 @@ impl Open {
                 write(&mut text, &part).ok()?;
                 return Some(text);
             }
-            if part.has_more {
-                continue;
-            }
-            match tokio::time::timeout(HEARTBEAT, self.reader.wait()).await {
-                Ok(waited) => waited.ok()?,
-                Err(_) => {
-                    // A place without an event is one to come back to.
-                    let told = std::mem::replace(&mut self.told, part.cursor.text());
-                    let is_news = told != self.told;
-                    return Some(if is_news { format!("id: {}\n\n", self.told).into() } else { b":\n\n".to_vec() });
+            let left = due.saturating_sub(self.gateway.clock.elapsed());
+            if !left.is_zero() {
+                if part.has_more {
+                    continue;
+                }
+                if let Ok(waited) = tokio::time::timeout(left, self.reader.wait()).await {
+                    waited.ok()?;
+                    continue;
                 }
             }
+            // A place without an event is one to come back to.
+            let told = std::mem::replace(&mut self.told, part.cursor.text());
+            let is_news = told != self.told;
+            return Some(if is_news { format!("id: {}\n\n", self.told).into() } else { b":\n\n".to_vec() });
         }
     }
 }
@@ -102,8 +115,8 @@ pub(in crate::http) async fn stream(request: HttpRequest, gateway: Data<Gateway>
     let cursor = start.place(gateway.store.as_ref()).await?;
     let mut reader = Reader::new(gateway.clone(), filter, cursor);
     reader.wait().await?;
-    let part = Some(reader.read(PART_LEN).await?);
-    let open = Open { gateway, reader, part, told: String::new() };
+    let part = reader.read(PART_LEN).await?;
+    let open = Open::new(gateway, reader, part);
     let body = stream::unfold(open, |mut open| async move {
         let text = open.next().await?;
         Some((Ok::<_, Infallible>(Bytes::from(text)), open))
@@ -112,4 +125,47 @@ pub(in crate::http) async fn stream(request: HttpRequest, gateway: Data<Gateway>
     answer.content_type("text/event-stream").insert_header((CACHE_CONTROL, "no-store"));
     // Proxies are not to gather what is to come at once.
     Ok(answer.insert_header(("X-Accel-Buffering", "no")).streaming(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::filter::Filter;
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::domain::retention::Lifetimes;
+    use crate::http::state::Limits;
+    use crate::store::embedded::Embedded;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    #[actix_web::test]
+    async fn something_is_sent_also_while_all_that_comes_in_is_for_others() {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(SystemClock::new()));
+        let lifetimes = Lifetimes { events: DAY, requests: DAY, tokens: DAY };
+        let store = Arc::new(Embedded::open(dir.path(), Arc::clone(&clock) as _, lifetimes).unwrap());
+        let gateway = Data::new(Gateway::new(store, clock, Arc::default(), Limits::NONE));
+        let mut reader = Reader::new(gateway.clone(), Filter::default(), None);
+        reader.wait().await.unwrap();
+        let part = reader.read(PART_LEN).await.unwrap();
+        let mut open = Open { heartbeat: Duration::from_millis(100), ..Open::new(gateway.clone(), reader, part) };
+        let first = open.next().await.unwrap();
+        assert!(
+            first.starts_with(
+                b"retry: 2000
+id: "
+            ),
+            "{}",
+            String::from_utf8_lossy(&first)
+        );
+        actix_web::rt::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                gateway.feed.wake();
+            }
+        });
+        let beat = tokio::time::timeout(Duration::from_secs(5), open.next()).await.expect("a heartbeat");
+        assert!(beat.is_some_and(|beat| beat.starts_with(b":") || beat.starts_with(b"id: ")));
+    }
 }
