@@ -106,11 +106,12 @@ pub(in crate::http) async fn stream(request: HttpRequest, gateway: Data<Gateway>
     authorize(&request, &gateway, Scope::Read)?;
     let Asked { start, filter, .. } = Asked::read(request.query_string(), true)?;
     let start = match request.headers().get("last-event-id") {
-        Some(id) => {
+        // Of a client that has had no event yet it may be empty.
+        Some(id) if !id.is_empty() => {
             let parsed = Start::parse(id.to_str().unwrap_or("?"));
             parsed.map_err(|_| Problem::BadQuery("`Last-Event-ID` is the `id` of an event of the stream".into()))?
         }
-        None => start,
+        _ => start,
     };
     let cursor = start.place(gateway.store.as_ref()).await?;
     let mut reader = Reader::new(gateway.clone(), filter, cursor);

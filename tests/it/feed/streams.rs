@@ -195,6 +195,11 @@ async fn a_stream_is_of_what_it_asks_for_and_ends_with_the_gateway() {
     assert_eq!((message.event.as_str(), &message.data["source"]), ("email.bounced", &"resend".into()));
     let all = gateway.read("/v1/feed?types=email.bounced,delivered&sources=sendgrid,resend&limit=500").await;
     assert_eq!(all["data"].as_array().unwrap().len(), 22);
+    let mut fresh =
+        Stream::open(gateway.port(), "?after=end", Some("")).await.unwrap_or_else(|status| panic!("{status}"));
+    let (id, signed) = poster.resend_event_of(1, 3, "email.clicked");
+    assert_eq!(poster.post(&gateway.url("resend"), signed).await, Some(200));
+    assert_eq!(fresh.next().await.unwrap().data["id"], EventId::of("resend", &id).to_string(), "an empty id is none");
     for (query, wrong) in [("?after=x", 400), ("?wait=1", 400), ("?types=waypost.*", 400)] {
         assert_eq!(Stream::open(gateway.port(), query, None).await.err(), Some(wrong), "{query}");
     }
