@@ -112,14 +112,19 @@ impl View<'_> {
     fn before(&self, seq: u64, end: u64) -> Result<Place> {
         let first = self.events_from(seq).next().transpose()?;
         let first = first.map_or(Ok(end + 1), |(seq, _)| number(&seq).map(|(seq, _)| seq))?;
-        Ok(Place { entries: first - 1, stamp: 0 })
+        self.place_at(first - 1)
+    }
+
+    /// The place after so many entries.
+    fn place_at(&self, entries: u64) -> Result<Place> {
+        let row = self.get(Space::Events, &entries.to_be_bytes())?;
+        let stamp = row.map_or(Ok(0), |row| EventRow::read(&row).map(|row| row.committed))?;
+        Ok(Place { entries, stamp })
     }
 
     fn feed_end(&self) -> Result<Cursor> {
-        let entries = last(self.get(Space::Meta, LAST)?)?.event;
-        let row = self.get(Space::Events, &entries.to_be_bytes())?;
-        let stamp = row.map_or(Ok(0), |row| EventRow::read(&row).map(|row| row.committed))?;
-        Ok(Cursor::new(vec![Place { entries, stamp }]))
+        let end = last(self.get(Space::Meta, LAST)?)?.event;
+        Ok(Cursor::new(vec![self.place_at(end)?]))
     }
 
     fn consumer(&self, name: &str) -> Result<Option<Consumer>> {

@@ -138,6 +138,8 @@ pub(crate) async fn a_reader_whose_place_the_store_lost_begins_a_little_before(h
     assert_eq!(read(&*store, Some(&part.cursor), 10).await.0, [id("c")]);
     let part = store.feed(Some(&beyond(now + 90 * 1_000_000)), 10).await.unwrap();
     assert!(part.is_rewound && part.entries.is_empty());
+    let part = store.feed(Some(&part.cursor), 10).await.unwrap();
+    assert!(!part.is_rewound && part.entries.is_empty(), "once, and not from the beginning");
     for wrong in [Cursor::default(), Cursor::new(vec![Place::default(); 9])] {
         assert!(matches!(store.feed(Some(&wrong), 10).await, Err(StoreError::BadCursor)));
     }
