@@ -69,7 +69,7 @@ async fn wait_for(
     loop {
         let part = reader.read(limit).await?;
         let is_something = !part.entries.is_empty() || part.missed > 0 || part.has_more;
-        if is_something || timer.is_elapsed() || gateway.is_draining() {
+        if is_something || wait.is_zero() || timer.is_elapsed() || gateway.is_draining() {
             return Ok(part);
         }
         tokio::select! {

@@ -98,6 +98,7 @@ impl Reader {
             // There may have been more since, when nobody waited.
             return Tail::join(&self.gateway).inspect_err(|_| self.has_joined = false);
         }
+        Tail::run(&self.gateway);
         self.grown.changed().await.map_err(|_| Problem::ShuttingDown)
     }
 }

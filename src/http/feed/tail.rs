@@ -103,7 +103,9 @@ impl Ring {
                 return Some(found);
             }
             mark.next += 1;
-            if cursor.places().get(entry.partition).is_some_and(|place| place.entries < entry.place.entries) {
+            // What came after a failover may have the numbers of what was lost; it is later.
+            let is_ahead = |place: &Place| place.entries < entry.place.entries || place.stamp < entry.place.stamp;
+            if cursor.places().get(entry.partition).is_some_and(is_ahead) {
                 cursor.go_on(entry.partition, entry.place);
                 found.push(Arc::clone(entry));
             }
@@ -146,9 +148,11 @@ impl Tail {
     }
 
     /// Where a reader begins who goes on to read in the store all that is there: what comes later is here, if anybody
-    /// waits.
+    /// waits. What is here already it has had then, also where the clock was set back since.
     pub(super) fn mark(&self) -> Mark {
-        Mark { tail: self.lock().ring.tail, next: 0 }
+        let ring = &self.lock().ring;
+        let kept = u64::try_from(ring.entries.len()).unwrap_or(u64::MAX);
+        Mark { tail: ring.tail, next: ring.first.saturating_add(kept) }
     }
 
     /// What comes after a place, and goes on there; none where that is not here, and has to be read in the store.
@@ -166,10 +170,18 @@ impl Tail {
             return Err(Problem::Overloaded);
         }
         state.readers += 1;
-        if !std::mem::replace(&mut state.is_running, true) {
-            actix_web::rt::spawn(follow(gateway.clone()));
-        }
+        drop(state);
+        Self::run(gateway);
         Ok(())
+    }
+
+    /// Has what comes in read, unless it is.
+    pub(super) fn run(gateway: &Data<Gateway>) {
+        if !std::mem::replace(&mut gateway.feed.lock().is_running, true) {
+            // Also where its thread ends before it begins.
+            let running = Running(Some(gateway.clone()));
+            actix_web::rt::spawn(follow(gateway.clone(), running));
+        }
     }
 
     pub(super) fn leave(&self) {
@@ -187,8 +199,21 @@ impl Tail {
     }
 }
 
+/// That what comes in is read, here.
+struct Running(Option<Data<Gateway>>);
+
+impl Drop for Running {
+    /// By a panic, or with the thread: whoever waits begins another.
+    fn drop(&mut self) {
+        if let Some(gateway) = self.0.take() {
+            gateway.feed.lock().is_running = false;
+            gateway.feed.wake();
+        }
+    }
+}
+
 /// Reads what comes in for as long as anybody waits for it.
-async fn follow(gateway: Data<Gateway>) {
+async fn follow(gateway: Data<Gateway>, mut running: Running) {
     let mut grown = gateway.store.feed_grown();
     let (mut end, mut is_failing) = (None, false);
     while !gateway.feed.ends() {
@@ -204,6 +229,7 @@ async fn follow(gateway: Data<Gateway>) {
             Err(_) => tokio::time::sleep(RETRY).await,
         }
     }
+    running.0 = None;
 }
 
 /// Reads on, or first where the feed ends; whether there is more.
@@ -217,6 +243,12 @@ async fn read(gateway: &Gateway, end: &mut Option<Cursor>) -> Result<bool, Probl
     };
     let FeedPart { entries, cursor, missed, is_rewound, has_more, .. } =
         gateway.store.feed(Some(known), PART_LEN).await?;
+    if missed > 0 || is_rewound {
+        // Each is to find that out by itself, and be told. Of what follows a place that was lost the numbers may be wrong
+        // until the end, so it is begun anew there.
+        *end = None;
+        return Ok(true);
+    }
     if *known == cursor {
         return Ok(has_more);
     }
@@ -224,15 +256,102 @@ async fn read(gateway: &Gateway, end: &mut Option<Cursor>) -> Result<bool, Probl
     for entry in entries {
         made.push(Entry::new(gateway, entry).await?);
     }
-    let mut state = gateway.feed.lock();
-    if missed > 0 || is_rewound {
-        // Each is to find that out by itself, and be told.
-        state.ring.begin(cursor.clone());
-    } else {
-        state.ring.push(made, cursor.clone());
-    }
-    drop(state);
+    gateway.feed.lock().ring.push(made, cursor.clone());
     *end = Some(cursor);
     gateway.feed.wake();
     Ok(has_more)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::super::filter::Filter;
+    use super::super::reader::Reader;
+    use super::super::wait_for;
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::domain::event_type::EventType;
+    use crate::domain::id::{EventId, MailKey};
+    use crate::domain::retention::Lifetimes;
+    use crate::http::state::Limits;
+    use crate::store::embedded::Embedded;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    const SOON: Duration = Duration::from_secs(5);
+
+    fn gateway(dir: &std::path::Path) -> Data<Gateway> {
+        let (clock, lifetimes) = (Arc::new(SystemClock::new()), Lifetimes { events: DAY, requests: DAY, tokens: DAY });
+        let store = Arc::new(Embedded::open(dir, Arc::clone(&clock) as _, lifetimes).unwrap());
+        Data::new(Gateway::new(store, clock, Arc::default(), Limits::NONE))
+    }
+
+    fn place(entries: u64, stamp: u64) -> Place {
+        Place { entries, stamp }
+    }
+
+    fn entry(place: Place) -> Arc<Entry> {
+        let json = || RawValue::from_string("{}".into()).unwrap();
+        let event = StoredEvent {
+            id: EventId::of("resend", &place.stamp.to_string()),
+            kind: serde_json::from_str::<EventType>("\"email.sent\"").unwrap(),
+            created_at: String::new(),
+            data: json(),
+            source: None,
+            received_at: Timestamp::UNIX_EPOCH,
+            request_id: None,
+            mail: MailKey::of("mail", "m"),
+            possible_duplicate_of: None,
+            endpoints: Vec::new(),
+        };
+        Arc::new(Entry { partition: 0, place, event, json: json() })
+    }
+
+    #[test]
+    fn what_has_the_number_of_what_was_lost_is_not_passed_over() {
+        let mut ring = Ring::default();
+        ring.begin(Cursor::new(vec![place(10, 100)]));
+        // It had read two more, which a failover lost.
+        let (mut mark, mut cursor) = (Mark { tail: ring.tail, next: 0 }, Cursor::new(vec![place(12, 102)]));
+        ring.push(vec![entry(place(11, 200)), entry(place(12, 201))], Cursor::new(vec![place(12, 201)]));
+        let found = ring.after(&mut mark, &mut cursor, 10).unwrap();
+        assert_eq!(found.iter().map(|entry| entry.place.stamp).collect::<Vec<_>>(), [200, 201]);
+        assert_eq!(cursor.places(), [place(12, 201)]);
+    }
+
+    #[test]
+    fn what_was_here_before_does_not_come_again_where_the_clock_was_set_back() {
+        let (tail, end) = (Tail::default(), Cursor::new(vec![place(12, 50)]));
+        tail.lock().ring.begin(Cursor::new(vec![place(10, 100)]));
+        tail.lock().ring.push(vec![entry(place(11, 101)), entry(place(12, 50))], end.clone());
+        let (mut mark, mut cursor) = (tail.mark(), end);
+        assert!(tail.after(&mut mark, &mut cursor, 10).unwrap().is_empty());
+        tail.lock().ring.push(vec![entry(place(13, 51))], Cursor::new(vec![place(13, 51)]));
+        assert_eq!(tail.after(&mut mark, &mut cursor, 10).unwrap().len(), 1);
+    }
+
+    #[actix_web::test]
+    async fn another_reads_what_comes_in_when_the_thread_that_did_has_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let gateway = gateway(dir.path());
+        let mut reader = Reader::new(gateway.clone(), Filter::default(), None);
+        let first = gateway.clone();
+        let thread = move || actix_web::rt::System::new().block_on(async move { Tail::join(&first).is_ok() });
+        assert!(std::thread::spawn(thread).join().unwrap());
+        reader.wait().await.unwrap();
+        reader.read(10).await.unwrap();
+        // The new one tells where it begins.
+        tokio::time::timeout(SOON, reader.wait()).await.expect("it is woken").unwrap();
+    }
+
+    #[actix_web::test]
+    async fn who_does_not_wait_has_nothing_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let gateway = gateway(dir.path());
+        for _ in 0..20 {
+            let mut reader = Reader::new(gateway.clone(), Filter::default(), None);
+            assert!(wait_for(&gateway, &mut reader, 10, Duration::ZERO).await.unwrap().entries.is_empty());
+            assert!(!gateway.feed.lock().is_running);
+        }
+    }
 }
