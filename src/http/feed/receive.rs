@@ -23,6 +23,7 @@ use crate::http::problem::Problem;
 use crate::http::replays::read;
 use crate::http::state::Gateway;
 use crate::keyring::random;
+use crate::store::StoreError;
 
 const LEASE_S_DEFAULT: u64 = 60;
 const LEASE_S_MAX: u64 = 3_600;
@@ -180,8 +181,16 @@ pub(in crate::http) async fn ack(
     let hold = (!hold.is_zero()).then_some(hold);
     for _ in 0..TRIES_MAX {
         let (mut consumer, now) = find(gateway.store.as_ref(), &name).await?;
+        let is_alike = consumer.cursor.as_ref().is_some_and(|known| known.places().len() == cursor.places().len());
         if consumer.ack(&token, cursor.clone(), hold, now).is_err() {
             return Err(Problem::LeaseLost);
+        }
+        if !is_alike {
+            // With one of another store nothing more could be received.
+            match gateway.store.feed(Some(&cursor), 1).await {
+                Err(StoreError::BadCursor) => return Err(missing("cursor")),
+                read => drop(read?),
+            }
         }
         consumer.version += 1;
         if gateway.store.put_consumer(&consumer).await? {

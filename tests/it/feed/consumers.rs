@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use waypost::domain::feed::{Cursor, Place};
 
 use crate::client_of_api::call;
 use crate::gateway::{Gateway, Poster};
@@ -54,6 +55,8 @@ async fn workers_take_turns(store: &str) {
     let taken = receive(&gateway, "b", r#","limit":2,"wait_s":10"#).await;
     assert_eq!((&taken["worker"], ids(&taken)), (&"b".into(), ids(&first)));
     assert_eq!(ack(&gateway, &first, 60).await, 409);
+    let elsewhere = Cursor::new(vec![Place::default(); 9]).text();
+    assert_eq!(ack(&gateway, &json!({ "token": taken["token"], "cursor": elsewhere }), 60).await, 422);
     assert_eq!(ack(&gateway, &taken, 60).await, 204);
 
     gateway.down();
