@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Keeps `do_not_mail` of your table `customers` in step. The flag and the place in the feed are committed together."""
 import json, os, sqlite3, time
+from http.client import HTTPException
 from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
@@ -27,7 +28,7 @@ while True:
         data = [event["data"] for event in part["data"]]
         told = {a for d in data for a in [d.get("to"), *d.get("recipients", []), d.get("contact", {}).get("email")] if a}
         flags = [(is_suppressed(address), address) for address in told]
-    except OSError as error:  # the gateway is being restarted
+    except (OSError, HTTPException) as error:  # the gateway is being restarted
         print(error, flush=True); time.sleep(1); continue
     with database:
         database.executemany("UPDATE customers SET do_not_mail = ? WHERE lower(email) = lower(?)", flags)
