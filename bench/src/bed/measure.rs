@@ -98,8 +98,7 @@ impl Bed {
             _ => self.drained(&plan.name, counts, wanted, &records)?,
         };
         let used_after = self.used()?;
-        let scripts = self.redis.as_ref().filter(|_| plan.endpoints == Answering::Afterwards);
-        let scripts = scripts.map(Redis::script_us).transpose()?;
+        let scripts = self.scripts(plan)?;
         let (seconds, machine) = ((clock::now() - began) as f64 / 1e9, cpu::machine()? - machine);
         if let Some(perf) = perf {
             stop_perf(perf)?;
@@ -119,9 +118,7 @@ impl Bed {
             run.cpu_ns.insert(process.into(), after);
         }
         if plan.endpoints == Answering::Afterwards && wanted > 0 {
-            for (name, micros) in ["p99", "p99.9"].into_iter().zip(scripts.into_iter().flatten()) {
-                run.figures.insert(format!("drain: scripts of Redis, {name}, us"), micros);
-            }
+            run.figures.extend(scripts);
             run.figures.insert("drain: deliveries/s".into(), wanted as f64 / ((joined.last - released) as f64 / 1e9));
             for (process, nanos) in used_after.since(&used_filling) {
                 run.figures
@@ -137,6 +134,15 @@ impl Bed {
         run.peak_memory = cpu::memory(self.gateway.process.id(), "VmHWM")?;
         run.store_bytes = stored.saturating_sub(bytes);
         Ok(run)
+    }
+
+    /// How long Redis' scripts took while a backlog drained.
+    fn scripts(&self, plan: &Plan) -> Result<BTreeMap<String, f64>, Failure> {
+        let Some(redis) = self.redis.as_ref().filter(|_| plan.endpoints == Answering::Afterwards) else {
+            return Ok(BTreeMap::new());
+        };
+        let named = ["p99", "p99.9"].into_iter().zip(redis.script_us()?);
+        Ok(named.map(|(name, micros)| (format!("drain: scripts of Redis, {name}, us"), micros)).collect())
     }
 
     fn spec(&self, plan: &Plan) -> Spec {

@@ -10,6 +10,7 @@ use super::tail::{Entry, Mark, Tail};
 use crate::domain::feed::Cursor;
 use crate::http::problem::Problem;
 use crate::http::state::Gateway;
+use crate::store::FEED_PART_BYTES_MAX;
 
 /// So many parts are read for one answer; where few events are wanted, it may be empty and have more after it.
 const READS_MAX: usize = 10;
@@ -60,7 +61,7 @@ impl Reader {
     fn of_tail(&mut self, limit: usize) -> Option<Part> {
         let (mark, cursor) = (self.mark.as_mut()?, self.cursor.as_mut()?);
         let start = cursor.clone();
-        let mut entries = self.gateway.feed.after(mark, cursor, limit)?;
+        let mut entries = self.gateway.feed.after(mark, cursor, limit, self.gateway.clock.elapsed())?;
         let has_more = entries.len() == limit;
         entries.retain(|entry| self.filter.wants(&entry.event));
         Some(Part { start, entries, cursor: cursor.clone(), missed: 0, has_more })
@@ -69,7 +70,7 @@ impl Reader {
     async fn of_store(&mut self, limit: usize) -> Result<Part, Problem> {
         let mut start = None;
         let (mut entries, mut missed) = (Vec::new(), 0);
-        let mut reads = 0;
+        let (mut reads, mut bytes) = (0, 0);
         loop {
             reads += 1;
             let mark = self.gateway.feed.mark();
@@ -77,13 +78,16 @@ impl Reader {
             missed += part.missed;
             for entry in part.entries {
                 if self.filter.wants(&entry.event) {
-                    entries.push(Entry::new(&self.gateway, entry).await?);
+                    let entry = Entry::new(&self.gateway, entry).await?;
+                    bytes += entry.json.get().len();
+                    entries.push(entry);
                 }
             }
             self.mark = (!part.has_more).then_some(mark);
             self.cursor = Some(part.cursor.clone());
             let start = start.get_or_insert(part.start).clone();
-            if !part.has_more || entries.len() >= limit || missed > 0 || reads == READS_MAX {
+            let is_enough = entries.len() >= limit || bytes >= FEED_PART_BYTES_MAX || reads == READS_MAX;
+            if !part.has_more || missed > 0 || is_enough {
                 return Ok(Part { start, entries, cursor: part.cursor, missed, has_more: part.has_more });
             }
         }

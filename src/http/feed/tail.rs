@@ -21,6 +21,8 @@ const READERS_MAX: usize = 4_096;
 /// So many events are kept, and so many bytes of them.
 const LEN_MAX: usize = 4_096;
 const BYTES_MAX: usize = 8 << 20;
+/// And for so long: a person may be erased meanwhile, which the store knows.
+const AGE_MAX: Duration = Duration::from_secs(10);
 /// So many are read at once.
 const PART_LEN: usize = 500;
 /// How long it goes on when nobody waits any more and nothing comes in.
@@ -65,7 +67,8 @@ struct Ring {
     end: Cursor,
     /// The number of the first that is kept.
     first: u64,
-    entries: VecDeque<Arc<Entry>>,
+    /// Each by when it came, on the clock that never steps.
+    entries: VecDeque<(Duration, Arc<Entry>)>,
     bytes: usize,
 }
 
@@ -75,14 +78,20 @@ impl Ring {
         *self = Self { tail: self.tail + 1, start: at.clone(), end: at, ..Self::default() };
     }
 
-    fn push(&mut self, entries: Vec<Arc<Entry>>, end: Cursor) {
+    fn push(&mut self, entries: Vec<Arc<Entry>>, end: Cursor, now: Duration) {
         for entry in entries {
             self.bytes += entry.json.get().len();
-            self.entries.push_back(entry);
+            self.entries.push_back((now, entry));
         }
         self.end = end;
-        while (self.bytes > BYTES_MAX || self.entries.len() > LEN_MAX)
-            && let Some(entry) = self.entries.pop_front()
+        self.shrink(now);
+    }
+
+    /// Lets go what is too much, or too old.
+    fn shrink(&mut self, now: Duration) {
+        let is_old = |(at, _): &(Duration, _)| now.saturating_sub(*at) > AGE_MAX;
+        while (self.bytes > BYTES_MAX || self.entries.len() > LEN_MAX || self.entries.front().is_some_and(is_old))
+            && let Some((_, entry)) = self.entries.pop_front()
         {
             self.bytes -= entry.json.get().len();
             self.start.go_on(entry.partition, entry.place);
@@ -91,14 +100,15 @@ impl Ring {
     }
 
     /// What comes after a place, if all of that is here.
-    fn after(&self, mark: &mut Mark, cursor: &mut Cursor, limit: usize) -> Option<Vec<Arc<Entry>>> {
+    fn after(&mut self, mark: &mut Mark, cursor: &mut Cursor, limit: usize, now: Duration) -> Option<Vec<Arc<Entry>>> {
+        self.shrink(now);
         if mark.tail != self.tail || (mark.next < self.first && !cursor.reaches(&self.start)) {
             return None;
         }
         mark.next = mark.next.max(self.first);
         let skipped = usize::try_from(mark.next - self.first).unwrap_or(usize::MAX);
         let mut found = Vec::new();
-        for entry in self.entries.iter().skip(skipped) {
+        for (_, entry) in self.entries.iter().skip(skipped) {
             if found.len() == limit {
                 return Some(found);
             }
@@ -156,8 +166,14 @@ impl Tail {
     }
 
     /// What comes after a place, and goes on there; none where that is not here, and has to be read in the store.
-    pub(super) fn after(&self, mark: &mut Mark, cursor: &mut Cursor, limit: usize) -> Option<Vec<Arc<Entry>>> {
-        self.lock().ring.after(mark, cursor, limit)
+    pub(super) fn after(
+        &self,
+        mark: &mut Mark,
+        cursor: &mut Cursor,
+        limit: usize,
+        now: Duration,
+    ) -> Option<Vec<Arc<Entry>>> {
+        self.lock().ring.after(mark, cursor, limit, now)
     }
 
     /// One more waits, until [`Tail::leave`].
@@ -256,7 +272,7 @@ async fn read(gateway: &Gateway, end: &mut Option<Cursor>) -> Result<bool, Probl
     for entry in entries {
         made.push(Entry::new(gateway, entry).await?);
     }
-    gateway.feed.lock().ring.push(made, cursor.clone());
+    gateway.feed.lock().ring.push(made, cursor.clone(), gateway.clock.elapsed());
     *end = Some(cursor);
     gateway.feed.wake();
     Ok(has_more)
@@ -279,6 +295,7 @@ mod tests {
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
     const SOON: Duration = Duration::from_secs(5);
+    const NOW: Duration = Duration::from_secs(100);
 
     fn gateway(dir: &std::path::Path) -> Data<Gateway> {
         let (clock, lifetimes) = (Arc::new(SystemClock::new()), Lifetimes { events: DAY, requests: DAY, tokens: DAY });
@@ -313,21 +330,33 @@ mod tests {
         ring.begin(Cursor::new(vec![place(10, 100)]));
         // It had read two more, which a failover lost.
         let (mut mark, mut cursor) = (Mark { tail: ring.tail, next: 0 }, Cursor::new(vec![place(12, 102)]));
-        ring.push(vec![entry(place(11, 200)), entry(place(12, 201))], Cursor::new(vec![place(12, 201)]));
-        let found = ring.after(&mut mark, &mut cursor, 10).unwrap();
+        ring.push(vec![entry(place(11, 200)), entry(place(12, 201))], Cursor::new(vec![place(12, 201)]), NOW);
+        let found = ring.after(&mut mark, &mut cursor, 10, NOW).unwrap();
         assert_eq!(found.iter().map(|entry| entry.place.stamp).collect::<Vec<_>>(), [200, 201]);
         assert_eq!(cursor.places(), [place(12, 201)]);
+    }
+
+    #[test]
+    fn what_is_old_is_asked_of_the_store() {
+        let mut ring = Ring::default();
+        ring.begin(Cursor::new(vec![place(10, 100)]));
+        let (mut mark, mut behind) = (Mark { tail: ring.tail, next: 0 }, Cursor::new(vec![place(10, 100)]));
+        ring.push(vec![entry(place(11, 200))], Cursor::new(vec![place(11, 200)]), NOW);
+        assert!(ring.after(&mut mark.clone(), &mut behind.clone(), 10, NOW + AGE_MAX).is_some());
+        assert!(ring.after(&mut mark, &mut behind, 10, NOW + AGE_MAX + Duration::from_millis(1)).is_none());
+        let (mut mark, mut cursor) = (Mark { tail: ring.tail, next: 1 }, Cursor::new(vec![place(11, 200)]));
+        assert!(ring.after(&mut mark, &mut cursor, 10, NOW * 2).unwrap().is_empty());
     }
 
     #[test]
     fn what_was_here_before_does_not_come_again_where_the_clock_was_set_back() {
         let (tail, end) = (Tail::default(), Cursor::new(vec![place(12, 50)]));
         tail.lock().ring.begin(Cursor::new(vec![place(10, 100)]));
-        tail.lock().ring.push(vec![entry(place(11, 101)), entry(place(12, 50))], end.clone());
+        tail.lock().ring.push(vec![entry(place(11, 101)), entry(place(12, 50))], end.clone(), NOW);
         let (mut mark, mut cursor) = (tail.mark(), end);
-        assert!(tail.after(&mut mark, &mut cursor, 10).unwrap().is_empty());
-        tail.lock().ring.push(vec![entry(place(13, 51))], Cursor::new(vec![place(13, 51)]));
-        assert_eq!(tail.after(&mut mark, &mut cursor, 10).unwrap().len(), 1);
+        assert!(tail.after(&mut mark, &mut cursor, 10, NOW).unwrap().is_empty());
+        tail.lock().ring.push(vec![entry(place(13, 51))], Cursor::new(vec![place(13, 51)]), NOW);
+        assert_eq!(tail.after(&mut mark, &mut cursor, 10, NOW).unwrap().len(), 1);
     }
 
     #[actix_web::test]
