@@ -7,11 +7,11 @@ use waypost_providers::event::BounceClass;
 
 use super::ConfigError;
 use super::file::{ApiKey, Retention, Server};
-use super::sources::NAME_LEN_MAX;
 use crate::domain::access::AccessKey;
 use crate::domain::audit::{CONFIG, GATEWAY};
 use crate::domain::field::{self, FieldError};
 use crate::domain::retention::Lifetimes;
+use crate::domain::source::NAME_LEN_MAX;
 use crate::domain::target::{BadNetwork, Networks};
 
 const DAY_S: u64 = 24 * 3_600;

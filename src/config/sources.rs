@@ -11,11 +11,8 @@ use super::secret::SecretSource;
 use super::{ConfigError, fetching};
 use crate::domain::field::without_value;
 use crate::domain::retention::Lifetimes;
-use crate::domain::source::{DEFAULT_SOURCE, Source};
+use crate::domain::source::{DEFAULT_SOURCE, NAME_LEN_MAX, Source, is_name};
 use crate::domain::target::Networks;
-
-/// The longest name that a source or an endpoint may have.
-pub(super) const NAME_LEN_MAX: usize = 64;
 
 /// The provider of the default source, unless told.
 const GENERIC: &str = "generic";
@@ -45,8 +42,7 @@ fn source(
     env: &Env,
 ) -> Result<Source, ConfigError> {
     let place = format!("sources.{name}");
-    let in_url = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    if name.is_empty() || name.len() > NAME_LEN_MAX || !name.bytes().all(in_url) {
+    if !is_name(name) {
         let remedy = format!("use 1 to {NAME_LEN_MAX} letters, digits, `-` and `_`");
         return Err(ConfigError::new(place, "the name cannot stand in a URL", remedy));
     }

@@ -51,6 +51,20 @@ pub struct Lease {
 pub struct LeaseLost;
 
 impl Consumer {
+    /// One at the beginning, that is yet to be put: for nothing so far.
+    pub fn new(name: &str, now: Timestamp) -> Self {
+        Self {
+            name: name.to_owned(),
+            version: 0,
+            types: Subscription::default(),
+            sources: Vec::new(),
+            cursor: None,
+            lease: None,
+            created_at: now,
+            acked_at: None,
+        }
+    }
+
     /// Takes the lease, or keeps it: for `hold` from now. A worker that has it already goes on under the same token. None
     /// where it is another's; `token` is a new one.
     pub fn take(&mut self, worker: &str, token: &str, hold: Duration, now: Timestamp) -> Option<&Lease> {
@@ -132,16 +146,8 @@ mod tests {
     }
 
     fn consumer() -> Consumer {
-        Consumer {
-            name: "flags".into(),
-            version: 1,
-            types: Subscription::new(Vec::new()).unwrap(),
-            sources: Vec::new(),
-            cursor: None,
-            lease: None,
-            created_at: at(0),
-            acked_at: None,
-        }
+        let types = Subscription::new(Vec::new()).unwrap();
+        Consumer { version: 1, types, ..Consumer::new("flags", at(0)) }
     }
 
     fn place(entries: u64) -> Cursor {

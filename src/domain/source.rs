@@ -15,6 +15,15 @@ use super::subscription::Subscription;
 /// The name of the source behind `POST /api/webhooks`.
 pub const DEFAULT_SOURCE: &str = "default";
 
+/// The longest name of a source, and the longest id of an endpoint.
+pub const NAME_LEN_MAX: usize = 64;
+
+/// Whether a source can be called so: it stands in a URL.
+pub fn is_name(text: &str) -> bool {
+    let in_url = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=NAME_LEN_MAX).contains(&text.len()) && text.bytes().all(in_url)
+}
+
 /// What leads the id of the endpoint that stands for the fetching of a source's mail.
 pub const FETCH_PREFIX: &str = "fetch_";
 

@@ -11,6 +11,7 @@ use actix_web::http::header::{CONTENT_LENGTH, HeaderMap};
 use actix_web::web::Payload;
 use bytes::Bytes;
 use futures_util::Stream;
+use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::buffer::Buffer;
@@ -104,6 +105,22 @@ pub(super) const API_BYTES_MAX: usize = 64 * 1024;
 pub(super) async fn of_api(request: &HttpRequest, payload: Payload, gateway: &Gateway) -> Result<Bytes, Problem> {
     let size = Size { bytes_max: API_BYTES_MAX, within: gateway.limits.body_timeout, window: WINDOW };
     read(payload, length(request.headers()), size, Held::nothing(&gateway.body_budget, None)?).await
+}
+
+/// What a body of the API says in JSON; an empty one is that of no fields.
+///
+/// # Errors
+/// [`Problem::BadBody`].
+pub(super) fn fields<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Problem> {
+    let body = body.trim_ascii();
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    // An array would be read as the fields in their order.
+    if !body.starts_with(b"{") {
+        return Err(Problem::BadBody("it is no JSON object".into()));
+    }
+    serde_json::from_slice(body).map_err(|error| Problem::BadBody(error.to_string()))
 }
 
 /// Room for a request that is read from the store: as much as any may have, until it is known how much this one has.

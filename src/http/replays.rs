@@ -10,7 +10,6 @@ use actix_web::web::{Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::api::{find, shown};
@@ -54,7 +53,7 @@ pub(super) async fn retry(
 ) -> Result<HttpResponse, Problem> {
     let key = authorize(&request, &gateway, Scope::Write)?;
     let body = body::of_api(&request, payload, &gateway).await?;
-    let Nothing {} = read(&body)?;
+    let Nothing {} = body::fields(&body)?;
     let once = Once::begin(&gateway, key, &request, &body).await?;
     let replay = ReplayId::from_bits(once.bits);
     let Some((event, delivery)) = find_delivery(&gateway, &id).await? else {
@@ -119,7 +118,7 @@ pub(super) async fn replay_event(
 ) -> Result<HttpResponse, Problem> {
     let key = authorize(&request, &gateway, Scope::Write)?;
     let body = body::of_api(&request, payload, &gateway).await?;
-    let EventReplay { endpoint_id } = read(&body)?;
+    let EventReplay { endpoint_id } = body::fields(&body)?;
     let once = Once::begin(&gateway, key, &request, &body).await?;
     let replay_id = ReplayId::from_bits(once.bits);
     let event = find(&gateway, &id).await?;
@@ -216,7 +215,7 @@ pub(super) async fn replay_endpoint(
 ) -> Result<HttpResponse, Problem> {
     let key = authorize(&request, &gateway, Scope::Write)?;
     let body = body::of_api(&request, payload, &gateway).await?;
-    let asked: BulkReplay = read(&body)?;
+    let asked: BulkReplay = body::fields(&body)?;
     let (now, dry_run) = (gateway.clock.now(), asked.dry_run);
     let filter = asked.filter(now)?;
     let once = Once::begin(&gateway, key, &request, &body).await?;
@@ -231,19 +230,6 @@ pub(super) async fn replay_endpoint(
     let about = (Action::WebhookReplayed, Some(id.as_str()));
     let task = Task::Replay { endpoint_id: id.clone(), filter };
     begin(&gateway, key, &once, about, Job::new(ReplayId::from_bits(once.bits), task, dry_run, now)).await
-}
-
-/// Reads a body; an empty one is that of no fields.
-pub(super) fn read<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Problem> {
-    let body = body.trim_ascii();
-    if body.is_empty() {
-        return Ok(T::default());
-    }
-    // An array would be read as the fields in their order.
-    if !body.starts_with(b"{") {
-        return Err(Problem::BadBody("it is no JSON object".into()));
-    }
-    serde_json::from_slice(body).map_err(|error| Problem::BadBody(error.to_string()))
 }
 
 /// A delivery, and its event.

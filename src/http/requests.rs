@@ -15,7 +15,7 @@ use super::idempotency::Once;
 use super::jobs::begin;
 use super::lists::{List, ListQuery};
 use super::problem::Problem;
-use super::replays::{Nothing, read};
+use super::replays::Nothing;
 use super::state::Gateway;
 use crate::domain::access::Scope;
 use crate::domain::audit::Action;
@@ -85,7 +85,7 @@ pub(super) async fn reprocess(
 ) -> Result<HttpResponse, Problem> {
     let key = authorize(&request, &gateway, Scope::Write)?;
     let body = body::of_api(&request, payload, &gateway).await?;
-    let Nothing {} = read(&body)?;
+    let Nothing {} = body::fields(&body)?;
     let _permit = gateway.admit()?;
     let room = body::room(&gateway)?;
     let stored = find(&gateway, &id).await?;
@@ -129,7 +129,7 @@ pub(super) async fn reprocess_all(
 ) -> Result<HttpResponse, Problem> {
     let key = authorize(&request, &gateway, Scope::Write)?;
     let body = body::of_api(&request, payload, &gateway).await?;
-    let BulkReprocess { since, until, source, status, dry_run } = read(&body)?;
+    let BulkReprocess { since, until, source, status, dry_run } = body::fields(&body)?;
     let now = gateway.clock.now();
     let until = until.map_or(now, |until| until.min(now));
     if since.is_some_and(|since| since >= until) {

@@ -13,7 +13,6 @@ use super::body;
 use super::idempotency::Once;
 use super::lists::{List, page, read_query};
 use super::problem::Problem;
-use super::replays::read;
 use super::state::Gateway;
 use crate::domain::access::Scope;
 use crate::domain::address::Address;
@@ -112,7 +111,7 @@ pub(super) async fn suppress(
 ) -> Result<HttpResponse, Problem> {
     let key = authorize(&request, &gateway, Scope::Write)?;
     let body = body::of_api(&request, payload, &gateway).await?;
-    let ToSuppress { address, reason } = read(&body)?;
+    let ToSuppress { address, reason } = body::fields(&body)?;
     let address = Address::parse(&address).ok_or(Problem::NotAnAddress)?;
     let reason = reason.unwrap_or(Reason::Manual);
     let once = Once::begin(&gateway, key, &request, &body).await?;

@@ -20,7 +20,6 @@ use crate::http::body;
 use crate::http::lists::List;
 use crate::http::openapi::EventWord;
 use crate::http::problem::Problem;
-use crate::http::replays::read;
 use crate::http::state::Gateway;
 use crate::store::{Page, Store};
 
@@ -125,7 +124,7 @@ pub(in crate::http) struct ConsumerSettings {
     types: Vec<String>,
     /// The sources that these come in by; all, if left out.
     #[serde(default)]
-    #[schemars(length(max = SOURCES_MAX), inner(regex(pattern = r"^[A-Za-z0-9_-]+$")))]
+    #[schemars(length(max = SOURCES_MAX), inner(regex(pattern = r"^[A-Za-z0-9_-]{1,64}$")))]
     sources: Vec<String>,
     /// Where it goes on: after a cursor of the feed, at the `beginning` of what is kept, or at the `end`. Left out, where it
     /// is; at the beginning if it is new.
@@ -143,7 +142,7 @@ pub(in crate::http) async fn put(
 ) -> Result<HttpResponse, Problem> {
     let key = authorize(&request, &gateway, Scope::Write)?;
     let body = body::of_api(&request, payload, &gateway).await?;
-    let ConsumerSettings { types: words, sources, after } = read(&body)?;
+    let ConsumerSettings { types: words, sources, after } = body::fields(&body)?;
     if !is_name(&name) {
         return Err(Problem::BadBody(format!(
             "a consumer's name is 1 to {NAME_LEN_MAX} letters, digits, `-`, `_` and `.`"
@@ -163,7 +162,7 @@ pub(in crate::http) async fn put(
             let action = if is_new { Action::ConsumerCreated } else { Action::ConsumerUpdated };
             note(&gateway, key, action, Some(&name)).await?;
         }
-        let consumer = known.unwrap_or_else(|| new(&name, now));
+        let consumer = known.unwrap_or_else(|| Consumer::new(&name, now));
         let mut consumer =
             Consumer { version: consumer.version + 1, types: types.clone(), sources: sources.clone(), ..consumer };
         if let Some(start) = &start {
@@ -178,19 +177,6 @@ pub(in crate::http) async fn put(
         }
     }
     Err(Problem::Unsettled)
-}
-
-fn new(name: &str, now: Timestamp) -> Consumer {
-    Consumer {
-        name: name.to_owned(),
-        version: 0,
-        types: crate::domain::subscription::Subscription::default(),
-        sources: Vec::new(),
-        cursor: None,
-        lease: None,
-        created_at: now,
-        acked_at: None,
-    }
 }
 
 /// `DELETE /v1/feed/consumers/{name}`: forgets its place; `204`.

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::domain::feed::Cursor;
 use crate::domain::plan::StoredEvent;
+use crate::domain::source::is_name;
 use crate::domain::subscription::Subscription;
 use crate::http::lists::read_query;
 use crate::http::problem::Problem;
@@ -59,8 +60,7 @@ pub(super) fn check_sources(names: &[String]) -> Result<(), String> {
     if names.len() > SOURCES_MAX {
         return Err(format!("`sources` names more than {SOURCES_MAX}"));
     }
-    let can_be = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    if names.iter().any(|name| name.is_empty() || !name.bytes().all(can_be)) {
+    if !names.iter().all(|name| is_name(name)) {
         return Err("`sources` has a name that no source can have; name sources of the config, or leave it out".into());
     }
     Ok(())

@@ -20,7 +20,6 @@ use crate::http::api::{Answer, EventView};
 use crate::http::auth::authorize;
 use crate::http::body;
 use crate::http::problem::Problem;
-use crate::http::replays::read;
 use crate::http::state::Gateway;
 use crate::keyring::random;
 use crate::store::StoreError;
@@ -121,7 +120,7 @@ pub(in crate::http) async fn receive(
     payload: Payload,
 ) -> Answer<Received> {
     authorize(&request, &gateway, Scope::Write)?;
-    let asked: Receive = read(&body::of_api(&request, payload, &gateway).await?)?;
+    let asked: Receive = body::fields(&body::of_api(&request, payload, &gateway).await?)?;
     let worker = asked.worker.filter(|worker| is_name(worker)).ok_or_else(|| {
         let why = "`worker` is what the worker calls itself: 1 to";
         Problem::BadBody(format!("{why} {NAME_LEN_MAX} letters, digits, `-`, `_` and `.`"))
@@ -172,7 +171,7 @@ pub(in crate::http) async fn ack(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     authorize(&request, &gateway, Scope::Write)?;
-    let Ack { token, cursor, lease_s } = read(&body::of_api(&request, payload, &gateway).await?)?;
+    let Ack { token, cursor, lease_s } = body::fields(&body::of_api(&request, payload, &gateway).await?)?;
     let missing = |field| Problem::BadBody(format!("`{field}` is missing: that which came with the events"));
     let token = token.ok_or_else(|| missing("token"))?;
     let cursor = cursor.ok_or_else(|| missing("cursor"))?;

@@ -152,14 +152,8 @@ mod tests {
         let part = reader.read(PART_LEN).await.unwrap();
         let mut open = Open { heartbeat: Duration::from_millis(100), ..Open::new(gateway.clone(), reader, part) };
         let first = open.next().await.unwrap();
-        assert!(
-            first.starts_with(
-                b"retry: 2000
-id: "
-            ),
-            "{}",
-            String::from_utf8_lossy(&first)
-        );
+        let first = String::from_utf8(first).unwrap();
+        assert!(first.starts_with("retry: 2000\nid: "), "{first}");
         actix_web::rt::spawn(async move {
             loop {
                 tokio::time::sleep(Duration::from_millis(10)).await;

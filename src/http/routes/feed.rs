@@ -49,7 +49,7 @@ fn which() -> [Parameter; 3] {
         Parameter::query_like(
             "sources",
             sources,
-            json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]+(,[A-Za-z0-9_-]+)*$" }),
+            json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}(,[A-Za-z0-9_-]{1,64})*$" }),
         ),
     ]
 }

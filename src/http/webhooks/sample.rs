@@ -18,7 +18,7 @@ use crate::http::body;
 use crate::http::idempotency::Once;
 use crate::http::openapi::AnyEventWord;
 use crate::http::problem::Problem;
-use crate::http::replays::{check_endpoint, read, refresh};
+use crate::http::replays::{check_endpoint, refresh};
 use crate::http::state::Gateway;
 use crate::store::Ingested;
 
@@ -56,7 +56,7 @@ pub(super) async fn send(
 ) -> Answer {
     let key = authorize(&request, &gateway, Scope::Write)?;
     let body = body::of_api(&request, payload, &gateway).await?;
-    let AskedSample { kind } = read(&body)?;
+    let AskedSample { kind } = body::fields(&body)?;
     let asked = kind.map(|word| Subscription::new(vec![word])).transpose();
     let asked = asked.map_err(|error| FieldError::told("type", &error))?;
     let once = Once::begin(&gateway, key, &request, &body).await?;

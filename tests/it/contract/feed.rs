@@ -170,14 +170,11 @@ pub(crate) async fn whoever_waits_hears_of_more(harness: &mut impl Harness) {
 
 fn consumer(name: &str, version: u64) -> Consumer {
     Consumer {
-        name: name.into(),
         version,
         types: Subscription::new(vec!["email.*".into()]).unwrap(),
         sources: vec!["resend".into()],
         cursor: (version > 1).then(|| Cursor::new(vec![Place { entries: version, stamp: 1 }])),
-        lease: None,
-        created_at: Timestamp::from_second(1_700_000_000).unwrap(),
-        acked_at: None,
+        ..Consumer::new(name, Timestamp::from_second(1_700_000_000).unwrap())
     }
 }
 
