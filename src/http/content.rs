@@ -6,13 +6,14 @@ use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, Charset, ContentDisposition, DispositionParam, DispositionType,
     ExtendedValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use waypost_providers::{Content, Part, by_name};
 
 use super::api::find;
 use super::auth::authorize;
+use super::lists::read_query;
 use super::problem::Problem;
 use super::routes::Door;
 use super::sending::{Held, Sending};
@@ -125,8 +126,7 @@ async fn fetched(gateway: &Gateway, event: &EventId, part: Part) -> Result<HttpR
 /// By the link's signature where there is one, else by API key. Where the API is at another address than links are, each is
 /// good at its own.
 async fn check(request: &HttpRequest, gateway: &Gateway, event: &EventId, part: &str) -> Result<(), Problem> {
-    let query = Query::<LinkQuery>::from_query(request.query_string());
-    let LinkQuery { expires, signature } = query.map_err(|error| Problem::BadQuery(error.to_string()))?.into_inner();
+    let LinkQuery { expires, signature } = read_query(request.query_string())?;
     let signature = match (signature, Door::of(request)) {
         (None, Door::Whole | Door::Admin) => return authorize(request, gateway, Scope::Read).map(drop),
         (Some(signature), Door::Whole | Door::Public) => signature,

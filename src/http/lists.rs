@@ -1,5 +1,7 @@
 //! Lists: what a caller may ask of one, and how it is answered.
 
+use actix_web::error::QueryPayloadError;
+use actix_web::web::Query;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -17,8 +19,10 @@ pub(super) const LIMIT_MAX: usize = 100;
 /// # Errors
 /// When a parameter is unknown or there twice.
 pub(super) fn read_query<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
-    let query = actix_web::web::Query::<T>::from_query(text);
-    query.map(actix_web::web::Query::into_inner).map_err(|error| Problem::BadQuery(error.to_string()))
+    Query::<T>::from_query(text).map(Query::into_inner).map_err(|error| match error {
+        QueryPayloadError::Deserialize(error) => Problem::BadQuery(error.to_string()),
+        error => Problem::BadQuery(error.to_string()),
+    })
 }
 
 /// Which part of a list `limit` and `cursor` ask for.

@@ -61,11 +61,11 @@ impl Fields {
         };
         let given = [
             ("url", self.to.map(Value::from)),
-            ("events", self.events.map(words)),
+            ("events", self.events.as_deref().map(words)),
             ("format", self.format.map(Value::from)),
-            ("sources", self.sources.map(words)),
-            ("tags", self.tags.map(words)),
-            ("signatures", self.signatures.map(words)),
+            ("sources", self.sources.as_deref().map(words)),
+            ("tags", self.tags.as_deref().map(words)),
+            ("signatures", self.signatures.as_deref().map(words)),
             ("signature_header", self.signature_header.map(Value::from)),
             ("retry", self.retry.map(Value::from)),
             ("timeout_s", self.timeout_s.map(Value::from)),
@@ -73,15 +73,15 @@ impl Fields {
             ("rate_limit", self.rate_limit.map(Value::from)),
             ("description", self.description.map(Value::from)),
         ];
-        body.extend(unset.iter().map(|name| (name.clone(), Value::Null)));
+        body.extend(unset.iter().map(|name| (name.trim().to_owned(), Value::Null)));
         body.extend(given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
         Ok(body)
     }
 }
 
 /// An argument that is there and empty is an empty list.
-fn words(words: Vec<String>) -> Value {
-    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().into()
+fn words(words: &[String]) -> Value {
+    words.iter().map(|word| word.trim()).filter(|word| !word.is_empty()).collect::<Vec<_>>().into()
 }
 
 /// The JSON object in a file, of which an error repeats nothing.
@@ -116,12 +116,12 @@ mod tests {
         let fields = Fields {
             to: Some("https://a.example/".into()),
             events: Some(vec![String::new()]),
+            sources: Some(vec!["eu".into(), " us ".into()]),
             retry: Some(vec![1, 2]),
             rate_limit: Some(5),
             ..Fields::default()
         };
-        let expected =
-            json!({"url": "https://a.example/", "events": [], "retry": [1, 2], "rate_limit": 5, "tags": null});
+        let expected = json!({"url": "https://a.example/", "events": [], "sources": ["eu", "us"], "retry": [1, 2], "rate_limit": 5, "tags": null});
         assert_eq!(Value::from(fields.body(&["tags".into(), "url".into()]).unwrap()), expected);
     }
 

@@ -21,6 +21,9 @@ use crate::sources::Sources;
 /// A header's name (RFC 9110, section 5.1).
 const NAME: &str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
 
+/// How the error of a field that nobody knows begins.
+const UNKNOWN: &str = "unknown field";
+
 /// A body's fields.
 pub(in crate::http) type Given = Map<String, Value>;
 /// Static headers; one without a value keeps the value it has.
@@ -144,11 +147,17 @@ pub(super) fn merged(now: &Value, headers: &[&str], given: &Given) -> Given {
     fields.insert("headers".into(), headers.iter().map(|name| ((*name).to_owned(), Value::Null)).collect());
     for (name, value) in given {
         match value {
-            Value::Null => drop(fields.remove(name)),
+            Value::Null if is_known(name) => drop(fields.remove(name)),
             value => drop(fields.insert(name.clone(), value.clone())),
         }
     }
     fields
+}
+
+/// Whether an endpoint has such a field.
+fn is_known(name: &str) -> bool {
+    let alone: Result<Fields, _> = read(Given::from_iter([(name.to_owned(), Value::Null)]));
+    alone.err().is_none_or(|error| !error.problem.starts_with(UNKNOWN))
 }
 
 /// Reads a body's fields as what they should be.
@@ -158,7 +167,7 @@ pub(super) fn merged(now: &Value, headers: &[&str], given: &Given) -> Given {
 pub(super) fn read<T: for<'de> Deserialize<'de>>(given: Given) -> Result<T, FieldError> {
     serde_path_to_error::deserialize(Value::Object(given)).map_err(|error| {
         let problem = without_value(error.inner());
-        let remedy = if problem.starts_with("unknown field") { "leave it out" } else { "send it in that shape" };
+        let remedy = if problem.starts_with(UNKNOWN) { "leave it out" } else { "send it in that shape" };
         FieldError::new(error.path().to_string(), problem, remedy)
     })
 }
@@ -268,6 +277,8 @@ mod tests {
         let expected =
             EndpointSettings { timeout_s: 15, description: None, tags: vec!["b".into()], ..settings.clone() };
         assert_eq!((changed, headers), (expected, [("x-a".to_owned(), None)].into()));
+        let unknown = made(Value::Object(merged(&json(&settings), &[], &given(json!({ "tag": null })))));
+        assert!(unknown.unwrap_err().to_string().starts_with("tag: unknown field"));
         let change = given(json!({ "headers": { "x-b": "1" } }));
         let (_, headers) = made(Value::Object(merged(&json(&settings), &["x-a"], &change))).unwrap();
         assert_eq!(headers, [("x-b".to_owned(), Some("1".to_owned()))].into());
