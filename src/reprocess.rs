@@ -1,9 +1,12 @@
 //! Reads a request that is kept again, and brings what it says now to the store.
 
+use std::sync::Arc;
+
 use waypost_providers::event::BounceClass;
-use waypost_providers::{Provider, by_name};
+use waypost_providers::{Parsed, Provider, Request, Verified, by_name};
 
 use crate::domain::fan_out::{self, PlanError};
+use crate::domain::plan::{Generation, StoredEvent};
 use crate::domain::reprocess::{self, Outcome};
 use crate::endpoints::EndpointCache;
 use crate::sources::Sources;
@@ -54,12 +57,7 @@ pub async fn request(
     stored: StoredRequest,
 ) -> Result<Option<Outcome>, Error> {
     let (id, provider) = (stored.id, reader(sources, &stored.request.source, &stored.provider)?);
-    // A large one takes a while.
-    let read = tokio::task::spawn_blocking(move || reprocess::read(stored.request, provider)).await;
-    let (verified, parsed) = read.map_err(|error| match error.is_panic() {
-        true => StoreError::Corrupt("a request that cannot be read again".into()),
-        false => StoreError::Unavailable("shutting down".into()),
-    })?;
+    let (verified, parsed) = read(stored.request, provider).await?;
     let mut first = FirstFates::default();
     for _ in 0..PLANS_MAX {
         let snapshot = endpoints.current(store).await?;
@@ -83,4 +81,25 @@ pub async fn request(
         }
     }
     Err(StoreError::Unavailable("the endpoint set changed again and again".into()).into())
+}
+
+/// The events that a request says, as those are stored that go to no endpoint: whichever source it came by.
+///
+/// # Errors
+/// As those of [`request`].
+pub async fn events(stored: StoredRequest) -> Result<Vec<StoredEvent>, Error> {
+    let StoredRequest { id, provider, request, .. } = stored;
+    let provider = by_name(&provider).ok_or_else(|| Error::ProviderUnknown(provider.to_string()))?;
+    let (verified, parsed) = read(request, provider).await?;
+    let planned = fan_out::plan_again(id, provider, &verified, &parsed, Generation::default(), &[], &[])?;
+    Ok(planned.units.into_iter().map(|unit| Arc::unwrap_or_clone(unit.event)).collect())
+}
+
+async fn read(request: Request, provider: &'static dyn Provider) -> Result<(Verified, Vec<Parsed>), StoreError> {
+    // A large one takes a while.
+    let read = tokio::task::spawn_blocking(move || reprocess::read(request, provider)).await;
+    read.map_err(|error| match error.is_panic() {
+        true => StoreError::Corrupt("a request that cannot be read again".into()),
+        false => StoreError::Unavailable("shutting down".into()),
+    })
 }

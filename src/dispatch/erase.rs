@@ -14,6 +14,7 @@ use crate::domain::id::RequestId;
 use crate::domain::job::Job;
 use crate::domain::person::Person;
 use crate::domain::plan::StoredEvent;
+use crate::reprocess;
 use crate::store::{Anew, KeptAnswer, Page, Result, StoreError, StoredRequest};
 
 /// How much one step looks at, or a few more.
@@ -50,9 +51,15 @@ pub(super) async fn step(shared: &Shared, job: &Job, erasure: &Erasure) -> Resul
             looking.requests(cursor).await
         }
         Stage::Events => looking.events(cursor).await,
-        Stage::Answers | Stage::Disk => looking.answers(cursor).await,
+        Stage::Answers => looking.answers(cursor).await,
+        Stage::Left | Stage::Disk => left(shared, cursor).await,
     };
     made.map(Turn::Made)
+}
+
+async fn left(shared: &Shared, cursor: Option<&str>) -> Result<Erased> {
+    let next = shared.store.remove_left(cursor, LOOKS_MAX).await?;
+    Ok(Erased { is_end: next.is_none(), next, ..Erased::default() })
 }
 
 async fn disk(shared: &Shared, begun: Option<&str>) -> Result<Turn> {
@@ -77,12 +84,8 @@ impl Looking<'_> {
         let Page { items, next } = store.requests_from(cursor, LOOKS_MAX).await?;
         let mut erased = Erased { looked_at: items.len() as u64, is_end: next.is_none(), next, ..Erased::default() };
         for id in items {
-            match self.is_named_in(&id).await {
-                Ok(true) => {
-                    store.erase_requests(&[id]).await?;
-                    erased.requests += 1;
-                }
-                Ok(false) => {}
+            match self.request(&id).await {
+                Ok(is_erased) => erased.requests += u64::from(is_erased),
                 Err(error @ StoreError::Corrupt(_)) => {
                     tracing::error!(request.id = %id, %error, "a request is passed over by an erasure");
                     erased.unreadable += 1;
@@ -93,8 +96,8 @@ impl Looking<'_> {
         Ok(erased)
     }
 
-    /// Whether a request that was received until then names the person.
-    async fn is_named_in(&self, id: &RequestId) -> Result<bool> {
+    /// Blanks a request that was received until then and names the person; answers whether it did.
+    async fn request(&self, id: &RequestId) -> Result<bool> {
         let store = &self.shared.store;
         let Some(len) = store.request_len(id).await? else {
             // Who erased it may not have got to its file.
@@ -104,12 +107,36 @@ impl Looking<'_> {
             return Ok(false);
         };
         let _held = self.shared.room.take(len).await;
-        let Some(StoredRequest { request, .. }) = store.request(id).await? else { return Ok(false) };
-        if request.received_at > self.erasure.until {
+        let Some(stored) = store.request(id).await? else { return Ok(false) };
+        let request = stored.request.clone();
+        // A large one takes a while.
+        if request.received_at > self.erasure.until
+            || !self.look(request, |person, request| person.is_in_message(&request.headers, &request.body)).await?
+        {
             return Ok(false);
         }
-        // A large one takes a while.
-        self.look(request, |person, request| person.is_in_message(&request.headers, &request.body)).await
+        self.bar_events(stored).await?;
+        store.erase_requests(std::slice::from_ref(id)).await?;
+        Ok(true)
+    }
+
+    /// What names the person in a request may have come no further: the provider sends it again, and of what else it says
+    /// nothing is to be lost.
+    async fn bar_events(&self, stored: StoredRequest) -> Result<()> {
+        let id = stored.id.clone();
+        let events = match reprocess::events(stored).await {
+            Ok(events) => events,
+            Err(reprocess::Error::Store(error)) if !matches!(error, StoreError::Corrupt(_)) => return Err(error),
+            // Nobody gets events out of it.
+            Err(error) => {
+                tracing::debug!(request.id = %id, %error, "a request that is erased cannot be read again");
+                return Ok(());
+            }
+        };
+        let named = |person: &Person, events: Vec<StoredEvent>| {
+            events.into_iter().filter(|event| person.is_in(event.data.get().as_bytes())).collect::<Vec<_>>()
+        };
+        self.shared.store.bar_events(&self.look(events, named).await?).await
     }
 
     async fn events(&self, cursor: Option<&str>) -> Result<Erased> {

@@ -335,13 +335,13 @@ mod tests {
             at(300),
         );
         let step = Erased { looked_at: 5, requests: 1, events: 1, unreadable: 1, is_end: true, ..Erased::default() };
-        for _ in 0..4 {
+        for _ in 0..5 {
             assert_eq!((job.state, job.has_counted()), (JobState::Running, false));
             assert!(!serde_json::to_string(&job.task.clone().forgetful()).unwrap().contains("nora"));
             job = job.after_erasing(step.clone(), at(301));
         }
-        assert_eq!((job.state, job.ended_at, job.version), (JobState::Done, Some(at(301)), 5));
-        assert_eq!((job.counted, job.made, job.left_out), (20, 8, 4));
+        assert_eq!((job.state, job.ended_at, job.version), (JobState::Done, Some(at(301)), 6));
+        assert_eq!((job.counted, job.made, job.left_out), (25, 10, 5));
         assert!(!serde_json::to_string(&job).unwrap().contains("nora"));
     }
 

@@ -50,6 +50,13 @@ pub trait Erasures: Send + Sync {
     /// Whether it was blanked.
     async fn is_erased(&self, id: &RequestId) -> Result<bool>;
 
+    /// Lets no event of these ids be kept from now on, where there is none: a copy is a repeat, for the lifetime of events.
+    async fn bar_events(&self, events: &[StoredEvent]) -> Result<()>;
+
+    /// Removes, of some bodies that large requests were kept with beforehand, those whose request was never committed;
+    /// answers where to go on, none at the end. Whoever is about to commit one keeps it again, or gives it up.
+    async fn remove_left(&self, cursor: Option<&str>, limit: usize) -> Result<Option<String>>;
+
     /// Erases an event. Its id, and what tells copies of it, are known as before; its pending deliveries end as
     /// canceled, a lease of one is lost, and the logs have nothing any more of what was sent and answered.
     async fn erase_event(&self, event: &StoredEvent) -> Result<()>;

@@ -1,5 +1,6 @@
 //! A person is erased from a running gateway: found in every place first, and in none after it; on both stores.
 
+use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use waypost::domain::address::Address;
 use waypost::domain::person::Person;
 use waypost_providers::Signed;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::crash_points::ABORTED;
 use crate::gateway::{API_KEY, Gateway, Poster, until};
@@ -18,6 +20,8 @@ use crate::hooks::Hooks;
 use crate::mails::{SOURCE, proven};
 use crate::redis_harness::Server;
 use crate::wire;
+
+mod uncommitted;
 
 /// No other text looks like it, so that whoever compresses leaves it as it is.
 const NORA: &str = "nora.q7xk4w9z@v8mpt3.example";
@@ -157,10 +161,25 @@ fn look_through(dir: &Path, found: &mut Vec<PathBuf>) {
         }
         // It may have gone meanwhile.
         let bytes = std::fs::read(&path).unwrap_or_default();
-        if bytes.windows(NORA.len()).any(|window| window == NORA.as_bytes()) {
+        if holds(&bytes, NORA.as_bytes()) || unpacked(&bytes).any(|text| holds(&text, NORA.as_bytes())) {
             found.push(path);
         }
     }
+}
+
+fn holds(bytes: &[u8], text: &[u8]) -> bool {
+    memchr::memmem::find(bytes, text).is_some()
+}
+
+/// What is compressed in a file, wherever it begins, as far as it can be read.
+fn unpacked(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let frames = memchr::memmem::find_iter(bytes, b"\x28\xb5\x2f\xfd");
+    frames.map(|at| {
+        let mut text = Vec::new();
+        // What follows is something else.
+        let _ = zstd::Decoder::with_buffer(&bytes[at..]).unwrap().single_frame().read_to_end(&mut text);
+        text
+    })
 }
 
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {
@@ -185,9 +204,9 @@ fn requests(poster: &Poster) -> Vec<(&'static str, Signed)> {
     let unknown =
         format!(r#"{{"type":"email.pondered","created_at":"2026-03-14T09:27:01Z","data":{{"to":"{escaped}"}}}}"#);
     let quoted = format!("From: a forwarded mail. {}", NORA.replace('@', "&#64;"));
-    // Large enough for a file, or chunks.
-    let noise: String =
-        (0..400_000_u32).map(|n| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 27) as u8 % 26)).collect();
+    // Large enough for a file or chunks when it is compressed.
+    let letter = |n: u32| char::from(b'a' + (xxh3_64(&n.to_be_bytes()) % 26) as u8);
+    let noise: String = (0..400_000).map(letter).collect();
     vec![
         ("resend", bounce(poster, 1, &format!("Nora <{}>", NORA.to_uppercase()))),
         ("resend", bounce(poster, 2, OTHER)),

@@ -149,6 +149,12 @@ impl Erasures for Fake {
     async fn is_erased(&self, _: &RequestId) -> Result<bool> {
         unreachable!()
     }
+    async fn bar_events(&self, _: &[StoredEvent]) -> Result<()> {
+        unreachable!()
+    }
+    async fn remove_left(&self, _: Option<&str>, _: usize) -> Result<Option<String>> {
+        unreachable!()
+    }
     async fn erase_event(&self, _: &StoredEvent) -> Result<()> {
         unreachable!()
     }

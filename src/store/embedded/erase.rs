@@ -19,7 +19,7 @@ use crate::crash;
 use crate::domain::delivery::{EndReason, Status};
 use crate::domain::id::RequestId;
 use crate::domain::plan::StoredEvent;
-use crate::store::blobs::Blob;
+use crate::store::blobs::{Blob, Refers, remove_left};
 use crate::store::{Anew, Erasures, KeptAnswer, Page, Result, StoreError};
 
 impl Core {
@@ -44,6 +44,20 @@ impl Core {
         }
         txn.synced = true;
         Ok(blob)
+    }
+
+    /// A row that is erased from the beginning, where there is none.
+    fn bar_event(&mut self, txn: &mut Txn<'_>, id: Id, now: u64) -> Result<()> {
+        if txn.place(Kind::Event, &id)?.is_some_and(|known| known.is_alive(now)) {
+            return Ok(());
+        }
+        self.last.event += 1;
+        let (seq, expires) = (self.last.event, after(now, self.lifetimes.events));
+        txn.put_place(Kind::Event, id, Place { seq, expires });
+        let row = EventRow { committed: now, expires, id, places: 0, fingerprint: None, json: &[] };
+        txn.put(Space::Events, &seq.to_be_bytes(), row.bytes());
+        txn.synced = true;
+        Ok(())
     }
 
     fn erase_event(&mut self, txn: &mut Txn<'_>, id: Id, now: u64) -> Result<()> {
@@ -141,10 +155,26 @@ impl View<'_> {
         self.page_from(Space::AttemptLog, cursor, limit, |key, entry| kept_answer(key, entry).map(Some))
     }
 
+    /// One that cannot be read may refer to any: an error.
+    fn blob_of(&self, id: &RequestId) -> Result<Option<Blob>> {
+        let Some(seq) = self.place(Kind::Request, id.bits())? else { return Ok(None) };
+        let row = self.get(Space::Requests, &seq.to_be_bytes())?;
+        let row = row.as_deref().map(RequestRow::read).transpose()?;
+        row.filter(|row| !row.is_erased()).map_or(Ok(None), |row| row.blob())
+    }
+
     fn is_erased(&self, id: &RequestId) -> Result<bool> {
         let Some(seq) = self.place(Kind::Request, id.bits())? else { return Ok(false) };
         let row = self.get(Space::Requests, &seq.to_be_bytes())?;
         row.map_or(Ok(false), |row| Ok(RequestRow::read(&row)?.is_erased()))
+    }
+}
+
+#[async_trait]
+impl Refers for Embedded {
+    async fn blob_of(&self, id: &RequestId) -> Result<Option<Blob>> {
+        let id = id.clone();
+        self.read(move |view| view.blob_of(&id)).await
     }
 }
 
@@ -184,6 +214,18 @@ impl Erasures for Embedded {
     async fn is_erased(&self, id: &RequestId) -> Result<bool> {
         let id = id.clone();
         self.read(move |view| view.is_erased(&id)).await
+    }
+
+    async fn bar_events(&self, events: &[StoredEvent]) -> Result<()> {
+        let all: Vec<Id> = events.iter().filter_map(|event| event.id.bits()).collect();
+        let bar = move |core: &mut Core, txn: &mut Txn<'_>, now| {
+            all.into_iter().try_for_each(|id| core.bar_event(txn, id, now))
+        };
+        self.ask(|answer| decide(answer, bar)).await
+    }
+
+    async fn remove_left(&self, cursor: Option<&str>, _: usize) -> Result<Option<String>> {
+        remove_left(&self.blobs, self, cursor).await
     }
 
     async fn erase_event(&self, event: &StoredEvent) -> Result<()> {

@@ -220,13 +220,26 @@ fn fill(leased: &mut Leased, events: Vec<Event>, read: impl Fn(u64) -> Result<Op
 #[async_trait]
 impl Store for Embedded {
     async fn ingest_all(&self, ingests: Vec<Ingest>) -> Vec<Result<Committed>> {
-        let mut arrivals = Vec::with_capacity(ingests.len());
-        for ingest in ingests {
-            arrivals.push(self.arrive(ingest).await);
+        let (mut arrivals, mut files) = (Vec::with_capacity(ingests.len()), Vec::new());
+        for (place, ingest) in ingests.into_iter().enumerate() {
+            let body = ingest.raw.as_ref().map(|raw| (raw.id.clone(), raw.request.body.clone()));
+            let arrival = self.arrive(ingest).await;
+            if let (Ok(Some(blob)), Some((id, body))) = (arrival.as_ref().map(Arrival::file), body) {
+                files.push((place, id, body, blob));
+            }
+            arrivals.push(arrival);
         }
         let len = arrivals.len();
         let answers = self.ask(|answer| Call::Ingest(arrivals, answer)).await;
-        answers.unwrap_or_else(|error| vec![Err(error); len])
+        let mut answers = answers.unwrap_or_else(|error| vec![Err(error); len]);
+        for (place, id, body, blob) in files {
+            if let Some(answer @ Ok(Committed::Stored(_))) = answers.get_mut(place)
+                && let Err(error) = self.blobs.settle(id, body, blob).await
+            {
+                *answer = Err(error);
+            }
+        }
+        answers
     }
 
     async fn due(&self, shards: Shards) -> Result<Due> {

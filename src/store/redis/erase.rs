@@ -3,14 +3,17 @@
 //! What is erased keeps its key and its lifetime: of an event its stamp, of a request where the rest of it was. A mark in
 //! each partition keeps a request from being reprocessed there, for its events are in any.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use redis::Pipeline;
 use serde::{Deserialize, Serialize};
 
 use super::call::is_settled;
+use super::chunks::{CHUNK_GRACE, Chunks, chunk_keys};
 use super::keys::{Entry, Partition, all, letter, name};
 use super::link::{Call, Link, corrupt, missing, read};
-use super::raw::{Chunks, chunk_keys, split, swap};
+use super::raw::{split, swap};
 use super::read::{self, get, made, parse};
 use super::requests::understood;
 use super::rows::seconds;
@@ -20,13 +23,16 @@ use crate::domain::attempt_log::Detail;
 use crate::domain::delivery::{Class, Delivery, EndReason, Status};
 use crate::domain::id::{EndpointId, ReplayId, RequestId};
 use crate::domain::plan::StoredEvent;
-use crate::store::blobs::Blob;
+use crate::store::blobs::{Blob, Refers, remove_left};
 use crate::store::{Anew, Erasures, KeptAnswer, Page, PageQuery, Result, StoreError};
 
 /// How many deliveries one call ends: each may have many attempts, with long answers.
 const PART_LEN: usize = 10;
 /// How often a change is tried that somebody else was faster than.
 const TRIES_MAX: usize = 10;
+
+/// What is kept of an event that is barred: a stamp, and nothing else, as of one that was erased.
+const NEVER: &str = "0000000000000000";
 
 /// What the value of a request that was erased begins with.
 const ERASED: u8 = b'!';
@@ -175,6 +181,36 @@ async fn keys(link: &Link, kind: &str, cursor: Option<&str>, limit: usize) -> Re
 /// Statuses in the order that they are looked through.
 const STATUSES: [Status; 5] = [Status::Pending, Status::Delivered, Status::Failed, Status::Skipped, Status::Canceled];
 
+/// What a place among the files begins with, which are looked through after the keys.
+const FILES: &str = "files:";
+/// Chunks that are younger are probably about to be referred to.
+const WRITING: Duration = Duration::from_secs(2);
+
+async fn remove_left_chunks(link: &Link, cursor: Option<&str>, limit: usize) -> Result<Option<String>> {
+    let (keys, next) = keys(link, "r:req_*:", cursor, limit).await?;
+    let mut calls = Vec::new();
+    for partition in all() {
+        let prefix = partition.prefix();
+        let names: Vec<&str> = keys.iter().filter_map(|key| key.strip_prefix(&prefix)).collect();
+        if !names.is_empty() {
+            let mut call = Call::new(&scripts::LEFT, partition, &names);
+            call.num(seconds(CHUNK_GRACE - WRITING) * 1_000);
+            calls.push(call);
+        }
+    }
+    link.kept().run_all::<i64>(calls).await?;
+    Ok(next)
+}
+
+#[async_trait]
+impl Refers for RedisStore {
+    async fn blob_of(&self, id: &RequestId) -> Result<Option<Blob>> {
+        let value = self.link.send::<Option<Vec<u8>>>(get(Partition::of_request(id).request(id))).await?;
+        let value = value.filter(|value| !is_erased(value));
+        value.map_or(Ok(None), |value| Ok(split(&value)?.0.blob))
+    }
+}
+
 #[async_trait]
 impl Erasures for RedisStore {
     async fn requests_from(&self, cursor: Option<&str>, limit: usize) -> Result<Page<RequestId>> {
@@ -230,6 +266,24 @@ impl Erasures for RedisStore {
         let mut cmd = redis::Cmd::new();
         cmd.arg("GETRANGE").arg(Partition::of_request(id).request(id)).arg(0).arg(0);
         Ok(is_erased(&self.link.send::<Vec<u8>>(cmd).await?))
+    }
+
+    async fn bar_events(&self, events: &[StoredEvent]) -> Result<()> {
+        let (life, mut sets) = (seconds(self.lifetimes.events), Pipeline::new());
+        for event in events {
+            let key = Partition::of_mail(event.mail).event(&event.id);
+            sets.cmd("SET").arg(key).arg(NEVER).arg("NX").arg("EX").arg(life);
+        }
+        self.link.kept().pipe(&sets).await?.into_iter().try_for_each(|answer| answer.map(drop))
+    }
+
+    async fn remove_left(&self, cursor: Option<&str>, limit: usize) -> Result<Option<String>> {
+        if let (Some(blobs), Some(cursor)) = (&self.blobs, cursor.and_then(|cursor| cursor.strip_prefix(FILES))) {
+            let next = remove_left(blobs, self, Some(cursor).filter(|cursor| !cursor.is_empty())).await?;
+            return Ok(next.map(|next| format!("{FILES}{next}")));
+        }
+        let next = remove_left_chunks(&self.link, cursor, limit).await?;
+        Ok(next.or_else(|| self.blobs.is_some().then(|| FILES.to_owned())))
     }
 
     async fn erase_event(&self, event: &StoredEvent) -> Result<()> {

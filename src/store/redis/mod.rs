@@ -86,6 +86,7 @@ mod attempts;
 mod barrier;
 mod call;
 mod check;
+mod chunks;
 mod counts;
 mod dial;
 mod endpoints;

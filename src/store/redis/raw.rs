@@ -1,14 +1,14 @@
-//! Requests as they were received: small ones in one key, large ones in chunks, or a file, that are written before it.
+//! Requests as they were received: small ones in one key, large ones in [chunks](super::chunks), or a file, that are written
+//! before it.
 
-use std::io::{self, Write};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use redis::{Cmd, Pipeline, Value};
+use redis::{Pipeline, Value};
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::chunks::{CHUNK_GRACE, Chunks, INLINE_LEN_MAX, Packed, chunk_keys, pack, read_chunks};
 use super::keys::Partition;
 use super::link::{Call, Link, corrupt, missing, read};
 use super::read::get;
@@ -19,19 +19,6 @@ use crate::domain::id::RequestId;
 use crate::domain::plan::RawRequest;
 use crate::store::blobs::{BLOB_LEN_MIN, Blob};
 use crate::store::{Result, StoreError, StoredRequest};
-
-/// Larger bodies are compressed.
-const PLAIN_LEN_MAX: usize = 4 * 1024;
-/// Larger bodies travel in chunks: one huge argument would stall every client.
-const INLINE_LEN_MAX: usize = 64 * 1024;
-const CHUNK_LEN: usize = 256 * 1024;
-/// How many chunks one pipeline carries.
-const CHUNKS_AT_ONCE: usize = 2;
-/// The most that what one pipeline carries takes, and some more. Buffers of more than half a MiB go back to the system, or to
-/// any other thread; of smaller ones the allocator keeps several for each thread that ever had one.
-const PART_LEN_MAX: usize = CHUNK_LEN * (CHUNKS_AT_ONCE + 2);
-/// How much longer chunks live than what refers to them.
-const CHUNK_GRACE: Duration = Duration::from_secs(3600);
 
 /// What precedes the body, as one line of JSON. What of it was not understood is kept beside it, for that changes.
 #[derive(Serialize, Deserialize)]
@@ -50,26 +37,9 @@ pub(super) struct Head {
     request: StoredRequest,
 }
 
-#[derive(Clone, Copy, Default, Serialize, Deserialize)]
-pub(super) struct Chunks {
-    count: usize,
-    /// Of what they hold.
-    hash: u64,
-}
-
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn is_false(flag: &bool) -> bool {
     !flag
-}
-
-/// The keys of the chunks of a request.
-pub(super) fn chunk_keys(id: &RequestId, chunks: Chunks) -> impl Iterator<Item = String> {
-    let partition = Partition::of_request(id);
-    (0..chunks.count).map(move |number| chunk_key(partition, id, chunks, number))
-}
-
-fn chunk_key(partition: Partition, id: &RequestId, chunks: Chunks, number: usize) -> String {
-    format!("{}:{:016x}:{number}", partition.request(id), chunks.hash)
 }
 
 /// A request to be kept.
@@ -83,21 +53,53 @@ pub(super) struct Keep {
 /// Stores requests, each for its lifetime, unless they are there, or there is none. Answers whether each was there.
 pub(super) async fn keep(store: &RedisStore, keeps: Vec<Option<Keep>>) -> Vec<Result<bool>> {
     let mut calls = Vec::new();
-    let mut add = |set: Option<Call>| set.map(|set| calls.push(set)).is_some();
+    let mut add = |set: Option<Set>| {
+        set.map(|Set { call, filed }| {
+            calls.push(call);
+            filed
+        })
+    };
     let sets = join_all(keeps.into_iter().map(|keep| set(store, keep))).await;
-    let added: Vec<Result<bool>> = sets.into_iter().map(|set| set.map(&mut add)).collect();
+    let added: Vec<_> = sets.into_iter().map(|set| set.map(&mut add)).collect();
     let len = calls.len();
     let answers = store.link.kept().run(calls).await;
     let mut answers = answers.unwrap_or_else(|error| vec![Err(error); len]).into_iter();
-    let mut was_there = |is_added| match is_added {
-        true => Ok(matches!(answers.next().ok_or_else(missing)??, Value::Nil | Value::Int(0))),
-        false => Ok(true),
-    };
-    added.into_iter().map(|is_added| was_there(is_added?)).collect()
+    let mut all = Vec::with_capacity(added.len());
+    for added in added {
+        all.push(match added {
+            Ok(None) => Ok(true),
+            Ok(Some(filed)) => was_there(store, answers.next().unwrap_or_else(|| Err(missing())), filed).await,
+            Err(error) => Err(error),
+        });
+    }
+    all
+}
+
+/// Whether a request was there that was to be stored.
+async fn was_there(store: &RedisStore, answer: Result<Value>, filed: Option<Filed>) -> Result<bool> {
+    match (answer?, &store.blobs, filed) {
+        (Value::Nil | Value::Int(0), ..) => Ok(true),
+        (Value::Int(2), ..) => Err(StoreError::Unavailable("a part of a large body has gone".into())),
+        (_, Some(blobs), Some(Filed { id, body, blob })) => blobs.settle(id, body, blob).await.map(|()| false),
+        _ => Ok(false),
+    }
+}
+
+/// What stores a request.
+struct Set {
+    call: Call,
+    filed: Option<Filed>,
+}
+
+/// A body that is in a file.
+struct Filed {
+    id: RequestId,
+    body: Bytes,
+    blob: Blob,
 }
 
 /// What stores a request; nothing where it is known to be there.
-async fn set(store: &RedisStore, keep: Option<Keep>) -> Result<Option<Call>> {
+async fn set(store: &RedisStore, keep: Option<Keep>) -> Result<Option<Set>> {
     let Some(keep) = keep else { return Ok(None) };
     if (keep.raw.request.body.len() > INLINE_LEN_MAX || !keep.mails.is_empty()) && is_there(store, &keep).await? {
         return Ok(None);
@@ -113,23 +115,28 @@ async fn set(store: &RedisStore, keep: Option<Keep>) -> Result<Option<Call>> {
         }
         _ => None,
     };
+    let filed = blob.map(|blob| Filed { id: id.clone(), body: request.body.clone(), blob });
     let len = Some(request.body.len());
     let body = if blob.is_some() { Bytes::new() } else { request.body.clone() };
-    let Packed { zstd, here, chunks } = pack(store, &id, body, lifetime + CHUNK_GRACE).await?;
+    let Packed { zstd, here, chunks } = pack(store, &id, body).await?;
     let request = StoredRequest { id, provider: provider.into(), request, unmapped: 0, unreadable: 0 };
     let head = Head { zstd, chunks, blob, len, request };
     let mut value = serde_json::to_vec(&head).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     value.push(b'\n');
     value.extend_from_slice(&here);
-    let Some(lacks) = lacks else {
+    if lacks.is_none() && chunks.is_none() {
         let mut set = Call::plain(&["SET", &key]);
         set.arg(value).arg("NX").arg("EX").num(seconds(lifetime));
-        return Ok(Some(set));
-    };
-    let id = &head.request.id;
+        return Ok(Some(Set { call: set, filed }));
+    }
+    let (id, chunks) = (&head.request.id, chunks.unwrap_or_default());
     let mut keep = Call::new(&scripts::KEEP, partition, &[&format!("r:{id}"), &format!("n:{id}"), "incomplete"]);
-    keep.num(seconds(lifetime)).arg(id.as_str()).arg(value).arg(lacks);
-    Ok(Some(keep))
+    keep.num(seconds(lifetime)).arg(id.as_str()).arg(value).arg(lacks.unwrap_or_default());
+    keep.num(seconds(CHUNK_GRACE)).num(chunks.count);
+    for key in chunk_keys(id, chunks) {
+        keep.arg(key);
+    }
+    Ok(Some(Set { call: keep, filed }))
 }
 
 /// Whether a request is there. One that came before and whose events could not be committed then is to outlive them.
@@ -176,7 +183,11 @@ async fn renew(store: &RedisStore, key: &str, Keep { raw, life, .. }: &Keep) -> 
         let mut line = serde_json::to_vec(&head).map_err(|error| StoreError::Corrupt(error.to_string()))?;
         line.push(b'\n');
         // Unless it was erased meanwhile.
-        swap(link, id, &value, &line).await?;
+        if swap(link, id, &value, &line).await?
+            && let Some(blob) = head.blob
+        {
+            blobs.settle(id.clone(), raw.request.body.clone(), blob).await?;
+        }
     }
     link.kept().pipe(&pipe).await?.into_iter().try_for_each(|answer| answer.map(drop))?;
     Ok(true)
@@ -195,80 +206,6 @@ pub(super) fn split(value: &[u8]) -> Result<(Head, &[u8])> {
     let end = value.iter().position(|byte| *byte == b'\n').ok_or_else(unreadable)?;
     let head = serde_json::from_slice(&value[..end]).map_err(|_| unreadable())?;
     Ok((head, &value[end + 1..]))
-}
-
-/// What is stored of a body.
-struct Packed {
-    zstd: bool,
-    /// What is not in chunks.
-    here: Bytes,
-    chunks: Option<Chunks>,
-}
-
-/// Compresses a body, and writes what is large meanwhile: none of it is in memory twice.
-async fn pack(store: &RedisStore, id: &RequestId, body: Bytes, lifetime: Duration) -> Result<Packed> {
-    if body.len() <= PLAIN_LEN_MAX {
-        return Ok(Packed { zstd: false, here: body, chunks: None });
-    }
-    // What one takes beside its body is the same whether many come or one.
-    let _place = if body.len() > CHUNK_LEN { Some(store.packing.acquire().await) } else { None };
-    let failed = |error: io::Error| StoreError::Unavailable(format!("cannot compress: {error}"));
-    // Of what they hold, though they are not known yet: two versions of zstd may differ.
-    let hash = xxh3_64_with_seed(&body, zstd::zstd_safe::version_number().into());
-    let mut chunks = Chunks { count: 0, hash };
-    let room = if body.len() > CHUNK_LEN { PART_LEN_MAX } else { body.len() };
-    let encoder = zstd::Encoder::new(Vec::with_capacity(room), 1).map_err(failed)?;
-    let mut packing = Packing { encoder, body, at: 0 };
-    loop {
-        // Off the runtime's threads, for a large body takes a while.
-        let step = tokio::task::spawn_blocking(|| packing.step()).await;
-        packing = step.map_err(|_| StoreError::Unavailable("shutting down".into()))?.map_err(failed)?;
-        let part = packing.encoder.get_mut();
-        let is_last = packing.at == packing.body.len();
-        if is_last && chunks.count == 0 && part.len() <= INLINE_LEN_MAX {
-            return Ok(Packed { zstd: true, here: std::mem::take(part).into(), chunks: None });
-        }
-        write_chunks(&store.link, id, &mut chunks, part, lifetime).await?;
-        if is_last {
-            return Ok(Packed { zstd: true, here: Bytes::new(), chunks: Some(chunks) });
-        }
-        part.clear();
-    }
-}
-
-/// A body that is being compressed.
-struct Packing {
-    encoder: zstd::Encoder<'static, Vec<u8>>,
-    body: Bytes,
-    /// So much of it is.
-    at: usize,
-}
-
-impl Packing {
-    /// As much as one pipeline carries, or all that is left.
-    fn step(mut self) -> io::Result<Self> {
-        while self.at < self.body.len() && self.encoder.get_ref().len() < CHUNK_LEN * CHUNKS_AT_ONCE {
-            let end = self.body.len().min(self.at + CHUNK_LEN);
-            self.encoder.write_all(&self.body[self.at..end])?;
-            self.at = end;
-        }
-        if self.at == self.body.len() {
-            self.encoder.do_finish()?;
-        }
-        Ok(self)
-    }
-}
-
-async fn write_chunks(link: &Link, id: &RequestId, chunks: &mut Chunks, part: &[u8], lifetime: Duration) -> Result<()> {
-    let (partition, mut pipe) = (Partition::of_request(id), Pipeline::new());
-    for chunk in part.chunks(CHUNK_LEN) {
-        let mut set = Cmd::with_capacity(5, PART_LEN_MAX);
-        set.arg("SET").arg(chunk_key(partition, id, *chunks, chunks.count));
-        set.arg(chunk).arg("EX").arg(seconds(lifetime));
-        pipe.add_command(set);
-        chunks.count += 1;
-    }
-    link.kept().pipe(&pipe).await?.into_iter().try_for_each(|answer| answer.map(drop))
 }
 
 /// Reads a request back.
@@ -332,22 +269,4 @@ async fn read_blob(store: &RedisStore, id: RequestId, blob: Blob) -> Result<Byte
     };
     let read = tokio::task::spawn_blocking(move || blobs.read(&id, blob)).await;
     read.map_err(|_| StoreError::Unavailable("shutting down".into()))?
-}
-
-async fn read_chunks(link: &Link, partition: Partition, id: &RequestId, chunks: Chunks) -> Result<Option<Vec<u8>>> {
-    let mut body = Vec::new();
-    let numbers: Vec<usize> = (0..chunks.count).collect();
-    for group in numbers.chunks(CHUNKS_AT_ONCE) {
-        let mut pipe = Pipeline::new();
-        for number in group {
-            let mut get = Cmd::new();
-            get.arg("GET").arg(chunk_key(partition, id, chunks, *number));
-            pipe.add_command(get);
-        }
-        for answer in link.pipe(&pipe).await? {
-            let Some(part) = read::<Option<Vec<u8>>>(answer?)? else { return Ok(None) };
-            body.extend_from_slice(&part);
-        }
-    }
-    Ok(Some(body))
 }

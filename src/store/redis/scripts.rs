@@ -41,6 +41,7 @@ scripts! {
     SWAP = "swap.lua",
     JOB = "job.lua",
     KEEP = "keep.lua",
+    LEFT = "left.lua",
     REST = "lanes.lua" "rest.lua",
     PAGE = "less.lua" "names.lua" "page.lua",
     PENDING = "less.lua" "pending.lua",

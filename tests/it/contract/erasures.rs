@@ -11,6 +11,7 @@ use waypost::domain::ownership::Shards;
 use waypost::domain::plan::{Generation, Ingest, StoredEvent, Unit};
 use waypost::domain::replay::Replay;
 use waypost::store::{Anew, First, Ingested, PageQuery, Replayed, ScanFrom, Store, Then};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Harness, LONG, lease, lease_soon};
 use crate::support::{DELIVERED, endpoint, events, finished, ingest, request, unit};
@@ -189,6 +190,11 @@ pub(crate) async fn a_replay_of_what_is_erased_is_canceled_and_none_is_made(harn
     assert!(listed(&*store, Status::Pending).await.is_empty());
 }
 
+/// Hardly shorter when it is compressed.
+fn noise(len: u32) -> String {
+    (0..len).map(|n| char::from(b'a' + (xxh3_64(&n.to_be_bytes()) % 26) as u8)).collect()
+}
+
 /// A request with so long a body, of which nothing was understood.
 fn lacking(body: &str) -> Ingest {
     let mut raw = request("resend", body);
@@ -199,9 +205,7 @@ fn lacking(body: &str) -> Ingest {
 pub(crate) async fn an_erased_request_is_blank_and_brings_nothing(harness: &mut impl Harness) {
     for len in [10, 5_000, 100_000, 700_000] {
         let store = harness.store();
-        // Nothing compresses it.
-        let letter = |n: u32| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 27) as u8 % 26);
-        let body: String = (0..len).map(letter).collect();
+        let body = noise(len);
         let (told, id) = (lacking(&body), RequestId::of("resend", body.as_bytes()));
         store.ingest(told.clone()).await.unwrap();
         assert_eq!(store.request_len(&id).await.unwrap(), Some(body.len()));
@@ -238,6 +242,64 @@ pub(crate) async fn what_is_erased_before_it_comes_is_never_kept(harness: &mut i
         assert_eq!(store.ingest(told).await.unwrap(), Ingested::Stored { new: 1, repeated: 0 });
         assert!(store.is_erased(&id).await.unwrap());
         assert!(store.request(&id).await.unwrap().is_none());
+    }
+}
+
+pub(crate) async fn what_is_barred_is_a_repeat_when_it_comes(harness: &mut impl Harness) {
+    let store = harness.store();
+    let (barred, other) = (event("barred", "a", &["wh_a"]), event("other", "a", &["wh_a"]));
+    let known = event("known", "b", &["wh_a"]);
+    put(&*store, std::slice::from_ref(&known)).await;
+    for _ in 0..2 {
+        store.bar_events(&[barred.clone(), known.clone()].map(|unit| (*unit.event).clone())).await.unwrap();
+    }
+    store.bar_events(&[]).await.unwrap();
+    drop(store);
+    harness.reopen().await;
+    let store = harness.store();
+    let all = [barred.clone(), known.clone(), other.clone()];
+    assert_eq!(put(&*store, &all).await, Ingested::Stored { new: 1, repeated: 2 });
+    assert!(store.event(&barred.id).await.unwrap().is_none());
+    assert_eq!(store.deliveries_of(&barred.id).await.unwrap(), []);
+    store.erase_event(&barred.event).await.unwrap();
+    assert_eq!(events(&*store).await.len(), 2);
+    assert_eq!(all!(store, events_from, 1).len(), 2);
+    let mut leased: Vec<_> = lease(&*store, "wh_a", 10, LONG).await.into_iter().map(|lease| lease.event_id).collect();
+    let mut expected = [known.id, other.id];
+    leased.sort();
+    expected.sort();
+    assert_eq!(leased, expected);
+}
+
+pub(crate) async fn a_body_is_there_though_leftovers_are_removed_all_the_time(harness: &mut impl Harness) {
+    let store = harness.store();
+    let bodies: Vec<String> = (0..20).map(|number| format!("{number}{}", noise(400_000))).collect();
+    let removing = async {
+        let mut cursor = None;
+        loop {
+            cursor = store.remove_left(cursor.as_deref(), 10).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    let storing = async {
+        for body in &bodies {
+            assert!(matches!(store.ingest(lacking(body)).await, Ok(Ingested::Stored { .. })));
+        }
+    };
+    tokio::select! {
+        () = storing => {},
+        () = removing => {},
+    }
+    let mut cursor = None;
+    loop {
+        cursor = store.remove_left(cursor.as_deref(), 10).await.unwrap();
+        if cursor.is_none() {
+            break;
+        }
+    }
+    for body in bodies {
+        let stored = store.request(&RequestId::of("resend", body.as_bytes())).await.unwrap().unwrap();
+        assert!(stored.request.body == body);
     }
 }
 

@@ -7,6 +7,7 @@ use waypost::domain::id::RequestId;
 use waypost::domain::plan::{Generation, Ingest, Unit};
 use waypost::store::{Committed, Fate, Ingested, PageQuery, Store};
 use waypost_providers::ReplayGuard;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Harness, LONG, lease};
 use crate::support::{DELIVERED, endpoint, finished, ingest, unit};
@@ -195,7 +196,7 @@ pub(crate) async fn a_raw_request_comes_back(harness: &mut impl Harness) {
 
 /// Without its body, which is in the row, in chunks or in a file.
 pub(crate) async fn the_length_of_a_request_is_told(harness: &mut impl Harness) {
-    let noise = |len: u32| (0..len).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect::<Vec<_>>();
+    let noise = |len: u32| (0..len).map(|at| xxh3_64(&at.to_be_bytes()) as u8).collect::<Vec<_>>();
     let store = harness.store();
     for body in [Vec::new(), vec![7; 5_000], noise(100_000), noise(900_000)] {
         let mut plan = ingest(Generation(0), vec![]);
