@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 
 use super::Shared;
@@ -15,10 +16,14 @@ use crate::domain::job::Job;
 use crate::domain::person::Person;
 use crate::domain::plan::StoredEvent;
 use crate::reprocess;
-use crate::store::{Anew, KeptAnswer, Page, Result, StoreError, StoredRequest};
+use crate::store::{Anew, KeptAnswer, LeftBody, Page, Result, StoreError, StoredRequest};
 
 /// How much one step looks at, or a few more.
 const LOOKS_MAX: usize = 200;
+/// What a place among the files of bodies begins with, which are looked through after parts of bodies.
+const FILES: &str = "files:";
+/// By then a body's request has been committed, or never is: whoever wrote it has long answered.
+const SETTLED: Duration = Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 3_600 });
 /// How often it is asked whether the files have been written anew.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -52,14 +57,9 @@ pub(super) async fn step(shared: &Shared, job: &Job, erasure: &Erasure) -> Resul
         }
         Stage::Events => looking.events(cursor).await,
         Stage::Answers => looking.answers(cursor).await,
-        Stage::Left | Stage::Disk => left(shared, cursor).await,
+        Stage::Left | Stage::Disk => return looking.left(cursor).await,
     };
     made.map(Turn::Made)
-}
-
-async fn left(shared: &Shared, cursor: Option<&str>) -> Result<Erased> {
-    let next = shared.store.remove_left(cursor, LOOKS_MAX).await?;
-    Ok(Erased { is_end: next.is_none(), next, ..Erased::default() })
 }
 
 async fn disk(shared: &Shared, begun: Option<&str>) -> Result<Turn> {
@@ -143,14 +143,13 @@ impl Looking<'_> {
         let store = &self.shared.store;
         let Page { items, next } = store.events_from(cursor, LOOKS_MAX).await?;
         let mut erased = Erased { looked_at: items.len() as u64, is_end: next.is_none(), next, ..Erased::default() };
-        let until = self.erasure.until;
-        let is_named = move |person: &Person, event: &StoredEvent| {
-            event.received_at <= until && person.is_in(event.data.get().as_bytes())
-        };
         let named = move |person: &Person, events: Vec<StoredEvent>| {
-            events.into_iter().filter(|event| is_named(person, event)).collect::<Vec<_>>()
+            events.into_iter().filter(|event| person.is_in(event.data.get().as_bytes())).collect::<Vec<_>>()
         };
         for event in self.look(items, named).await? {
+            if !self.was_received(&event).await? {
+                continue;
+            }
             // First, for without the event nobody knows of them.
             let requests: Vec<_> = event.request_id.iter().cloned().chain(kept_as(&event)).collect();
             store.erase_requests(&requests).await?;
@@ -158,6 +157,15 @@ impl Looking<'_> {
             erased.events += 1;
         }
         Ok(erased)
+    }
+
+    /// Whether it was received until then: itself, or for the first time the request that it was read from.
+    async fn was_received(&self, event: &StoredEvent) -> Result<bool> {
+        match &event.request_id {
+            _ if event.received_at <= self.erasure.until => Ok(true),
+            Some(id) => self.shared.store.is_erased(id).await,
+            None => Ok(false),
+        }
     }
 
     async fn answers(&self, cursor: Option<&str>) -> Result<Erased> {
@@ -177,6 +185,38 @@ impl Looking<'_> {
             erased.answers += 1;
         }
         Ok(erased)
+    }
+
+    /// Bodies without a request. What was written since cannot be what was received until then, and is left alone.
+    async fn left(&self, cursor: Option<&str>) -> Result<Turn> {
+        let (store, now) = (&self.shared.store, self.shared.clock.now());
+        let since = |then: Timestamp| Duration::try_from(now.duration_since(then)).unwrap_or_default();
+        let begins_at = self.erasure.begins_at;
+        let Some(cursor) = cursor.and_then(|cursor| cursor.strip_prefix(FILES)) else {
+            let next = store.remove_left_parts(cursor, LOOKS_MAX, since(begins_at)).await?;
+            let next = Some(next.unwrap_or_else(|| FILES.to_owned()));
+            return Ok(Turn::Made(Erased { next, ..Erased::default() }));
+        };
+        let cursor = Some(cursor).filter(|cursor| !cursor.is_empty());
+        let Page { items, next } = store.left_from(cursor, LOOKS_MAX).await?;
+        let mut erased = Erased { is_end: next.is_none(), ..Erased::default() };
+        erased.next = next.map(|next| format!("{FILES}{next}"));
+        for LeftBody { place, written_at } in items {
+            if written_at > begins_at {
+                continue;
+            }
+            let _held = self.shared.room.take(usize::MAX).await;
+            if !self.look(store.left_body(&place).await?, |person, body| person.is_in(&body)).await? {
+                continue;
+            }
+            let settles_in = SETTLED.saturating_sub(since(written_at));
+            if !settles_in.is_zero() {
+                return Ok(Turn::Wait(settles_in));
+            }
+            store.remove_left(&place).await?;
+            erased.looked_at += 1;
+        }
+        Ok(Turn::Made(erased))
     }
 
     /// Looks off the runtime's threads.

@@ -40,7 +40,7 @@ pub enum Stage {
     Events,
     /// What endpoints answered, to other events too.
     Answers,
-    /// Large bodies that were kept for requests which were never committed: whomever they name.
+    /// Large bodies that were kept for requests which were never committed.
     Left,
     /// Nothing: the store writes its files anew.
     Disk,

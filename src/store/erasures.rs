@@ -1,5 +1,7 @@
 //! What a store can be asked so that a person is erased. See [`domain::erasure`](crate::domain::erasure).
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 
@@ -17,6 +19,15 @@ pub struct KeptAnswer {
     pub at: Timestamp,
     /// What was sent and answered.
     pub detail: Detail,
+}
+
+/// A large body, or what there is of one, without its request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftBody {
+    /// Where it is; opaque.
+    pub place: String,
+    /// When it was written, by the clock of the disk.
+    pub written_at: Timestamp,
 }
 
 /// What became of the files.
@@ -53,9 +64,20 @@ pub trait Erasures: Send + Sync {
     /// Lets no event of these ids be kept from now on, where there is none: a copy is a repeat, for the lifetime of events.
     async fn bar_events(&self, events: &[StoredEvent]) -> Result<()>;
 
-    /// Removes, of some bodies that large requests were kept with beforehand, those whose request was never committed;
-    /// answers where to go on, none at the end. Whoever is about to commit one keeps it again, or gives it up.
-    async fn remove_left(&self, cursor: Option<&str>, limit: usize) -> Result<Option<String>>;
+    /// Files of large bodies that no request refers to: it was never committed, or is about to be.
+    async fn left_from(&self, cursor: Option<&str>, limit: usize) -> Result<Page<LeftBody>>;
+
+    /// As much of such a body as can be read.
+    async fn left_body(&self, place: &str) -> Result<Vec<u8>>;
+
+    /// Removes such a body, unless something refers to it by now.
+    async fn remove_left(&self, place: &str) -> Result<()>;
+
+    /// Removes, of some parts of bodies, those that no request refers to and that were written so long ago; answers where to
+    /// go on, none at the end. Who is about to refer to one gives its request up.
+    async fn remove_left_parts(&self, _: Option<&str>, _: usize, _age: Duration) -> Result<Option<String>> {
+        Ok(None)
+    }
 
     /// Erases an event. Its id, and what tells copies of it, are known as before; its pending deliveries end as
     /// canceled, a lease of one is lost, and the logs have nothing any more of what was sent and answered.

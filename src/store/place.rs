@@ -28,6 +28,14 @@ pub(super) fn id(dir: &Path) -> Result<String> {
     known()?.ok_or_else(|| failed(ErrorKind::NotFound.into()))
 }
 
+/// Whether the directory is still the one of this id.
+pub(super) fn still(dir: &Path, id: &str) -> Result<()> {
+    let known = fs::read_to_string(dir.join(NAME)).unwrap_or_default();
+    let is_it = known.trim_end() == id;
+    let told = || format!("{} no longer says {id}; is it mounted?", dir.join(NAME).display());
+    if is_it { Ok(()) } else { Err(StoreError::Unavailable(told())) }
+}
+
 /// Nobody sees a part of it, and of several that make it at once the first is heard.
 fn make(dir: &Path, id: &str) -> io::Result<()> {
     let new = dir.join(format!("{NAME}.{id}"));

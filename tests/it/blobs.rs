@@ -163,7 +163,9 @@ async fn a_missing_file_is_told(on: &str) {
     let logged = stage.gateway.logged("the body of a request cannot be read");
     assert_eq!(logged.len(), 1);
     assert_eq!(logged[0]["request.id"], name.as_str());
+    // The provider sends it again.
     assert_eq!((stage.post(&one).await, stage.events().await), (200, 2));
+    stage.assert_whole(&one).await;
     assert!(!stage.gateway.log().contains("panicked"));
 }
 

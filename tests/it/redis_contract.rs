@@ -86,7 +86,7 @@ mod in_files {
     run_contract!(OnRedisAndFiles, ingest: [a_raw_request_comes_back, the_length_of_a_request_is_told]);
     run_contract!(OnRedisAndFiles, erasures: [
         an_erased_request_is_blank_and_brings_nothing, what_is_erased_before_it_comes_is_never_kept,
-        what_is_barred_is_a_repeat_when_it_comes, a_body_is_there_though_leftovers_are_removed_all_the_time,
+        what_is_barred_is_a_repeat_when_it_comes, a_body_that_something_refers_to_is_no_leftover,
     ]);
     run_contract!(OnRedisAndFiles, requests: [
         a_large_one_is_read_again_whole, what_brought_a_mail_lives_as_long_as_its_event,

@@ -152,7 +152,13 @@ impl Erasures for Fake {
     async fn bar_events(&self, _: &[StoredEvent]) -> Result<()> {
         unreachable!()
     }
-    async fn remove_left(&self, _: Option<&str>, _: usize) -> Result<Option<String>> {
+    async fn left_from(&self, _: Option<&str>, _: usize) -> Result<Page<LeftBody>> {
+        unreachable!()
+    }
+    async fn left_body(&self, _: &str) -> Result<Vec<u8>> {
+        unreachable!()
+    }
+    async fn remove_left(&self, _: &str) -> Result<()> {
         unreachable!()
     }
     async fn erase_event(&self, _: &StoredEvent) -> Result<()> {

@@ -28,15 +28,6 @@ const FOLDER_MODE: u32 = 0o700;
 
 /// How the name of a file ends that is being written.
 pub(super) const NEW: &str = ".new";
-/// How that of one ends that nothing may refer to.
-pub(super) const LEFT: &str = ".left";
-
-/// What a file is called while it is looked whether anything refers to it.
-pub(super) fn aside(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(LEFT);
-    name.into()
-}
 
 /// Another process that shares the directory may have been faster.
 pub(super) fn gone(removed: io::Result<()>) -> io::Result<()> {
@@ -79,10 +70,13 @@ impl Files {
         self.write(id, body, blob).map(|()| blob)
     }
 
-    /// Writes it again if it has gone.
+    /// Writes it again if it has gone and was the same: the same fields may come between other boundaries.
     pub(super) fn settle(&self, id: &RequestId, body: &[u8], blob: Blob) -> Result<()> {
         match fs::metadata(self.path(id, blob)) {
-            Err(error) if error.kind() == ErrorKind::NotFound => self.write(id, body, blob),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let is_same = (xxh3_64(body), body.len()) == (blob.hash, blob.len);
+                if is_same { self.write(id, body, blob) } else { Ok(()) }
+            }
             found => found.map(drop).map_err(|error| self.failed("cannot be read", &error)),
         }
     }
@@ -123,12 +117,7 @@ impl Files {
         };
         let mut body = Vec::new();
         body.try_reserve_exact(blob.len).map_err(|_| StoreError::Unavailable("no memory for a body".into()))?;
-        let file = File::open(&path).or_else(|error| match error.kind() {
-            // It is about to have its name back.
-            ErrorKind::NotFound => File::open(aside(&path)),
-            _ => Err(error),
-        });
-        let file = file.and_then(zstd::Decoder::new).map_err(failed)?;
+        let file = File::open(&path).and_then(zstd::Decoder::new).map_err(failed)?;
         file.take(blob.len as u64 + 1).read_to_end(&mut body).map_err(failed)?;
         let is_whole = body.len() == blob.len && xxh3_64(&body) == blob.hash;
         if is_whole { Ok(body.into()) } else { Err(corrupt("holds another body")) }
@@ -136,8 +125,7 @@ impl Files {
 
     /// Removes a body, and has the disk know of it.
     pub(super) fn remove(&self, id: &RequestId, blob: Blob) -> Result<()> {
-        let path = self.path(id, blob);
-        let removed = gone(fs::remove_file(aside(&path))).and_then(|()| gone(fs::remove_file(&path)));
+        let removed = gone(fs::remove_file(self.path(id, blob)));
         let removed = removed.and_then(|()| self.sync_folder(blob.day));
         removed.map_err(|error| self.failed("keeps a body", &error))
     }

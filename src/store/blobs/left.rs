@@ -1,24 +1,20 @@
-//! Files that nothing refers to: a crash left them without their commit.
-//!
-//! Such a file is first set aside, by another name, and then it is looked once more whether something refers to it by now.
-//! A commit comes before the look of whoever made it, so either that look misses the file, or this one finds the commit.
+//! Files that nothing refers to: a crash left them without their commit, or the commit is yet to come.
 
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 
-use super::super::{Result, StoreError};
-use super::files::{Files, LEFT, NEW, STEP_FILES, aside, gone};
+use super::super::{LeftBody, Page, Result, StoreError, place};
+use super::files::{Files, NEW, STEP_FILES, gone};
 use super::{Blob, Blobs, stopping};
-use crate::crash;
 use crate::domain::id::RequestId;
 
-/// One that is younger is probably still being written.
-const WRITING: Duration = Duration::from_secs(2);
+/// No body is larger; what is read of one that is not whole may say anything.
+const LEN_MAX: u64 = 64 * 1024 * 1024;
 
 /// Who knows what refers to files.
 #[async_trait]
@@ -27,144 +23,148 @@ pub(in super::super) trait Refers: Sync {
     async fn blob_of(&self, id: &RequestId) -> Result<Option<Blob>>;
 }
 
-/// A file of a body.
+/// A file of a body, or of a part of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Named {
-    pub(super) id: RequestId,
     day: u64,
-    hash: u64,
-    /// By its own name, even if it is set aside.
-    path: PathBuf,
+    name: String,
+    written_at: Timestamp,
 }
 
 impl Named {
-    fn is(&self, blob: Option<Blob>) -> bool {
-        blob.is_some_and(|blob| (blob.day, blob.hash) == (self.day, self.hash))
+    fn place(&self) -> String {
+        format!("{}/{}", self.day, self.name)
     }
-}
 
-/// Removes those of some files that nothing refers to; answers where to go on, none at the end.
-pub(in super::super) async fn remove_left(
-    blobs: &Blobs,
-    refers: &dyn Refers,
-    cursor: Option<&str>,
-) -> Result<Option<String>> {
-    let (files, cursor) = (blobs.files.clone(), cursor.map(str::to_owned));
-    let (all, next) = off_thread(move || files.named_from(cursor.as_deref(), STEP_FILES)).await?;
-    for named in all {
-        let is_used = is_used(refers, &named).await?;
-        if !is_used {
-            let (files, left) = (blobs.files.clone(), named.clone());
-            off_thread(move || files.set_aside(&left)).await?;
-            crash::point("blob.set_aside");
+    /// Whose body it is, and its hash; nothing of one that was being written.
+    pub(super) fn body(&self) -> Option<(RequestId, u64)> {
+        let (id, hash) = self.name.split_once('.')?;
+        let id = RequestId::from(id);
+        Some((id.bits().map(|_| id)?, u64::from_str_radix(hash, 16).ok()?))
+    }
+
+    fn is_ours(&self) -> bool {
+        self.name.ends_with(NEW) || self.body().is_some()
+    }
+
+    /// Whether something refers to it, as what cannot be read may.
+    async fn is_used(&self, refers: &dyn Refers) -> Result<bool> {
+        let Some((id, hash)) = self.body() else { return Ok(false) };
+        match refers.blob_of(&id).await {
+            Err(error @ StoreError::Corrupt(_)) => {
+                tracing::error!(request.id = %id, %error, "the file of a body stays");
+                Ok(true)
+            }
+            blob => Ok(blob?.is_some_and(|blob| (blob.day, blob.hash) == (self.day, hash))),
         }
-        let is_used = is_used || self::is_used(refers, &named).await?;
-        let files = blobs.files.clone();
-        off_thread(move || files.settle_aside(&named, is_used)).await?;
     }
-    Ok(next)
 }
 
-/// Whether something refers to it, as what cannot be read may.
-async fn is_used(refers: &dyn Refers, named: &Named) -> Result<bool> {
-    match refers.blob_of(&named.id).await {
-        Err(error @ StoreError::Corrupt(_)) => {
-            tracing::error!(request.id = %named.id, %error, "the file of a body stays");
-            Ok(true)
+impl Blobs {
+    /// Those of some files that nothing refers to.
+    pub(in super::super) async fn left_from(
+        &self,
+        refers: &dyn Refers,
+        cursor: Option<&str>,
+    ) -> Result<Page<LeftBody>> {
+        let (files, id, cursor) = (self.files.clone(), self.id.clone(), cursor.map(str::to_owned));
+        let list = move || {
+            // Where it is not mounted there is nothing, and somewhere else there is something.
+            place::still(&files.dir, &id)?;
+            files.named_from(cursor.as_deref(), STEP_FILES)
+        };
+        let (all, next) = spawn_blocking(list).await.map_err(|_| stopping())??;
+        let mut items = Vec::new();
+        for named in all {
+            if !named.is_used(refers).await? {
+                items.push(LeftBody { place: named.place(), written_at: named.written_at });
+            }
         }
-        blob => Ok(named.is(blob?)),
+        Ok(Page { items, next })
+    }
+
+    /// As much of such a file as can be read.
+    pub(in super::super) async fn left_body(&self, place: &str) -> Result<Vec<u8>> {
+        let (files, (day, name)) = (self.files.clone(), parse(place)?);
+        spawn_blocking(move || files.read_some(day, &name)).await.map_err(|_| stopping())?
+    }
+
+    /// Removes such a file, unless something refers to it by now.
+    pub(in super::super) async fn remove_left(&self, refers: &dyn Refers, place: &str) -> Result<()> {
+        let (day, name) = parse(place)?;
+        let named = Named { day, name, written_at: Timestamp::default() };
+        if named.is_used(refers).await? {
+            return Ok(());
+        }
+        let files = self.files.clone();
+        let remove = move || {
+            let removed = gone(fs::remove_file(files.folder(named.day).join(&named.name)));
+            let synced = removed.and_then(|()| files.sync_folder(named.day));
+            synced.map_err(|error| files.failed("keeps a body", &error))
+        };
+        spawn_blocking(remove).await.map_err(|_| stopping())?
     }
 }
 
-async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    spawn_blocking(work).await.map_err(|_| stopping())?
+/// A day and a name in its folder.
+fn parse(place: &str) -> Result<(u64, String)> {
+    let (day, name) = place.split_once('/').ok_or(StoreError::BadCursor)?;
+    let day = day.parse().map_err(|_| StoreError::BadCursor)?;
+    if name.contains(['/', '\\']) { Err(StoreError::BadCursor) } else { Ok((day, name.to_owned())) }
 }
 
 impl Files {
-    /// About so many of the files of bodies, by day and name, after this one; and where to go on. What was being written
-    /// when its process died goes at once.
+    /// At most so many of the files, by day and name, after this one; and where to go on.
     pub(super) fn named_from(&self, cursor: Option<&str>, limit: usize) -> Result<(Vec<Named>, Option<String>)> {
-        self.list(cursor, limit).map_err(|error| self.failed("cannot be listed", &error))
-    }
-
-    fn list(&self, cursor: Option<&str>, limit: usize) -> io::Result<(Vec<Named>, Option<String>)> {
-        let unknown = || io::Error::new(ErrorKind::InvalidInput, "it has no such cursor");
-        let after = cursor.map(|cursor| cursor.split_once('/').ok_or_else(unknown)).transpose()?;
-        let (first, after) = after.unwrap_or(("0", ""));
-        let first: u64 = first.parse().map_err(|_| unknown())?;
+        let (first, after) = cursor.map_or(Ok((0, String::new())), parse)?;
+        let failed = |error: io::Error| self.failed("cannot be listed", &error);
         let mut days = Vec::new();
-        for folder in fs::read_dir(&self.dir)? {
-            days.extend(folder?.file_name().to_str().and_then(|name| name.parse::<u64>().ok()));
+        for folder in fs::read_dir(&self.dir).map_err(failed)? {
+            days.extend(folder.map_err(failed)?.file_name().to_str().and_then(|name| name.parse::<u64>().ok()));
         }
         days.retain(|day| *day >= first);
         days.sort_unstable();
         let Some(day) = days.first().copied() else { return Ok((Vec::new(), None)) };
-        let mut all = self.named(day)?;
-        if day == first {
-            all.retain(|named| named.name() > after);
-        }
-        all.sort_unstable_by(|one, other| one.path.cmp(&other.path));
-        all.dedup();
+        let mut all = self.named(day).map_err(failed)?;
+        all.retain(|named| day > first || named.name > after);
+        all.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         let next = match all.get(limit) {
-            Some(_) => Some(format!("{day}/{}", all[limit - 1].name())),
+            Some(_) => Some(all[limit - 1].place()),
             None => days.get(1).map(|day| format!("{day}/")),
         };
         all.truncate(limit);
         Ok((all, next))
     }
 
-    /// The files of a folder; one that goes meanwhile holds nothing.
+    /// The files of a folder; what goes meanwhile is not there.
     fn named(&self, day: u64) -> io::Result<Vec<Named>> {
-        let folder = self.folder(day);
-        let entries = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        let mut all = Vec::new();
+        let entries = match fs::read_dir(self.folder(day)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(all),
             entries => entries?,
         };
-        let mut all = Vec::new();
         for entry in entries {
             let entry = entry?;
+            let written_at = match entry.metadata().and_then(|data| data.modified()) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                modified => Timestamp::try_from(modified?).unwrap_or_default(),
+            };
             let Ok(name) = entry.file_name().into_string() else { continue };
-            if name.ends_with(NEW) {
-                remove_old(&entry)?;
-                continue;
-            }
-            let name = name.strip_suffix(LEFT).unwrap_or(&name);
-            let Some((id, hash)) = name.split_once('.') else { continue };
-            let (id, hash) = (RequestId::from(id), u64::from_str_radix(hash, 16));
-            if let (Some(_), Ok(hash)) = (id.bits(), hash) {
-                all.push(Named { id, day, hash, path: folder.join(name) });
-            }
+            all.push(Named { day, name, written_at });
         }
+        all.retain(Named::is_ours);
         Ok(all)
     }
 
-    fn set_aside(&self, named: &Named) -> Result<()> {
-        let set = gone(fs::rename(&named.path, aside(&named.path)));
-        set.map_err(|error| self.failed("keeps a body", &error))
-    }
-
-    /// What was set aside, if anything was, has its name again or goes.
-    fn settle_aside(&self, named: &Named, is_used: bool) -> Result<()> {
-        let aside = aside(&named.path);
-        let settled = match is_used {
-            true => gone(fs::rename(&aside, &named.path)),
-            false => gone(fs::remove_file(&aside)).and_then(|()| self.sync_folder(named.day)),
-        };
-        settled.map_err(|error| self.failed("keeps a body", &error))
-    }
-}
-
-impl Named {
-    fn name(&self) -> &str {
-        self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
-    }
-}
-
-fn remove_old(entry: &fs::DirEntry) -> io::Result<()> {
-    let age = entry.metadata().and_then(|data| data.modified()).map(|at| at.elapsed().unwrap_or_default());
-    match age {
-        Ok(age) if age < WRITING => Ok(()),
-        Ok(_) => gone(fs::remove_file(entry.path())),
-        Err(error) => gone(Err(error)),
+    fn read_some(&self, day: u64, name: &str) -> Result<Vec<u8>> {
+        let path: PathBuf = self.folder(day).join(name);
+        let mut body = Vec::new();
+        match File::open(path).and_then(zstd::Decoder::new) {
+            // One that was being written ends somewhere.
+            Ok(file) => drop(file.take(LEN_MAX).read_to_end(&mut body)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(self.failed("cannot be read", &error)),
+        }
+        Ok(body)
     }
 }

@@ -4,14 +4,13 @@
 //! a crash left without its commit does no harm: each lies in the folder of the day on which what may refer to it expires,
 //! and folders are removed whole when their day is long past. A resend that lives longer writes a file of its own.
 //!
-//! Where a person is erased, [what was left](left) goes at once. Nobody can tell what was left from what is about to be
-//! committed, so whoever commits [looks](Blobs::settle) whether its file is still there, and writes it again.
+//! Where a person is erased, [what was left](left) and names them goes too. What goes otherwise is [written
+//! again](Blobs::settle) when the provider sends the request again.
 //!
 //! ```text
-//! DIR/20789/req_0f8k….5a1c…         the day, counted from 1970; the request, and a hash of the body
-//! DIR/20789/req_0f8k….5a1c….left    the same, while it is looked whether anything refers to it
-//! DIR/20789/9b0e….new               one that is being written
-//! DIR/blobs.id                      what tells the directory from another
+//! DIR/20789/req_0f8k….5a1c…    the day, counted from 1970; the request, and a hash of the body
+//! DIR/20789/9b0e….new          one that is being written
+//! DIR/blobs.id                 what tells the directory from another
 //! ```
 
 use std::path::Path;
@@ -33,7 +32,7 @@ mod files;
 mod left;
 
 use files::Files;
-pub(super) use left::{Refers, remove_left};
+pub(super) use left::Refers;
 
 /// Larger bodies are kept in files.
 pub const BLOB_LEN_MIN: usize = 256 * 1024;
@@ -57,7 +56,7 @@ impl Blob {
     }
 }
 
-/// The files of one directory. Any number of stores may share it, on any number of machines.
+/// The files of one directory. All gateways on one store may share it, on any number of machines.
 pub struct Blobs {
     files: Files,
     /// Of the directory.
@@ -108,7 +107,7 @@ impl Blobs {
         spawn_blocking(keep).await.map_err(|_| stopping())?
     }
 
-    /// Sees to it that a body that is kept is still there, now that what refers to it was committed.
+    /// Writes a body again that something refers to, if its file has gone.
     pub(super) async fn settle(&self, id: RequestId, body: Bytes, blob: Blob) -> Result<()> {
         let files = self.files.clone();
         spawn_blocking(move || files.settle(&id, &body, blob)).await.map_err(|_| stopping())?

@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::files::{DAY_S, STEP_FILES};
 use super::*;
+use crate::store::{Page, StoreError};
 
 const DAY: Duration = Duration::from_secs(DAY_S);
 
@@ -118,13 +119,13 @@ fn much_is_removed_in_steps() {
     assert!(names(&files.dir).is_empty());
 }
 
-/// What is said to refer to files, look by look.
-struct Said(Mutex<Vec<Result<Option<Blob>>>>);
+/// What is said to refer to files.
+struct Said(Result<Option<Blob>>);
 
 #[async_trait]
 impl Refers for Said {
     async fn blob_of(&self, _: &RequestId) -> Result<Option<Blob>> {
-        self.0.lock().unwrap().remove(0)
+        self.0.clone()
     }
 }
 
@@ -136,31 +137,51 @@ async fn what_nothing_refers_to_is_removed_and_what_something_does_is_not() {
     let body = Bytes::from_static(b"a body");
     let kept = blobs.keep(id("a"), body.clone(), DAY).await.unwrap();
     let other = Blob { day: kept.day + 1, ..kept };
-    let unreadable = || Err(StoreError::Corrupt("a request".into()));
+    let place = format!("{}/{}.{:016x}", kept.day, id("a"), kept.hash);
+    let path = files.path(&id("a"), kept);
     for (said, stays) in [
-        (vec![Ok(Some(kept))], true),
-        (vec![unreadable()], true),
-        // It is committed after the first look.
-        (vec![Ok(None), Ok(Some(kept))], true),
-        (vec![Ok(None), unreadable()], true),
-        (vec![Ok(None), Ok(None)], false),
-        (vec![Ok(Some(other)), Ok(Some(other))], false),
+        (Ok(Some(kept)), true),
+        (Err(StoreError::Corrupt("a request".into())), true),
+        (Ok(None), false),
+        (Ok(Some(other)), false),
     ] {
-        // And where a process died before it looked again.
-        for is_aside in [false, true] {
-            blobs.settle(id("a"), body.clone(), kept).await.unwrap();
-            let path = files.path(&id("a"), kept);
-            if is_aside {
-                fs::rename(&path, files::aside(&path)).unwrap();
-                assert_eq!(blobs.read(&id("a"), kept).unwrap(), body);
-            }
-            let said = Said(Mutex::new(said.clone()));
-            assert_eq!(remove_left(&blobs, &said, None).await.unwrap(), None);
-            assert_eq!((path.exists(), files::aside(&path).exists()), (stays, false));
-        }
+        blobs.settle(id("a"), body.clone(), kept).await.unwrap();
+        let said = Said(said);
+        let Page { items, next } = blobs.left_from(&said, None).await.unwrap();
+        let places: Vec<_> = items.iter().map(|left| left.place.as_str()).collect();
+        assert_eq!((places, next), (if stays { vec![] } else { vec![place.as_str()] }, None));
+        assert_eq!(blobs.left_body(&place).await.unwrap(), b"a body");
+        blobs.remove_left(&said, &place).await.unwrap();
+        assert_eq!(path.exists(), stays);
     }
+    assert_eq!(blobs.left_body(&place).await.unwrap(), b"");
+    let down = Said(Err(StoreError::Unavailable("away".into())));
     blobs.settle(id("a"), body.clone(), kept).await.unwrap();
+    assert!(blobs.left_from(&down, None).await.is_err() && blobs.remove_left(&down, &place).await.is_err());
     assert_eq!(blobs.read(&id("a"), kept).unwrap(), body);
+    // Another body of the request is not written in its place.
+    fs::remove_file(&path).unwrap();
+    blobs.settle(id("a"), Bytes::from_static(b"another"), kept).await.unwrap();
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn what_was_being_written_is_read_as_far_as_it_goes_and_another_directory_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (files, clock) = files(dir.path());
+    let blobs = Blobs::open(&files.dir, clock).unwrap();
+    fs::create_dir(files.folder(20_001)).unwrap();
+    let text: Vec<u8> = (0..300_000_u64).flat_map(|n| xxh3_64(&n.to_be_bytes()).to_be_bytes()).collect();
+    let whole = zstd::encode_all(&text[..], 1).unwrap();
+    fs::write(files.folder(20_001).join("0011.new"), &whole[..whole.len() / 2]).unwrap();
+    let left = blobs.left_from(&Said(Ok(None)), None).await.unwrap().items;
+    let read = blobs.left_body(&left[0].place).await.unwrap();
+    assert!(read.len() > 1_000_000 && text.starts_with(&read));
+    blobs.remove_left(&Said(Ok(None)), &left[0].place).await.unwrap();
+    assert!(names(&files.folder(20_001)).is_empty());
+    fs::write(files.dir.join("blobs.id"), "another\n").unwrap();
+    let told = blobs.left_from(&Said(Ok(None)), None).await.unwrap_err().to_string();
+    assert!(told.contains("is it mounted?"), "{told}");
 }
 
 #[test]
@@ -177,7 +198,7 @@ fn all_files_are_found_in_parts_and_none_twice() {
         loop {
             let (some, next) = files.named_from(cursor.as_deref(), limit).unwrap();
             assert!(some.len() <= limit);
-            all.extend(some.into_iter().map(|named| named.id));
+            all.extend(some.iter().map(|named| named.body().unwrap().0));
             cursor = next;
             if cursor.is_none() {
                 break;

@@ -19,8 +19,8 @@ use crate::crash;
 use crate::domain::delivery::{EndReason, Status};
 use crate::domain::id::RequestId;
 use crate::domain::plan::StoredEvent;
-use crate::store::blobs::{Blob, Refers, remove_left};
-use crate::store::{Anew, Erasures, KeptAnswer, Page, Result, StoreError};
+use crate::store::blobs::{Blob, Refers};
+use crate::store::{Anew, Erasures, KeptAnswer, LeftBody, Page, Result, StoreError};
 
 impl Core {
     /// Answers which file there is of it.
@@ -156,7 +156,7 @@ impl View<'_> {
     }
 
     /// One that cannot be read may refer to any: an error.
-    fn blob_of(&self, id: &RequestId) -> Result<Option<Blob>> {
+    pub(super) fn blob_of(&self, id: &RequestId) -> Result<Option<Blob>> {
         let Some(seq) = self.place(Kind::Request, id.bits())? else { return Ok(None) };
         let row = self.get(Space::Requests, &seq.to_be_bytes())?;
         let row = row.as_deref().map(RequestRow::read).transpose()?;
@@ -224,8 +224,16 @@ impl Erasures for Embedded {
         self.ask(|answer| decide(answer, bar)).await
     }
 
-    async fn remove_left(&self, cursor: Option<&str>, _: usize) -> Result<Option<String>> {
-        remove_left(&self.blobs, self, cursor).await
+    async fn left_from(&self, cursor: Option<&str>, _: usize) -> Result<Page<LeftBody>> {
+        self.blobs.left_from(self, cursor).await
+    }
+
+    async fn left_body(&self, place: &str) -> Result<Vec<u8>> {
+        self.blobs.left_body(place).await
+    }
+
+    async fn remove_left(&self, place: &str) -> Result<()> {
+        self.blobs.remove_left(self, place).await
     }
 
     async fn erase_event(&self, event: &StoredEvent) -> Result<()> {

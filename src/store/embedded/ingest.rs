@@ -78,14 +78,6 @@ impl Arrival {
         Ok(Self { ingest, request, events })
     }
 
-    /// The file that its body was written to.
-    pub(super) fn file(&self) -> Option<Blob> {
-        match self.request.as_ref()?.kept {
-            Kept::File(blob) => Some(blob),
-            Kept::Here | Kept::There => None,
-        }
-    }
-
     /// How much it brings, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.request.as_ref().map_or(0, |request| request.body.len())

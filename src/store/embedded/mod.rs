@@ -151,8 +151,13 @@ impl Embedded {
         let Some(raw) = ingest.raw.as_ref().filter(|raw| raw.request.body.len() > BLOB_LEN_MIN) else {
             return Ok(Kept::Here);
         };
-        let id = raw.id.bits();
-        if self.read(move |view| view.place(Kind::Request, id)).await?.is_some() {
+        let id = raw.id.clone();
+        let known = self.read(move |view| Ok((view.place(Kind::Request, id.bits())?, view.blob_of(&id)))).await?;
+        if let (Some(_), blob) = known {
+            // What cannot be read needs no file.
+            if let Ok(Some(blob)) = blob {
+                self.blobs.settle(raw.id.clone(), raw.request.body.clone(), blob).await?;
+            }
             return Ok(Kept::There);
         }
         let life = ingest.request_life(&self.lifetimes);
@@ -220,26 +225,13 @@ fn fill(leased: &mut Leased, events: Vec<Event>, read: impl Fn(u64) -> Result<Op
 #[async_trait]
 impl Store for Embedded {
     async fn ingest_all(&self, ingests: Vec<Ingest>) -> Vec<Result<Committed>> {
-        let (mut arrivals, mut files) = (Vec::with_capacity(ingests.len()), Vec::new());
-        for (place, ingest) in ingests.into_iter().enumerate() {
-            let body = ingest.raw.as_ref().map(|raw| (raw.id.clone(), raw.request.body.clone()));
-            let arrival = self.arrive(ingest).await;
-            if let (Ok(Some(blob)), Some((id, body))) = (arrival.as_ref().map(Arrival::file), body) {
-                files.push((place, id, body, blob));
-            }
-            arrivals.push(arrival);
+        let mut arrivals = Vec::with_capacity(ingests.len());
+        for ingest in ingests {
+            arrivals.push(self.arrive(ingest).await);
         }
         let len = arrivals.len();
         let answers = self.ask(|answer| Call::Ingest(arrivals, answer)).await;
-        let mut answers = answers.unwrap_or_else(|error| vec![Err(error); len]);
-        for (place, id, body, blob) in files {
-            if let Some(answer @ Ok(Committed::Stored(_))) = answers.get_mut(place)
-                && let Err(error) = self.blobs.settle(id, body, blob).await
-            {
-                *answer = Err(error);
-            }
-        }
-        answers
+        answers.unwrap_or_else(|error| vec![Err(error); len])
     }
 
     async fn due(&self, shards: Shards) -> Result<Due> {

@@ -23,8 +23,8 @@ use crate::domain::attempt_log::Detail;
 use crate::domain::delivery::{Class, Delivery, EndReason, Status};
 use crate::domain::id::{EndpointId, ReplayId, RequestId};
 use crate::domain::plan::StoredEvent;
-use crate::store::blobs::{Blob, Refers, remove_left};
-use crate::store::{Anew, Erasures, KeptAnswer, Page, PageQuery, Result, StoreError};
+use crate::store::blobs::{Blob, Refers};
+use crate::store::{Anew, Erasures, KeptAnswer, LeftBody, Page, PageQuery, Result, StoreError};
 
 /// How many deliveries one call ends: each may have many attempts, with long answers.
 const PART_LEN: usize = 10;
@@ -181,12 +181,8 @@ async fn keys(link: &Link, kind: &str, cursor: Option<&str>, limit: usize) -> Re
 /// Statuses in the order that they are looked through.
 const STATUSES: [Status; 5] = [Status::Pending, Status::Delivered, Status::Failed, Status::Skipped, Status::Canceled];
 
-/// What a place among the files begins with, which are looked through after the keys.
-const FILES: &str = "files:";
-/// Chunks that are younger are probably about to be referred to.
-const WRITING: Duration = Duration::from_secs(2);
-
-async fn remove_left_chunks(link: &Link, cursor: Option<&str>, limit: usize) -> Result<Option<String>> {
+async fn remove_left_parts(link: &Link, cursor: Option<&str>, limit: usize, age: Duration) -> Result<Option<String>> {
+    let longest_ms = CHUNK_GRACE.saturating_sub(age).as_millis();
     let (keys, next) = keys(link, "r:req_*:", cursor, limit).await?;
     let mut calls = Vec::new();
     for partition in all() {
@@ -194,7 +190,7 @@ async fn remove_left_chunks(link: &Link, cursor: Option<&str>, limit: usize) -> 
         let names: Vec<&str> = keys.iter().filter_map(|key| key.strip_prefix(&prefix)).collect();
         if !names.is_empty() {
             let mut call = Call::new(&scripts::LEFT, partition, &names);
-            call.num(seconds(CHUNK_GRACE - WRITING) * 1_000);
+            call.num(longest_ms.to_string()).num(seconds(CHUNK_GRACE) * 1_000);
             calls.push(call);
         }
     }
@@ -205,7 +201,9 @@ async fn remove_left_chunks(link: &Link, cursor: Option<&str>, limit: usize) -> 
 #[async_trait]
 impl Refers for RedisStore {
     async fn blob_of(&self, id: &RequestId) -> Result<Option<Blob>> {
-        let value = self.link.send::<Option<Vec<u8>>>(get(Partition::of_request(id).request(id))).await?;
+        // Kept, for it may have been committed to another server.
+        let get = get(Partition::of_request(id).request(id));
+        let value = self.link.kept().send::<Option<Vec<u8>>>(get).await?;
         let value = value.filter(|value| !is_erased(value));
         value.map_or(Ok(None), |value| Ok(split(&value)?.0.blob))
     }
@@ -277,13 +275,24 @@ impl Erasures for RedisStore {
         self.link.kept().pipe(&sets).await?.into_iter().try_for_each(|answer| answer.map(drop))
     }
 
-    async fn remove_left(&self, cursor: Option<&str>, limit: usize) -> Result<Option<String>> {
-        if let (Some(blobs), Some(cursor)) = (&self.blobs, cursor.and_then(|cursor| cursor.strip_prefix(FILES))) {
-            let next = remove_left(blobs, self, Some(cursor).filter(|cursor| !cursor.is_empty())).await?;
-            return Ok(next.map(|next| format!("{FILES}{next}")));
+    async fn left_from(&self, cursor: Option<&str>, _: usize) -> Result<Page<LeftBody>> {
+        self.check_place().await?;
+        match &self.blobs {
+            Some(blobs) => blobs.left_from(self, cursor).await,
+            None => Ok(Page { items: Vec::new(), next: None }),
         }
-        let next = remove_left_chunks(&self.link, cursor, limit).await?;
-        Ok(next.or_else(|| self.blobs.is_some().then(|| FILES.to_owned())))
+    }
+
+    async fn left_body(&self, place: &str) -> Result<Vec<u8>> {
+        self.blobs.as_ref().ok_or(StoreError::BadCursor)?.left_body(place).await
+    }
+
+    async fn remove_left(&self, place: &str) -> Result<()> {
+        self.blobs.as_ref().ok_or(StoreError::BadCursor)?.remove_left(self, place).await
+    }
+
+    async fn remove_left_parts(&self, cursor: Option<&str>, limit: usize, age: Duration) -> Result<Option<String>> {
+        remove_left_parts(&self.link, cursor, limit, age).await
     }
 
     async fn erase_event(&self, event: &StoredEvent) -> Result<()> {

@@ -13,7 +13,8 @@ local last = tonumber(call('ZREVRANGE', KEYS[3], '0', '0', 'WITHSCORES')[2] or '
 if is_there then
   -- It may have been erased: parts that nothing refers to go too.
   for _, part in ipairs(parts) do
-    if call('PTTL', part) <= longer_s * 1000 then call('UNLINK', part) end
+    local left_ms = call('PTTL', part)
+    if left_ms >= 0 and left_ms <= longer_s * 1000 then call('UNLINK', part) end
   end
   return 0
 end

@@ -1,7 +1,12 @@
--- Removes parts of bodies that no request refers to. KEYS: they. ARGV: for how many milliseconds those live that were written
--- just now; as soon as something refers to one it lives longer.
-local longest_ms = tonumber(arg())
+-- Removes parts of bodies that no request refers to. KEYS: they. ARGV: those that live for at most so many milliseconds more
+-- were written long enough ago; for how many one lives that was written just now. As soon as something refers to one it lives
+-- longer, and longer than what refers to it.
+local longest_ms, alone_ms = tonumber(arg()), tonumber(arg())
 for _, part in ipairs(KEYS) do
-  if call('PTTL', part) <= longest_ms then call('UNLINK', part) end
+  local left_ms = call('PTTL', part)
+  local request = string.match(part, '^(.*):%x+:%d+$')
+  local is_old = left_ms <= longest_ms
+  if left_ms > alone_ms then is_old = request and call('EXISTS', request) == 0 end
+  if left_ms >= 0 and is_old then call('UNLINK', part) end
 end
 return 0

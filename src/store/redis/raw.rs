@@ -17,7 +17,7 @@ use super::rows::seconds;
 use super::{RedisStore, erase, scripts};
 use crate::domain::id::RequestId;
 use crate::domain::plan::RawRequest;
-use crate::store::blobs::{BLOB_LEN_MIN, Blob};
+use crate::store::blobs::{BLOB_LEN_MIN, Blob, Refers};
 use crate::store::{Result, StoreError, StoredRequest};
 
 /// What precedes the body, as one line of JSON. What of it was not understood is kept beside it, for that changes.
@@ -53,53 +53,25 @@ pub(super) struct Keep {
 /// Stores requests, each for its lifetime, unless they are there, or there is none. Answers whether each was there.
 pub(super) async fn keep(store: &RedisStore, keeps: Vec<Option<Keep>>) -> Vec<Result<bool>> {
     let mut calls = Vec::new();
-    let mut add = |set: Option<Set>| {
-        set.map(|Set { call, filed }| {
-            calls.push(call);
-            filed
-        })
-    };
+    let mut add = |set: Option<Call>| set.map(|set| calls.push(set)).is_some();
     let sets = join_all(keeps.into_iter().map(|keep| set(store, keep))).await;
-    let added: Vec<_> = sets.into_iter().map(|set| set.map(&mut add)).collect();
+    let added: Vec<Result<bool>> = sets.into_iter().map(|set| set.map(&mut add)).collect();
     let len = calls.len();
     let answers = store.link.kept().run(calls).await;
     let mut answers = answers.unwrap_or_else(|error| vec![Err(error); len]).into_iter();
-    let mut all = Vec::with_capacity(added.len());
-    for added in added {
-        all.push(match added {
-            Ok(None) => Ok(true),
-            Ok(Some(filed)) => was_there(store, answers.next().unwrap_or_else(|| Err(missing())), filed).await,
-            Err(error) => Err(error),
-        });
-    }
-    all
-}
-
-/// Whether a request was there that was to be stored.
-async fn was_there(store: &RedisStore, answer: Result<Value>, filed: Option<Filed>) -> Result<bool> {
-    match (answer?, &store.blobs, filed) {
-        (Value::Nil | Value::Int(0), ..) => Ok(true),
-        (Value::Int(2), ..) => Err(StoreError::Unavailable("a part of a large body has gone".into())),
-        (_, Some(blobs), Some(Filed { id, body, blob })) => blobs.settle(id, body, blob).await.map(|()| false),
-        _ => Ok(false),
-    }
-}
-
-/// What stores a request.
-struct Set {
-    call: Call,
-    filed: Option<Filed>,
-}
-
-/// A body that is in a file.
-struct Filed {
-    id: RequestId,
-    body: Bytes,
-    blob: Blob,
+    let mut was_there = |is_added| match is_added {
+        true => match answers.next().ok_or_else(missing)?? {
+            Value::Nil | Value::Int(0) => Ok(true),
+            Value::Int(2) => Err(StoreError::Unavailable("a part of a large body has gone".into())),
+            _ => Ok(false),
+        },
+        false => Ok(true),
+    };
+    added.into_iter().map(|is_added| was_there(is_added?)).collect()
 }
 
 /// What stores a request; nothing where it is known to be there.
-async fn set(store: &RedisStore, keep: Option<Keep>) -> Result<Option<Set>> {
+async fn set(store: &RedisStore, keep: Option<Keep>) -> Result<Option<Call>> {
     let Some(keep) = keep else { return Ok(None) };
     if (keep.raw.request.body.len() > INLINE_LEN_MAX || !keep.mails.is_empty()) && is_there(store, &keep).await? {
         return Ok(None);
@@ -115,7 +87,6 @@ async fn set(store: &RedisStore, keep: Option<Keep>) -> Result<Option<Set>> {
         }
         _ => None,
     };
-    let filed = blob.map(|blob| Filed { id: id.clone(), body: request.body.clone(), blob });
     let len = Some(request.body.len());
     let body = if blob.is_some() { Bytes::new() } else { request.body.clone() };
     let Packed { zstd, here, chunks } = pack(store, &id, body).await?;
@@ -127,7 +98,7 @@ async fn set(store: &RedisStore, keep: Option<Keep>) -> Result<Option<Set>> {
     if lacks.is_none() && chunks.is_none() {
         let mut set = Call::plain(&["SET", &key]);
         set.arg(value).arg("NX").arg("EX").num(seconds(lifetime));
-        return Ok(Some(Set { call: set, filed }));
+        return Ok(Some(set));
     }
     let (id, chunks) = (&head.request.id, chunks.unwrap_or_default());
     let mut keep = Call::new(&scripts::KEEP, partition, &[&format!("r:{id}"), &format!("n:{id}"), "incomplete"]);
@@ -136,7 +107,7 @@ async fn set(store: &RedisStore, keep: Option<Keep>) -> Result<Option<Set>> {
     for key in chunk_keys(id, chunks) {
         keep.arg(key);
     }
-    Ok(Some(Set { call: keep, filed }))
+    Ok(Some(keep))
 }
 
 /// Whether a request is there. One that came before and whose events could not be committed then is to outlive them.
@@ -152,6 +123,12 @@ async fn is_there(store: &RedisStore, keep: &Keep) -> Result<bool> {
     let (was_there, are_in) = answers.split_first().ok_or_else(missing)?;
     if *was_there && are_in.contains(&false) {
         return renew(store, &key, keep).await;
+    }
+    // What cannot be read needs no file.
+    if let (true, Some(blobs)) = (*was_there, &store.blobs)
+        && let Ok(Some(blob)) = store.blob_of(&keep.raw.id).await
+    {
+        blobs.settle(keep.raw.id.clone(), keep.raw.request.body.clone(), blob).await?;
     }
     Ok(*was_there)
 }
@@ -183,11 +160,7 @@ async fn renew(store: &RedisStore, key: &str, Keep { raw, life, .. }: &Keep) -> 
         let mut line = serde_json::to_vec(&head).map_err(|error| StoreError::Corrupt(error.to_string()))?;
         line.push(b'\n');
         // Unless it was erased meanwhile.
-        if swap(link, id, &value, &line).await?
-            && let Some(blob) = head.blob
-        {
-            blobs.settle(id.clone(), raw.request.body.clone(), blob).await?;
-        }
+        swap(link, id, &value, &line).await?;
     }
     link.kept().pipe(&pipe).await?.into_iter().try_for_each(|answer| answer.map(drop))?;
     Ok(true)

@@ -156,7 +156,7 @@ macro_rules! run_contract {
             others_of_the_mail_go_on_when_one_is_erased, what_is_erased_amid_a_long_lane_is_passed_over,
             a_replay_of_what_is_erased_is_canceled_and_none_is_made, an_erased_request_is_blank_and_brings_nothing,
             what_is_erased_before_it_comes_is_never_kept, what_is_barred_is_a_repeat_when_it_comes,
-            a_body_is_there_though_leftovers_are_removed_all_the_time, all_that_is_kept_is_found_in_parts, its_files_are_written_anew,
+            a_body_that_something_refers_to_is_no_leftover, all_that_is_kept_is_found_in_parts, its_files_are_written_anew,
         ]);
         crate::contract::run_contract!($harness, lists: [
             an_end_is_listed_by_status, a_disabled_endpoint_is_skipped_at_once, pages_go_on_where_they_ended,
