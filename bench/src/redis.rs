@@ -22,7 +22,9 @@ impl Redis {
         let address = free_address()?;
         let mut command = Command::new("redis-server");
         command.args(["--port", &address.port().to_string(), "--bind", "127.0.0.1", "--save", ""]);
-        command.args(["--appendonly", "yes", "--appendfsync", fsync, "--maxmemory-policy", "noeviction", "--dir"]);
+        // As docs/operating-redis.md has it.
+        command.args(["--appendonly", "yes", "--appendfsync", fsync, "--maxmemory-policy", "noeviction"]);
+        command.args(["--auto-aof-rewrite-min-size", "1gb", "--dir"]);
         command.arg(dir).stdin(Stdio::null()).stdout(Stdio::null());
         let process = Process::start("redis-server", &mut command, cpus)?;
         let redis = Self { process, address };
