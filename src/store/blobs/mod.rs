@@ -4,8 +4,8 @@
 //! a crash left without its commit does no harm: each lies in the folder of the day on which what may refer to it expires,
 //! and folders are removed whole when their day is long past. A resend that lives longer writes a file of its own.
 //!
-//! Where a person is erased, [what was left](left) and names them goes too. What goes otherwise is [written
-//! again](Blobs::settle) when the provider sends the request again.
+//! Where a person is erased, what a crash left and names them goes too. What goes otherwise is written again when the
+//! provider sends the request again.
 //!
 //! ```text
 //! DIR/20789/req_0f8k….5a1c…    the day, counted from 1970; the request, and a hash of the body
