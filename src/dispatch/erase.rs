@@ -20,8 +20,8 @@ use crate::store::{Anew, KeptAnswer, LeftBody, Page, Result, StoreError, StoredR
 
 /// How much one step looks at, or a few more.
 const LOOKS_MAX: usize = 200;
-/// What a place among the files of bodies begins with, which are looked through after parts of bodies.
-const FILES: &str = "files:";
+/// How many files of bodies, which are read whole.
+const FILES_MAX: usize = 20;
 /// By then a body's request has been committed, or never is: whoever wrote it has long answered.
 const SETTLED: Duration = Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 3_600 });
 /// How often it is asked whether the files have been written anew.
@@ -72,6 +72,32 @@ async fn disk(shared: &Shared, begun: Option<&str>) -> Result<Turn> {
     })
 }
 
+/// A place among the files of bodies, which are looked through after their parts.
+#[derive(Default)]
+struct Files {
+    from: Option<String>,
+    /// Nothing is done before.
+    not_before: Timestamp,
+}
+
+impl Files {
+    const PREFIX: &str = "files";
+
+    fn parse(cursor: &str) -> Option<Self> {
+        let (not_before, from) = cursor.strip_prefix(Self::PREFIX)?.strip_prefix('@')?.split_once(':')?;
+        let not_before = Timestamp::from_millisecond(not_before.parse().ok()?).ok()?;
+        Some(Self { from: Some(from.to_owned()).filter(|from| !from.is_empty()), not_before })
+    }
+
+    fn cursor(&self) -> String {
+        format!("{}@{}:{}", Self::PREFIX, self.not_before.as_millisecond(), self.from.as_deref().unwrap_or_default())
+    }
+}
+
+fn naming(person: &Person, events: Vec<StoredEvent>) -> Vec<StoredEvent> {
+    events.into_iter().filter(|event| person.is_in(event.data.get().as_bytes())).collect()
+}
+
 struct Looking<'a> {
     shared: &'a Shared,
     erasure: &'a Erasure,
@@ -85,7 +111,11 @@ impl Looking<'_> {
         let mut erased = Erased { looked_at: items.len() as u64, is_end: next.is_none(), next, ..Erased::default() };
         for id in items {
             match self.request(&id).await {
-                Ok(is_erased) => erased.requests += u64::from(is_erased),
+                Ok(None) => {}
+                Ok(Some(events)) => {
+                    erased.requests += 1;
+                    erased.events += events;
+                }
                 Err(error @ StoreError::Corrupt(_)) => {
                     tracing::error!(request.id = %id, %error, "a request is passed over by an erasure");
                     erased.unreadable += 1;
@@ -96,76 +126,74 @@ impl Looking<'_> {
         Ok(erased)
     }
 
-    /// Blanks a request that was received until then and names the person; answers whether it did.
-    async fn request(&self, id: &RequestId) -> Result<bool> {
+    /// Blanks a request that was received until then and names the person; answers how many events of it went with it, and
+    /// none if it was not blanked.
+    async fn request(&self, id: &RequestId) -> Result<Option<u64>> {
         let store = &self.shared.store;
         let Some(len) = store.request_len(id).await? else {
             // Who erased it may not have got to its file.
             if store.is_erased(id).await? {
                 store.erase_requests(std::slice::from_ref(id)).await?;
             }
-            return Ok(false);
+            return Ok(None);
         };
         let _held = self.shared.room.take(len).await;
-        let Some(stored) = store.request(id).await? else { return Ok(false) };
+        let Some(stored) = store.request(id).await? else { return Ok(None) };
         let request = stored.request.clone();
         // A large one takes a while.
         if request.received_at > self.erasure.until
             || !self.look(request, |person, request| person.is_in_message(&request.headers, &request.body)).await?
         {
-            return Ok(false);
+            return Ok(None);
         }
-        self.bar_events(stored).await?;
+        let events = self.events_of(stored).await?;
         store.erase_requests(std::slice::from_ref(id)).await?;
-        Ok(true)
+        Ok(Some(events))
     }
 
-    /// What names the person in a request may have come no further: the provider sends it again, and of what else it says
-    /// nothing is to be lost.
-    async fn bar_events(&self, stored: StoredRequest) -> Result<()> {
-        let id = stored.id.clone();
+    /// Erases the events of a request that name the person, and answers how many there were. Those that had come no further
+    /// are known from now on, for the provider sends it again; of what else it says nothing is to be lost.
+    async fn events_of(&self, stored: StoredRequest) -> Result<u64> {
+        let (store, id) = (&self.shared.store, stored.id.clone());
         let events = match reprocess::events(stored).await {
             Ok(events) => events,
             Err(reprocess::Error::Store(error)) if !matches!(error, StoreError::Corrupt(_)) => return Err(error),
             // Nobody gets events out of it.
             Err(error) => {
                 tracing::debug!(request.id = %id, %error, "a request that is erased cannot be read again");
-                return Ok(());
+                return Ok(0);
             }
         };
-        let named = |person: &Person, events: Vec<StoredEvent>| {
-            events.into_iter().filter(|event| person.is_in(event.data.get().as_bytes())).collect::<Vec<_>>()
-        };
-        self.shared.store.bar_events(&self.look(events, named).await?).await
+        let named = self.look(events, naming).await?;
+        store.bar_events(&named).await?;
+        let mut erased = 0;
+        for event in named {
+            if let Some(known) = store.event(&event.id).await? {
+                self.erase_event(&known).await?;
+                erased += 1;
+            }
+        }
+        Ok(erased)
+    }
+
+    async fn erase_event(&self, event: &StoredEvent) -> Result<()> {
+        // First, for without the event nobody knows of them.
+        let requests: Vec<_> = event.request_id.iter().cloned().chain(kept_as(event)).collect();
+        self.shared.store.erase_requests(&requests).await?;
+        self.shared.store.erase_event(event).await
     }
 
     async fn events(&self, cursor: Option<&str>) -> Result<Erased> {
         let store = &self.shared.store;
         let Page { items, next } = store.events_from(cursor, LOOKS_MAX).await?;
         let mut erased = Erased { looked_at: items.len() as u64, is_end: next.is_none(), next, ..Erased::default() };
-        let named = move |person: &Person, events: Vec<StoredEvent>| {
-            events.into_iter().filter(|event| person.is_in(event.data.get().as_bytes())).collect::<Vec<_>>()
-        };
-        for event in self.look(items, named).await? {
-            if !self.was_received(&event).await? {
-                continue;
-            }
-            // First, for without the event nobody knows of them.
-            let requests: Vec<_> = event.request_id.iter().cloned().chain(kept_as(&event)).collect();
-            store.erase_requests(&requests).await?;
-            store.erase_event(&event).await?;
+        let until = self.erasure.until;
+        let received: Vec<_> = items.into_iter().filter(|event| event.received_at <= until).collect();
+        for event in self.look(received, naming).await? {
+            self.erase_event(&event).await?;
             erased.events += 1;
         }
         Ok(erased)
-    }
-
-    /// Whether it was received until then: itself, or for the first time the request that it was read from.
-    async fn was_received(&self, event: &StoredEvent) -> Result<bool> {
-        match &event.request_id {
-            _ if event.received_at <= self.erasure.until => Ok(true),
-            Some(id) => self.shared.store.is_erased(id).await,
-            None => Ok(false),
-        }
     }
 
     async fn answers(&self, cursor: Option<&str>) -> Result<Erased> {
@@ -192,31 +220,48 @@ impl Looking<'_> {
         let (store, now) = (&self.shared.store, self.shared.clock.now());
         let since = |then: Timestamp| Duration::try_from(now.duration_since(then)).unwrap_or_default();
         let begins_at = self.erasure.begins_at;
-        let Some(cursor) = cursor.and_then(|cursor| cursor.strip_prefix(FILES)) else {
+        let Some(Files { from, not_before }) = cursor.and_then(Files::parse) else {
             let next = store.remove_left_parts(cursor, LOOKS_MAX, since(begins_at)).await?;
-            let next = Some(next.unwrap_or_else(|| FILES.to_owned()));
-            return Ok(Turn::Made(Erased { next, ..Erased::default() }));
+            let next = next.unwrap_or_else(|| Files::default().cursor());
+            return Ok(Turn::Made(Erased { next: Some(next), ..Erased::default() }));
         };
-        let cursor = Some(cursor).filter(|cursor| !cursor.is_empty());
-        let Page { items, next } = store.left_from(cursor, LOOKS_MAX).await?;
-        let mut erased = Erased { is_end: next.is_none(), ..Erased::default() };
-        erased.next = next.map(|next| format!("{FILES}{next}"));
-        for LeftBody { place, written_at } in items {
-            if written_at > begins_at {
-                continue;
-            }
-            let _held = self.shared.room.take(usize::MAX).await;
-            if !self.look(store.left_body(&place).await?, |person, body| person.is_in(&body)).await? {
-                continue;
-            }
-            let settles_in = SETTLED.saturating_sub(since(written_at));
-            if !settles_in.is_zero() {
-                return Ok(Turn::Wait(settles_in));
-            }
-            store.remove_left(&place).await?;
-            erased.looked_at += 1;
+        if not_before > now {
+            return Ok(Turn::Wait(Duration::try_from(not_before.duration_since(now)).unwrap_or_default()));
         }
+        let Page { items, next } = store.left_from(from.as_deref(), LOOKS_MAX).await?;
+        let mut erased = Erased::default();
+        let (mut from, mut looks) = (from, 0);
+        for body in items.into_iter().filter(|body| body.written_at <= begins_at) {
+            let not_before = match self.is_named_by(&body, &mut erased).await? {
+                true => body.written_at.checked_add(SETTLED).unwrap_or(Timestamp::MAX),
+                false => Timestamp::UNIX_EPOCH,
+            };
+            if looks >= FILES_MAX || not_before > now {
+                erased.next = Some(Files { from, not_before }.cursor());
+                return Ok(Turn::Made(erased));
+            }
+            if not_before > Timestamp::UNIX_EPOCH {
+                store.remove_left(&body).await?;
+                erased.looked_at += 1;
+            }
+            (from, looks) = (Some(body.place), looks + 1);
+        }
+        erased.is_end = next.is_none();
+        erased.next = next.map(|next| Files { from: Some(next), ..Files::default() }.cursor());
         Ok(Turn::Made(erased))
+    }
+
+    async fn is_named_by(&self, body: &LeftBody, erased: &mut Erased) -> Result<bool> {
+        let _held = self.shared.room.take(usize::MAX).await;
+        match self.shared.store.left_body(&body.place).await {
+            Ok(text) => self.look(text, |person, text| person.is_in(&text)).await,
+            Err(error @ StoreError::Corrupt(_)) => {
+                tracing::error!(%error, "a file is passed over by an erasure");
+                erased.unreadable += 1;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Looks off the runtime's threads.

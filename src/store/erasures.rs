@@ -70,8 +70,8 @@ pub trait Erasures: Send + Sync {
     /// As much of such a body as can be read.
     async fn left_body(&self, place: &str) -> Result<Vec<u8>>;
 
-    /// Removes such a body, unless something refers to it by now.
-    async fn remove_left(&self, place: &str) -> Result<()>;
+    /// Removes such a body, unless something refers to it by now, or it was written again.
+    async fn remove_left(&self, body: &LeftBody) -> Result<()>;
 
     /// Removes, of some parts of bodies, those that no request refers to and that were written so long ago; answers where to
     /// go on, none at the end. Who is about to refer to one gives its request up.

@@ -158,7 +158,7 @@ impl Erasures for Fake {
     async fn left_body(&self, _: &str) -> Result<Vec<u8>> {
         unreachable!()
     }
-    async fn remove_left(&self, _: &str) -> Result<()> {
+    async fn remove_left(&self, _: &LeftBody) -> Result<()> {
         unreachable!()
     }
     async fn erase_event(&self, _: &StoredEvent) -> Result<()> {

@@ -4,8 +4,8 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -39,6 +39,8 @@ pub(super) fn gone(removed: io::Result<()>) -> io::Result<()> {
 pub(super) struct Files {
     pub(super) dir: PathBuf,
     pub(super) clock: Arc<dyn Clock>,
+    /// Held while a file gets its name, and while one is removed that nothing refers to.
+    pub(super) naming: Arc<Mutex<()>>,
 }
 
 impl Files {
@@ -70,14 +72,14 @@ impl Files {
         self.write(id, body, blob).map(|()| blob)
     }
 
-    /// Writes it again if it has gone and was the same: the same fields may come between other boundaries.
-    pub(super) fn settle(&self, id: &RequestId, body: &[u8], blob: Blob) -> Result<()> {
+    /// Writes it again if it has gone and was the same: the same fields may come between other boundaries. Whether it did.
+    pub(super) fn settle(&self, id: &RequestId, body: &[u8], blob: Blob) -> Result<bool> {
         match fs::metadata(self.path(id, blob)) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let is_same = (xxh3_64(body), body.len()) == (blob.hash, blob.len);
-                if is_same { self.write(id, body, blob) } else { Ok(()) }
+                if is_same { self.write(id, body, blob).map(|()| true) } else { Ok(false) }
             }
-            found => found.map(drop).map_err(|error| self.failed("cannot be read", &error)),
+            found => found.map(|_| false).map_err(|error| self.failed("cannot be read", &error)),
         }
     }
 
@@ -100,7 +102,10 @@ impl Files {
         file.write_all(body)?;
         file.finish()?.sync_all()?;
         crash::point("blob.written");
-        fs::rename(new, path)?;
+        {
+            let _naming = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
+            fs::rename(new, path)?;
+        }
         File::open(folder)?.sync_all()?;
         File::open(&self.dir)?.sync_all()?;
         crash::point("blob.named");

@@ -2,9 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
-use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 
@@ -19,8 +20,8 @@ const LEN_MAX: u64 = 64 * 1024 * 1024;
 /// Who knows what refers to files.
 #[async_trait]
 pub(in super::super) trait Refers: Sync {
-    /// The file that a request refers to, as far as is committed.
-    async fn blob_of(&self, id: &RequestId) -> Result<Option<Blob>>;
+    /// The file that a request refers to, as far as is committed; `for_sure` only if what tells it would survive.
+    async fn blob_of(&self, id: &RequestId, for_sure: bool) -> Result<Option<Blob>>;
 }
 
 /// A file of a body, or of a part of one.
@@ -48,9 +49,9 @@ impl Named {
     }
 
     /// Whether something refers to it, as what cannot be read may.
-    async fn is_used(&self, refers: &dyn Refers) -> Result<bool> {
+    async fn is_used(&self, refers: &dyn Refers, for_sure: bool) -> Result<bool> {
         let Some((id, hash)) = self.body() else { return Ok(false) };
-        match refers.blob_of(&id).await {
+        match refers.blob_of(&id, for_sure).await {
             Err(error @ StoreError::Corrupt(_)) => {
                 tracing::error!(request.id = %id, %error, "the file of a body stays");
                 Ok(true)
@@ -76,7 +77,7 @@ impl Blobs {
         let (all, next) = spawn_blocking(list).await.map_err(|_| stopping())??;
         let mut items = Vec::new();
         for named in all {
-            if !named.is_used(refers).await? {
+            if !named.is_used(refers, false).await? {
                 items.push(LeftBody { place: named.place(), written_at: named.written_at });
             }
         }
@@ -89,20 +90,39 @@ impl Blobs {
         spawn_blocking(move || files.read_some(day, &name)).await.map_err(|_| stopping())?
     }
 
-    /// Removes such a file, unless something refers to it by now.
-    pub(in super::super) async fn remove_left(&self, refers: &dyn Refers, place: &str) -> Result<()> {
-        let (day, name) = parse(place)?;
-        let named = Named { day, name, written_at: Timestamp::default() };
-        if named.is_used(refers).await? {
+    /// Removes such a file, unless something refers to it by now, or it was written again.
+    pub(in super::super) async fn remove_left(&self, refers: &dyn Refers, body: &LeftBody) -> Result<()> {
+        let (day, name) = parse(&body.place)?;
+        let named = Named { day, name, written_at: body.written_at };
+        if named.is_used(refers, true).await? {
             return Ok(());
         }
         let files = self.files.clone();
-        let remove = move || {
-            let removed = gone(fs::remove_file(files.folder(named.day).join(&named.name)));
-            let synced = removed.and_then(|()| files.sync_folder(named.day));
-            synced.map_err(|error| files.failed("keeps a body", &error))
+        spawn_blocking(move || files.remove_named(&named)).await.map_err(|_| stopping())?
+    }
+
+    /// Writes a body again that something refers to, if its file has gone and there is a place to write. It is a repair, and
+    /// nobody fails for it.
+    pub(in super::super) async fn settle(&self, refers: &dyn Refers, id: RequestId, body: Bytes, blob: Blob) {
+        let Ok(write) = Arc::clone(&self.writes).try_acquire_owned() else { return };
+        let (files, request) = (self.files.clone(), id.clone());
+        let written = spawn_blocking(move || {
+            let written = files.settle(&request, &body, blob);
+            drop(write);
+            written
+        });
+        let settled = match written.await {
+            // It may have been erased meanwhile.
+            Ok(Ok(true)) if !matches!(refers.blob_of(&id, false).await, Ok(Some(known)) if known == blob) => {
+                let (files, request) = (self.files.clone(), id.clone());
+                spawn_blocking(move || files.remove(&request, blob)).await.unwrap_or_else(|_| Err(stopping()))
+            }
+            Ok(written) => written.map(drop),
+            Err(_) => Err(stopping()),
         };
-        spawn_blocking(remove).await.map_err(|_| stopping())?
+        if let Err(error) = settled {
+            tracing::warn!(request.id = %id, %error, "the file of a body may be missing");
+        }
     }
 }
 
@@ -145,9 +165,9 @@ impl Files {
         };
         for entry in entries {
             let entry = entry?;
-            let written_at = match entry.metadata().and_then(|data| data.modified()) {
+            let written_at = match entry.metadata().and_then(|data| written_at(&data)) {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                modified => Timestamp::try_from(modified?).unwrap_or_default(),
+                written_at => written_at?,
             };
             let Ok(name) = entry.file_name().into_string() else { continue };
             all.push(Named { day, name, written_at });
@@ -156,15 +176,36 @@ impl Files {
         Ok(all)
     }
 
+    /// Nobody names a file meanwhile in this process; in another one, within a moment.
+    fn remove_named(&self, named: &Named) -> Result<()> {
+        let path = self.folder(named.day).join(&named.name);
+        let remove = || {
+            let _naming = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
+            if written_at(&fs::metadata(&path)?)? == named.written_at {
+                fs::remove_file(&path)?;
+            }
+            Ok(())
+        };
+        let removed = gone(remove()).and_then(|()| self.sync_folder(named.day));
+        removed.map_err(|error| self.failed("keeps a body", &error))
+    }
+
     fn read_some(&self, day: u64, name: &str) -> Result<Vec<u8>> {
-        let path: PathBuf = self.folder(day).join(name);
+        let path = self.folder(day).join(name);
+        let unreadable = |error: &io::Error| StoreError::Corrupt(format!("{}: {error}", path.display()));
         let mut body = Vec::new();
-        match File::open(path).and_then(zstd::Decoder::new) {
-            // One that was being written ends somewhere.
-            Ok(file) => drop(file.take(LEN_MAX).read_to_end(&mut body)),
+        match File::open(&path).and_then(zstd::Decoder::new).map(|file| file.take(LEN_MAX).read_to_end(&mut body)) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(self.failed("cannot be read", &error)),
+            // One that was being written ends somewhere, which is no error of the disk.
+            Err(error) | Ok(Err(error)) if error.raw_os_error().is_some() => return Err(unreadable(&error)),
+            _ => {}
         }
         Ok(body)
     }
+}
+
+/// One that tells no time was written just now.
+fn written_at(data: &fs::Metadata) -> io::Result<Timestamp> {
+    let written_at = Timestamp::try_from(data.modified()?).unwrap_or(Timestamp::MAX);
+    Ok(if written_at <= Timestamp::UNIX_EPOCH { Timestamp::MAX } else { written_at })
 }

@@ -72,7 +72,7 @@ impl Blobs {
     /// # Errors
     /// When it cannot be made, or written.
     pub fn open(dir: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
-        let files = Files { dir: dir.to_owned(), clock };
+        let files = Files { dir: dir.to_owned(), clock, naming: Arc::default() };
         files.make_dir().map_err(|error| files.failed("cannot be made", &error))?;
         let id = place::id(dir)?;
         let (sender, stopped) = mpsc::channel();
@@ -105,12 +105,6 @@ impl Blobs {
             kept
         };
         spawn_blocking(keep).await.map_err(|_| stopping())?
-    }
-
-    /// Writes a body again that something refers to, if its file has gone.
-    pub(super) async fn settle(&self, id: RequestId, body: Bytes, blob: Blob) -> Result<()> {
-        let files = self.files.clone();
-        spawn_blocking(move || files.settle(&id, &body, blob)).await.map_err(|_| stopping())?
     }
 
     /// Whether a body is kept for so long from now on.

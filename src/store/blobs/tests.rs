@@ -5,12 +5,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::files::{DAY_S, STEP_FILES};
 use super::*;
-use crate::store::{Page, StoreError};
+use crate::store::{LeftBody, Page, StoreError};
 
 const DAY: Duration = Duration::from_secs(DAY_S);
 
@@ -30,7 +30,7 @@ impl Clock for Days {
 
 fn files(dir: &Path) -> (Files, Arc<Days>) {
     let clock = Arc::new(Days(20_000.into()));
-    let files = Files { dir: dir.join("blobs"), clock: Arc::clone(&clock) as _ };
+    let files = Files { dir: dir.join("blobs"), clock: Arc::clone(&clock) as _, naming: Arc::default() };
     files.make_dir().unwrap();
     (files, clock)
 }
@@ -124,7 +124,7 @@ struct Said(Result<Option<Blob>>);
 
 #[async_trait]
 impl Refers for Said {
-    async fn blob_of(&self, _: &RequestId) -> Result<Option<Blob>> {
+    async fn blob_of(&self, _: &RequestId, _: bool) -> Result<Option<Blob>> {
         self.0.clone()
     }
 }
@@ -145,23 +145,30 @@ async fn what_nothing_refers_to_is_removed_and_what_something_does_is_not() {
         (Ok(None), false),
         (Ok(Some(other)), false),
     ] {
-        blobs.settle(id("a"), body.clone(), kept).await.unwrap();
+        files.settle(&id("a"), &body, kept).unwrap();
         let said = Said(said);
         let Page { items, next } = blobs.left_from(&said, None).await.unwrap();
         let places: Vec<_> = items.iter().map(|left| left.place.as_str()).collect();
         assert_eq!((places, next), (if stays { vec![] } else { vec![place.as_str()] }, None));
         assert_eq!(blobs.left_body(&place).await.unwrap(), b"a body");
-        blobs.remove_left(&said, &place).await.unwrap();
+        let written_at = Timestamp::try_from(fs::metadata(&path).unwrap().modified().unwrap()).unwrap();
+        let before = LeftBody { place: place.clone(), written_at: written_at - SignedDuration::from_nanos(1) };
+        blobs.remove_left(&said, &before).await.unwrap();
+        assert!(path.exists(), "it was written again");
+        blobs.remove_left(&said, &LeftBody { written_at, ..before }).await.unwrap();
         assert_eq!(path.exists(), stays);
     }
     assert_eq!(blobs.left_body(&place).await.unwrap(), b"");
     let down = Said(Err(StoreError::Unavailable("away".into())));
-    blobs.settle(id("a"), body.clone(), kept).await.unwrap();
-    assert!(blobs.left_from(&down, None).await.is_err() && blobs.remove_left(&down, &place).await.is_err());
+    let left = LeftBody { place, written_at: Timestamp::UNIX_EPOCH };
+    blobs.settle(&Said(Ok(Some(kept))), id("a"), body.clone(), kept).await;
+    assert!(blobs.left_from(&down, None).await.is_err() && blobs.remove_left(&down, &left).await.is_err());
     assert_eq!(blobs.read(&id("a"), kept).unwrap(), body);
-    // Another body of the request is not written in its place.
+    // Another body of the request is not written in its place, and none that was erased meanwhile.
     fs::remove_file(&path).unwrap();
-    blobs.settle(id("a"), Bytes::from_static(b"another"), kept).await.unwrap();
+    blobs.settle(&Said(Ok(Some(kept))), id("a"), Bytes::from_static(b"another"), kept).await;
+    assert!(!path.exists());
+    blobs.settle(&Said(Ok(None)), id("a"), body.clone(), kept).await;
     assert!(!path.exists());
 }
 
@@ -177,7 +184,7 @@ async fn what_was_being_written_is_read_as_far_as_it_goes_and_another_directory_
     let left = blobs.left_from(&Said(Ok(None)), None).await.unwrap().items;
     let read = blobs.left_body(&left[0].place).await.unwrap();
     assert!(read.len() > 1_000_000 && text.starts_with(&read));
-    blobs.remove_left(&Said(Ok(None)), &left[0].place).await.unwrap();
+    blobs.remove_left(&Said(Ok(None)), &left[0]).await.unwrap();
     assert!(names(&files.folder(20_001)).is_empty());
     fs::write(files.dir.join("blobs.id"), "another\n").unwrap();
     let told = blobs.left_from(&Said(Ok(None)), None).await.unwrap_err().to_string();

@@ -172,7 +172,7 @@ impl View<'_> {
 
 #[async_trait]
 impl Refers for Embedded {
-    async fn blob_of(&self, id: &RequestId) -> Result<Option<Blob>> {
+    async fn blob_of(&self, id: &RequestId, _: bool) -> Result<Option<Blob>> {
         let id = id.clone();
         self.read(move |view| view.blob_of(&id)).await
     }
@@ -232,8 +232,8 @@ impl Erasures for Embedded {
         self.blobs.left_body(place).await
     }
 
-    async fn remove_left(&self, place: &str) -> Result<()> {
-        self.blobs.remove_left(self, place).await
+    async fn remove_left(&self, body: &LeftBody) -> Result<()> {
+        self.blobs.remove_left(self, body).await
     }
 
     async fn erase_event(&self, event: &StoredEvent) -> Result<()> {

@@ -156,7 +156,7 @@ impl Embedded {
         if let (Some(_), blob) = known {
             // What cannot be read needs no file.
             if let Ok(Some(blob)) = blob {
-                self.blobs.settle(raw.id.clone(), raw.request.body.clone(), blob).await?;
+                self.blobs.settle(self, raw.id.clone(), raw.request.body.clone(), blob).await;
             }
             return Ok(Kept::There);
         }

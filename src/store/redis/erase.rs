@@ -200,10 +200,12 @@ async fn remove_left_parts(link: &Link, cursor: Option<&str>, limit: usize, age:
 
 #[async_trait]
 impl Refers for RedisStore {
-    async fn blob_of(&self, id: &RequestId) -> Result<Option<Blob>> {
-        // Kept, for it may have been committed to another server.
+    async fn blob_of(&self, id: &RequestId, for_sure: bool) -> Result<Option<Blob>> {
         let get = get(Partition::of_request(id).request(id));
-        let value = self.link.kept().send::<Option<Vec<u8>>>(get).await?;
+        let value: Option<Vec<u8>> = match for_sure {
+            true => self.link.kept().send(get).await?,
+            false => self.link.send(get).await?,
+        };
         let value = value.filter(|value| !is_erased(value));
         value.map_or(Ok(None), |value| Ok(split(&value)?.0.blob))
     }
@@ -287,8 +289,8 @@ impl Erasures for RedisStore {
         self.blobs.as_ref().ok_or(StoreError::BadCursor)?.left_body(place).await
     }
 
-    async fn remove_left(&self, place: &str) -> Result<()> {
-        self.blobs.as_ref().ok_or(StoreError::BadCursor)?.remove_left(self, place).await
+    async fn remove_left(&self, body: &LeftBody) -> Result<()> {
+        self.blobs.as_ref().ok_or(StoreError::BadCursor)?.remove_left(self, body).await
     }
 
     async fn remove_left_parts(&self, cursor: Option<&str>, limit: usize, age: Duration) -> Result<Option<String>> {

@@ -6,7 +6,11 @@ for _, part in ipairs(KEYS) do
   local left_ms = call('PTTL', part)
   local request = string.match(part, '^(.*):%x+:%d+$')
   local is_old = left_ms <= longest_ms
-  if left_ms > alone_ms then is_old = request and call('EXISTS', request) == 0 end
+  if left_ms > alone_ms then
+    -- It has expired, or was erased.
+    local first = request and call('GETRANGE', request, '0', '0')
+    is_old = first == '' or first == '!'
+  end
   if left_ms >= 0 and is_old then call('UNLINK', part) end
 end
 return 0

@@ -121,16 +121,16 @@ async fn is_there(store: &RedisStore, keep: &Keep) -> Result<bool> {
     let answers = store.link.kept().pipe(&pipe).await?.into_iter().map(|answer| read::<bool>(answer?));
     let answers = answers.collect::<Result<Vec<_>>>()?;
     let (was_there, are_in) = answers.split_first().ok_or_else(missing)?;
-    if *was_there && are_in.contains(&false) {
-        return renew(store, &key, keep).await;
-    }
     // What cannot be read needs no file.
     if let (true, Some(blobs)) = (*was_there, &store.blobs)
-        && let Ok(Some(blob)) = store.blob_of(&keep.raw.id).await
+        && let Ok(Some(blob)) = store.blob_of(&keep.raw.id, false).await
     {
-        blobs.settle(keep.raw.id.clone(), keep.raw.request.body.clone(), blob).await?;
+        blobs.settle(store, keep.raw.id.clone(), keep.raw.request.body.clone(), blob).await;
     }
-    Ok(*was_there)
+    match *was_there && are_in.contains(&false) {
+        true => renew(store, &key, keep).await,
+        false => Ok(*was_there),
+    }
 }
 
 /// Lets a request live on as if it had just come, if it would not; answers whether it is still there.
