@@ -168,9 +168,17 @@ impl Looking<'_> {
         store.bar_events(&named).await?;
         let mut erased = 0;
         for event in named {
-            if let Some(known) = store.event(&event.id).await? {
-                self.erase_event(&known).await?;
-                erased += 1;
+            match store.event(&event.id).await {
+                Ok(None) => {}
+                Ok(Some(known)) => {
+                    self.erase_event(&known).await?;
+                    erased += 1;
+                }
+                // Its request goes all the same.
+                Err(error @ StoreError::Corrupt(_)) => {
+                    tracing::error!(event.id = %event.id, %error, "an event is passed over by an erasure");
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(erased)

@@ -111,15 +111,13 @@ impl Blobs {
             drop(write);
             written
         });
-        let settled = match written.await {
-            // It may have been erased meanwhile.
-            Ok(Ok(true)) if !matches!(refers.blob_of(&id, false).await, Ok(Some(known)) if known == blob) => {
-                let (files, request) = (self.files.clone(), id.clone());
-                spawn_blocking(move || files.remove(&request, blob)).await.unwrap_or_else(|_| Err(stopping()))
-            }
-            Ok(written) => written.map(drop),
-            Err(_) => Err(stopping()),
-        };
+        let mut settled = written.await.unwrap_or_else(|_| Err(stopping()));
+        if matches!(settled, Ok(true)) && refers.blob_of(&id, false).await.is_ok_and(|known| known != Some(blob)) {
+            // It was erased meanwhile.
+            let (files, request) = (self.files.clone(), id.clone());
+            let removed = spawn_blocking(move || files.remove(&request, blob)).await;
+            settled = removed.unwrap_or_else(|_| Err(stopping())).map(|()| false);
+        }
         if let Err(error) = settled {
             tracing::warn!(request.id = %id, %error, "the file of a body may be missing");
         }
