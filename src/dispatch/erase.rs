@@ -240,15 +240,16 @@ impl Looking<'_> {
         let mut erased = Erased::default();
         let (mut from, mut looks) = (from, 0);
         for body in items.into_iter().filter(|body| body.written_at <= begins_at) {
-            let not_before = match self.is_named_by(&body, &mut erased).await? {
-                true => body.written_at.checked_add(SETTLED).unwrap_or(Timestamp::MAX),
-                false => Timestamp::UNIX_EPOCH,
-            };
-            if looks >= FILES_MAX || not_before > now {
-                erased.next = Some(Files { from, not_before }.cursor());
+            if looks == FILES_MAX {
+                erased.next = Some(Files { from, ..Files::default() }.cursor());
                 return Ok(Turn::Made(erased));
             }
-            if not_before > Timestamp::UNIX_EPOCH {
+            if self.is_named_by(&body, &mut erased).await? {
+                let not_before = body.written_at.checked_add(SETTLED).unwrap_or(Timestamp::MAX);
+                if not_before > now {
+                    erased.next = Some(Files { from, not_before }.cursor());
+                    return Ok(Turn::Made(erased));
+                }
                 store.remove_left(&body).await?;
                 erased.looked_at += 1;
             }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 
 use super::super::{LeftBody, Page, Result, StoreError, place};
-use super::files::{Files, NEW, STEP_FILES, gone};
+use super::files::{Files, NEW, gone};
 use super::{Blob, Blobs, stopping};
 use crate::domain::id::RequestId;
 
@@ -62,17 +62,18 @@ impl Named {
 }
 
 impl Blobs {
-    /// Those of some files that nothing refers to.
+    /// Those of so many files that nothing refers to.
     pub(in super::super) async fn left_from(
         &self,
         refers: &dyn Refers,
         cursor: Option<&str>,
+        limit: usize,
     ) -> Result<Page<LeftBody>> {
         let (files, id, cursor) = (self.files.clone(), self.id.clone(), cursor.map(str::to_owned));
         let list = move || {
             // Where it is not mounted there is nothing, and somewhere else there is something.
             place::still(&files.dir, &id)?;
-            files.named_from(cursor.as_deref(), STEP_FILES)
+            files.named_from(cursor.as_deref(), limit)
         };
         let (all, next) = spawn_blocking(list).await.map_err(|_| stopping())??;
         let mut items = Vec::new();

@@ -147,7 +147,7 @@ async fn what_nothing_refers_to_is_removed_and_what_something_does_is_not() {
     ] {
         files.settle(&id("a"), &body, kept).unwrap();
         let said = Said(said);
-        let Page { items, next } = blobs.left_from(&said, None).await.unwrap();
+        let Page { items, next } = blobs.left_from(&said, None, 10).await.unwrap();
         let places: Vec<_> = items.iter().map(|left| left.place.as_str()).collect();
         assert_eq!((places, next), (if stays { vec![] } else { vec![place.as_str()] }, None));
         assert_eq!(blobs.left_body(&place).await.unwrap(), b"a body");
@@ -162,7 +162,7 @@ async fn what_nothing_refers_to_is_removed_and_what_something_does_is_not() {
     let down = Said(Err(StoreError::Unavailable("away".into())));
     let left = LeftBody { place, written_at: Timestamp::UNIX_EPOCH };
     blobs.settle(&Said(Ok(Some(kept))), id("a"), body.clone(), kept).await;
-    assert!(blobs.left_from(&down, None).await.is_err() && blobs.remove_left(&down, &left).await.is_err());
+    assert!(blobs.left_from(&down, None, 10).await.is_err() && blobs.remove_left(&down, &left).await.is_err());
     assert_eq!(blobs.read(&id("a"), kept).unwrap(), body);
     // Another body of the request is not written in its place, and none that was erased meanwhile.
     fs::remove_file(&path).unwrap();
@@ -181,13 +181,13 @@ async fn what_was_being_written_is_read_as_far_as_it_goes_and_another_directory_
     let text: Vec<u8> = (0..300_000_u64).flat_map(|n| xxh3_64(&n.to_be_bytes()).to_be_bytes()).collect();
     let whole = zstd::encode_all(&text[..], 1).unwrap();
     fs::write(files.folder(20_001).join("0011.new"), &whole[..whole.len() / 2]).unwrap();
-    let left = blobs.left_from(&Said(Ok(None)), None).await.unwrap().items;
+    let left = blobs.left_from(&Said(Ok(None)), None, 10).await.unwrap().items;
     let read = blobs.left_body(&left[0].place).await.unwrap();
     assert!(read.len() > 1_000_000 && text.starts_with(&read));
     blobs.remove_left(&Said(Ok(None)), &left[0]).await.unwrap();
     assert!(names(&files.folder(20_001)).is_empty());
     fs::write(files.dir.join("blobs.id"), "another\n").unwrap();
-    let told = blobs.left_from(&Said(Ok(None)), None).await.unwrap_err().to_string();
+    let told = blobs.left_from(&Said(Ok(None)), None, 10).await.unwrap_err().to_string();
     assert!(told.contains("is it mounted?"), "{told}");
 }
 

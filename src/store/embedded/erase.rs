@@ -224,8 +224,8 @@ impl Erasures for Embedded {
         self.ask(|answer| decide(answer, bar)).await
     }
 
-    async fn left_from(&self, cursor: Option<&str>, _: usize) -> Result<Page<LeftBody>> {
-        self.blobs.left_from(self, cursor).await
+    async fn left_from(&self, cursor: Option<&str>, limit: usize) -> Result<Page<LeftBody>> {
+        self.blobs.left_from(self, cursor, limit).await
     }
 
     async fn left_body(&self, place: &str) -> Result<Vec<u8>> {

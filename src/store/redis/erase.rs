@@ -277,10 +277,10 @@ impl Erasures for RedisStore {
         self.link.kept().pipe(&sets).await?.into_iter().try_for_each(|answer| answer.map(drop))
     }
 
-    async fn left_from(&self, cursor: Option<&str>, _: usize) -> Result<Page<LeftBody>> {
+    async fn left_from(&self, cursor: Option<&str>, limit: usize) -> Result<Page<LeftBody>> {
         self.check_place().await?;
         match &self.blobs {
-            Some(blobs) => blobs.left_from(self, cursor).await,
+            Some(blobs) => blobs.left_from(self, cursor, limit).await,
             None => Ok(Page { items: Vec::new(), next: None }),
         }
     }
