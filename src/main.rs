@@ -8,14 +8,14 @@ use std::process::{Command, ExitCode};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// For so many milliseconds mimalloc keeps what was given back, for whoever asks next. Its second would be as much again as
-/// the budget of bodies allows; below ten nothing more is gained.
-const PURGE_DELAY: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "10");
+/// In KiB: what is larger mimalloc gives back to the system at once. The rest it keeps for a second, for whoever asks next,
+/// and parts of large mails would be as much again as the budget of bodies allows.
+const OBJECT_MAX: (&str, &str) = ("MIMALLOC_ARENA_MAX_OBJECT_SIZE", "8192");
 
 /// mimalloc reads its options before `main`, so the program begins anew with them, as the same process. An environment that
 /// has the option already is left as it is.
 fn begin_with_options() {
-    let (name, value) = PURGE_DELAY;
+    let (name, value) = OBJECT_MAX;
     let (mut args, is_set) = (std::env::args_os(), std::env::var_os(name).is_some());
     let program = std::env::current_exe().ok().filter(|program| !is_loader(program));
     if let (false, Some(program), Some(arg0)) = (is_set, program, args.next()) {

@@ -17,8 +17,10 @@ pub(crate) fn of(pid: u32) -> Result<u64, Failure> {
 /// What others may use of one CPU in the second before a measurement.
 const QUIET_NS: u64 = 100_000_000;
 
-/// Waits until nobody uses the machine, but no longer than this.
+/// Waits until what earlier runs left to be written is on the disk, and until nobody uses the machine, but for that no longer
+/// than this.
 pub(crate) fn quiet(within_seconds: u64) -> Result<(), Failure> {
+    nix::unistd::sync();
     for _ in 0..within_seconds {
         let before = machine()?;
         std::thread::sleep(Duration::from_secs(1));

@@ -72,7 +72,8 @@ async fn settle(shared: &Shared, mut lease: Lease, taken: Duration) -> Option<(F
     let event = linked(shared, event, at).await?;
     let secrets = snapshot.secrets(&endpoint.id, at);
     let wanted = if endpoint.settings.fetches {
-        match Errand::of(shared, &event).await {
+        // Seldom, and large: on the heap, so that the others' tasks are small.
+        match Box::pin(Errand::of(shared, &event)).await {
             Ok(errand) => Wanted::Content(Some(errand)),
             Err(NoErrand::Unreadable) => Wanted::Content(None),
             Err(NoErrand::NotNow) => return None,
@@ -110,7 +111,7 @@ async fn settle(shared: &Shared, mut lease: Lease, taken: Duration) -> Option<(F
             occasions.extend(exhausted(shared, &lease, event.source.as_deref(), reason));
             (Then::End(Status::Failed, Some(reason)), lane)
         }
-        Next::Disable => match disable(shared, endpoint, DisabledReason::Gone).await {
+        Next::Disable => match Box::pin(disable(shared, endpoint, DisabledReason::Gone)).await {
             Disabling::Done(disabled) => {
                 let noted = disabled.map(|disabled| note_disabled(shared, &endpoint.id, &disabled));
                 let (lane, told) = noted.unwrap_or_default();
@@ -170,7 +171,7 @@ async fn note(shared: &Shared, endpoint: &Endpoint, made: &Made, occasions: &mut
     if !state.breaker.is_hopeless(state.at) {
         return Some(state);
     }
-    let (lane, told) = give_up(shared, endpoint, state).await;
+    let (lane, told) = Box::pin(give_up(shared, endpoint, state)).await;
     occasions.extend(told);
     Some(lane)
 }
@@ -180,7 +181,7 @@ async fn make(shared: &Shared, lease: &Lease, endpoint: &Endpoint, wanted: Wante
     let started = shared.clock.elapsed();
     let timeout = endpoint.settings.timeout();
     let (sent, Posted { answer, split }) = match wanted {
-        Wanted::Content(Some(errand)) => (String::new(), errand.run(shared, timeout).await),
+        Wanted::Content(Some(errand)) => (String::new(), Box::pin(errand.run(shared, timeout)).await),
         Wanted::Content(None) => (String::new(), Posted::failed(ErrorClass::Protocol)),
         Wanted::Posted(Ok(request)) => {
             (request::told(&endpoint.settings, &request), shared.client.post(request, timeout).await)

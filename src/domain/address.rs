@@ -1,5 +1,6 @@
 //! Addresses of persons: the bare form that is compared, and the hash of it that is kept.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use aws_lc_rs::hmac;
@@ -66,7 +67,15 @@ impl fmt::Debug for Address {
 }
 
 /// What stands between the angle brackets, or all of it where there are none, without comments (RFC 5322, section 3.4).
-fn bare(mailbox: &str) -> Option<String> {
+fn bare(mailbox: &str) -> Option<Cow<'_, str>> {
+    // Most are no more than an address.
+    if !mailbox.contains(['\\', '"', '(', ')', '<', '>']) {
+        return Some(mailbox.trim().into());
+    }
+    composed(mailbox).map(Cow::Owned)
+}
+
+fn composed(mailbox: &str) -> Option<String> {
     let (mut text, mut comments, mut is_quoted, mut is_escaped) = (String::new(), 0_u32, false, false);
     let (mut angle, mut is_open) = (None, false);
     for letter in mailbox.chars() {
@@ -107,7 +116,11 @@ fn bare(mailbox: &str) -> Option<String> {
 
 /// Whether it needs no quotes. Letters of any script are allowed (RFC 6531), and dots anywhere, as some hosts do.
 fn is_plain(text: &str) -> bool {
-    let is_special = |letter: char| letter.is_whitespace() || letter.is_control() || r#"()<>[]:;@\,""#.contains(letter);
+    let is_special = |letter: char| {
+        matches!(letter, '(' | ')' | '<' | '>' | '[' | ']' | ':' | ';' | '@' | '\\' | ',' | '"')
+            || letter.is_whitespace()
+            || letter.is_control()
+    };
     !text.is_empty() && !text.contains(is_special)
 }
 

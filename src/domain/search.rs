@@ -1,5 +1,6 @@
 //! Which events are asked for, and the words that an index finds an event by.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -52,26 +53,35 @@ impl Word {
 /// What of an event's `data` can be asked for.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Told {
-    id: Option<String>,
-    message_id: Option<String>,
-    to: Option<String>,
-    recipients: Vec<String>,
-    tags: Vec<String>,
+struct Told<'a> {
+    #[serde(borrow)]
+    id: Option<Text<'a>>,
+    #[serde(borrow)]
+    message_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    to: Option<Text<'a>>,
+    #[serde(borrow)]
+    recipients: Vec<Text<'a>>,
+    #[serde(borrow)]
+    tags: Vec<Text<'a>>,
 }
 
-impl Told {
+/// A text, copied only where something in it is escaped. Serde borrows none that is in an `Option` or a `Vec` by itself.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'a> Told<'a> {
     /// Nothing of what is no event of ours.
-    fn of(event: &StoredEvent) -> Self {
+    fn of(event: &'a StoredEvent) -> Self {
         serde_json::from_str(event.data.get()).unwrap_or_default()
     }
 
     fn recipients(&self) -> impl Iterator<Item = Address> {
-        self.to.iter().chain(&self.recipients).filter_map(|recipient| Address::parse(recipient))
+        self.to.iter().chain(&self.recipients).filter_map(|Text(recipient)| Address::parse(recipient))
     }
 
     fn mail_ids(&self) -> impl Iterator<Item = MailId> {
-        self.id.iter().chain(&self.message_id).filter_map(|id| MailId::parse(id))
+        self.id.iter().chain(&self.message_id).filter_map(|Text(id)| MailId::parse(id))
     }
 }
 
@@ -146,7 +156,7 @@ impl Search {
 
     fn wants_told(&self, event: &StoredEvent) -> bool {
         let told = Told::of(event);
-        self.tag.as_ref().is_none_or(|tag| told.tags.contains(tag))
+        self.tag.as_ref().is_none_or(|tag| told.tags.iter().any(|Text(one)| one == tag))
             && self.mail.as_ref().is_none_or(|mail| told.mail_ids().any(|id| id == *mail))
             && self.recipient.as_ref().is_none_or(|recipient| told.recipients().any(|one| one == *recipient))
     }
@@ -159,7 +169,7 @@ const IDS_MAX: usize = 10;
 /// API: by a Message-ID alone they would not be found.
 pub fn ids_of_mail(asked: &MailId, found: &[StoredEvent]) -> Vec<MailId> {
     let mut ids = vec![asked.clone()];
-    for id in found.iter().filter_map(|event| MailId::parse(&Told::of(event).id?)) {
+    for id in found.iter().filter_map(|event| MailId::parse(&Told::of(event).id?.0)) {
         if ids.len() < IDS_MAX && !ids.contains(&id) {
             ids.push(id);
         }

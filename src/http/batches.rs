@@ -9,23 +9,19 @@ use super::problem::Problem;
 
 /// Smaller bodies go in without asking.
 pub(super) const LEN_MIN: usize = 16 * 1024;
-/// How much is worked on at once: some six batches of a thousand events, which a store that takes 10,000 of them a second
-/// still finishes in time. More at once would be no faster.
-const ROOM: u32 = 2 << 20;
 /// Of the second that a provider is answered within.
 const WAIT_MAX: Duration = Duration::from_millis(400);
 
-/// The room that is left. Whoever came first goes in first.
+/// The room that is left, and how much there is. Whoever came first goes in first.
 #[derive(Debug)]
-pub(super) struct Batches(Semaphore);
-
-impl Default for Batches {
-    fn default() -> Self {
-        Self(Semaphore::new(ROOM as usize))
-    }
-}
+pub(super) struct Batches(Semaphore, u32);
 
 impl Batches {
+    /// So much, in bytes.
+    pub(super) fn new(room: u32) -> Self {
+        Self(Semaphore::new(room as usize), room)
+    }
+
     /// A place for a body of this length, until it is dropped; one that is larger than the room has all of it.
     ///
     /// # Errors
@@ -34,8 +30,9 @@ impl Batches {
         if len < LEN_MIN {
             return Ok(None);
         }
-        let len = u32::try_from(len).map_or(ROOM, |len| len.min(ROOM));
-        let place = tokio::time::timeout(WAIT_MAX, self.0.acquire_many(len)).await;
+        let Self(room, all) = self;
+        let len = u32::try_from(len).map_or(*all, |len| len.min(*all));
+        let place = tokio::time::timeout(WAIT_MAX, room.acquire_many(len)).await;
         place.map_err(|_| Problem::Overloaded)?.map(Some).map_err(|_| Problem::Overloaded)
     }
 }
@@ -47,7 +44,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_batch_waits_for_those_before_it_and_is_refused_when_they_take_too_long() {
-        let (batches, clock) = (Batches::default(), SystemClock::new());
+        let (batches, clock) = (Batches::new(1 << 20), SystemClock::new());
         let all = batches.enter(usize::MAX).await.unwrap();
         assert!(matches!(batches.enter(LEN_MIN).await, Err(Problem::Overloaded)));
         assert!(clock.elapsed() >= WAIT_MAX);

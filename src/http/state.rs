@@ -117,6 +117,7 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway without sources and API keys.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, endpoints: Arc<EndpointCache>, limits: Limits) -> Self {
+        let batches = Batches::new(store.large_at_once());
         Self {
             sources: CurrentSources::default(),
             access: Access::default(),
@@ -131,7 +132,7 @@ impl Gateway {
             body_budget: Arc::new(Semaphore::new(limits.body_budget_bytes.min(Semaphore::MAX_PERMITS))),
             shares: Shares::default(),
             large_mails: LargeMails::start(),
-            batches: Batches::default(),
+            batches,
             refusals: Throttle::default(),
             rejecting: Rejecting::default(),
             feed: Tail::default(),

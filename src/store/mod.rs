@@ -231,6 +231,12 @@ pub trait Store: Replays + Requests + Attempts + Counts + Searches + Feed + Acce
 
     /// Whether it can take work now.
     async fn ready(&self) -> Result<()>;
+
+    /// How many bytes of large requests it is best asked for at once: with less it waits for them, with more they would
+    /// wait for it longer than their callers do.
+    fn large_at_once(&self) -> u32 {
+        2 << 20
+    }
 }
 
 /// Random bytes of the system.

@@ -66,7 +66,7 @@ fn write(trees: &Trees, all: &Known, swept: Swept, has_dead: bool) -> lsm_tree::
     for ((tree, places), kind) in trees.ids.iter().zip(&all.ids).zip(Kind::ALL) {
         let alive = places.iter().filter(|(_, place)| !swept.is_dead(kind, **place));
         let mut alive: Vec<_> = alive.collect();
-        alive.sort_unstable_by_key(|(id, _)| **id);
+        alive.sort_unstable_by_key(|(id, _)| u128::from_be_bytes(**id));
         ingest(tree, alive.into_iter().map(|(id, place)| (*id, place.bytes())))?;
     }
     let words = all.words.rows().into_iter().filter(|(_, place)| !swept.is_dead(Kind::Event, *place));

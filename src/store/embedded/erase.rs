@@ -38,7 +38,7 @@ impl Core {
         // Of one that cannot be read nothing is known, and nothing stays.
         let blob = row.and_then(|row| RequestRow::read(&row).ok()?.blob().ok()?);
         let row = RequestRow { expires: place.expires, id, head: &[], body: &pack(&blob)? };
-        txn.put(Space::Requests, &seq, row.bytes());
+        txn.put_written(Space::Requests, &seq, |to| row.write(to));
         if txn.get(Space::Incomplete, &seq)?.is_some() {
             txn.remove(Space::Incomplete, &seq);
         }
@@ -55,7 +55,7 @@ impl Core {
         let (seq, expires) = (self.last.event, after(now, self.lifetimes.events));
         txn.put_place(Kind::Event, id, Place { seq, expires });
         let row = EventRow { committed: now, expires, id, places: 0, fingerprint: None, json: &[] };
-        txn.put(Space::Events, &seq.to_be_bytes(), row.bytes());
+        txn.put_written(Space::Events, &seq.to_be_bytes(), |to| row.write(to));
         txn.synced = true;
         Ok(())
     }
@@ -70,7 +70,7 @@ impl Core {
         for at in (0..row.places).chain(replays.iter().map(|one| one.place)) {
             self.erase_delivery(txn, Key::new(place.seq, at), now)?;
         }
-        txn.put(Space::Events, &seq, EventRow { json: &[], ..row }.bytes());
+        txn.put_written(Space::Events, &seq, |to| EventRow { json: &[], ..row }.write(to));
         self.recent.remove(place.seq);
         (txn.synced, self.moved) = (true, true);
         Ok(())

@@ -147,6 +147,7 @@ impl Core {
             is_news(txn, told)?;
         }
         let mut fates = Vec::with_capacity(arrival.ingest.units.len());
+        txn.reserve(arrival.ingest.units.len());
         for (unit, Known { id, suppressed, words }) in arrival.ingest.units.iter().zip(&arrival.events) {
             let known = txn.place(Kind::Event, id)?;
             let is_known = known.is_some_and(|known| known.is_alive(now));
@@ -169,7 +170,6 @@ impl Core {
                 fates.push(Fate::Unmet);
             }
         }
-        self.moved |= fates.contains(&Fate::New);
         Ok(fates)
     }
 
@@ -192,7 +192,7 @@ impl Core {
         let expires = after(now, life);
         let row = RequestRow { expires, id: *id, head, body };
         txn.put_place(Kind::Request, *id, Place { seq, expires });
-        txn.put(Space::Requests, &seq.to_be_bytes(), row.bytes());
+        txn.put_written(Space::Requests, &seq.to_be_bytes(), |to| row.write(to));
         Ok(())
     }
 
@@ -206,7 +206,7 @@ impl Core {
         }
         txn.put_place(Kind::Event, id, Place { seq, expires });
         let row = EventRow { committed: now, expires, id, places, fingerprint, json: &unit.json };
-        txn.put(Space::Events, &seq.to_be_bytes(), row.bytes());
+        txn.put_written(Space::Events, &seq.to_be_bytes(), |to| row.write(to));
         let mut waiting =
             Waiting { event: id, mail: unit.mail, committed: now, expires, planned: Vec::with_capacity(places.into()) };
         for (place, PlannedDelivery { endpoint, class, skipped }) in (0..places).zip(&unit.deliveries) {
@@ -232,6 +232,7 @@ impl Core {
             waiting.planned.push(Planned { place, class, endpoint, replay: None });
         }
         if !waiting.planned.is_empty() {
+            self.moved = true;
             txn.add_packed(Space::Waiting, &seq.to_be_bytes(), &waiting)?;
             self.recent.push(seq, Arc::clone(&unit.event));
         }
@@ -251,6 +252,7 @@ impl Core {
                 continue;
             }
             txn.remove(Space::Deliveries, &key.bytes());
+            self.moved = true;
             let moved = self.index.remove(key, now);
             self.write_moved(txn, moved, now)?;
         }

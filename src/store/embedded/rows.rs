@@ -113,11 +113,13 @@ impl<'a> EventRow<'a> {
         self.json.is_empty()
     }
 
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(super) fn write(&self, to: &mut Vec<u8>) {
         let fingerprint = self.fingerprint.as_ref().map_or(&[][..], |bits| bits);
         let has_one = u8::from(self.fingerprint.is_some());
         let (times, places) = (two_numbers(self.committed, self.expires), self.places.to_be_bytes());
-        [&times[..], &self.id, &places, &[has_one], fingerprint, self.json].concat()
+        for part in [&times[..], &self.id, &places, &[has_one], fingerprint, self.json] {
+            to.extend_from_slice(part);
+        }
     }
 }
 
@@ -177,9 +179,11 @@ impl<'a> RequestRow<'a> {
         if self.is_erased() { unpack(self.body) } else { Ok(unpack::<RequestHead>(self.head)?.blob) }
     }
 
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(super) fn write(&self, to: &mut Vec<u8>) {
         let head_len = (self.head.len() as u64).to_be_bytes();
-        [&self.expires.to_be_bytes()[..], &self.id, &head_len, self.head, self.body].concat()
+        for part in [&self.expires.to_be_bytes()[..], &self.id, &head_len, self.head, self.body] {
+            to.extend_from_slice(part);
+        }
     }
 }
 
@@ -276,7 +280,12 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 
 /// The compact form, for the rows of deliveries.
 pub(super) fn pack(value: &impl Serialize) -> Result<Vec<u8>> {
-    postcard::to_allocvec(value).map_err(|error| StoreError::Corrupt(format!("cannot be packed: {error}")))
+    pack_into(value, Vec::new())
+}
+
+/// The same behind what is there.
+pub(super) fn pack_into(value: &impl Serialize, bytes: Vec<u8>) -> Result<Vec<u8>> {
+    postcard::to_extend(value, bytes).map_err(|error| StoreError::Corrupt(format!("cannot be packed: {error}")))
 }
 
 pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::ids::{Kind, Named};
 use super::layers::Row;
-use super::rows::{EventRow, Id, Place, decode, encode, pack};
+use super::rows::{EventRow, Id, Place, decode, encode, pack_into};
 use super::spaces::{Space, Spaces};
 use crate::domain::search::WordHash;
 use crate::store::Result;
@@ -36,6 +36,8 @@ pub(super) struct Txn<'a> {
     mark: (usize, usize, usize),
     /// Whether the commit waits for a sync.
     pub(super) synced: bool,
+    /// Where a value is put together before it gets memory of its own.
+    scratch: Vec<u8>,
 }
 
 impl Space {
@@ -56,7 +58,16 @@ impl<'a> Txn<'a> {
             events: FxHashMap::default(),
             mark: (0, 0, 0),
             synced: false,
+            scratch: Vec::new(),
         }
+    }
+
+    /// Makes room for what so many events bring at least.
+    pub(super) fn reserve(&mut self, events: usize) {
+        self.writes.reserve(events);
+        self.named.ids.reserve(events);
+        self.places.reserve(events);
+        self.events.reserve(events);
     }
 
     /// What was written until now stays when what follows is undone.
@@ -150,7 +161,8 @@ impl<'a> Txn<'a> {
 
     /// The same of what is packed.
     pub(super) fn add_packed(&mut self, space: Space, key: &[u8], value: &impl Serialize) -> Result<()> {
-        self.add(space, key, pack(value)?);
+        let value = self.packed(value)?;
+        self.add(space, key, value);
         Ok(())
     }
 
@@ -160,8 +172,23 @@ impl<'a> Txn<'a> {
     }
 
     pub(super) fn put_packed(&mut self, space: Space, key: &[u8], value: &impl Serialize) -> Result<()> {
-        self.put(space, key, pack(value)?);
+        let value = self.packed(value)?;
+        self.put(space, key, value);
         Ok(())
+    }
+
+    /// The same of what is written out like this.
+    pub(super) fn put_written(&mut self, space: Space, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+        self.scratch.clear();
+        write(&mut self.scratch);
+        let value = Slice::from(&self.scratch);
+        self.put(space, key, value);
+    }
+
+    fn packed(&mut self, value: &impl Serialize) -> Result<Slice> {
+        self.scratch.clear();
+        self.scratch = pack_into(value, std::mem::take(&mut self.scratch))?;
+        Ok(Slice::from(&self.scratch))
     }
 
     pub(super) fn remove(&mut self, space: Space, key: &[u8]) {

@@ -60,9 +60,12 @@ impl Words {
 
     /// All rows, in the order of their keys.
     pub(super) fn rows(&self) -> Vec<(Key, Place)> {
-        let of = |word: &WordHash| self.of(*word).map(|place| (key(*word, place.seq), place)).collect::<Vec<_>>();
-        let mut rows: Vec<_> = self.last.keys().flat_map(of).collect();
-        rows.sort_unstable_by_key(|(key, _)| *key);
+        let mut rows = Vec::with_capacity(self.len());
+        for word in self.last.keys() {
+            rows.extend(self.of(*word).map(|place| (key(*word, place.seq), place)));
+        }
+        // Numbers are compared at once.
+        rows.sort_unstable_by_key(|(key, _)| u128::from_be_bytes(*key));
         rows
     }
 }
