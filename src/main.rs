@@ -8,9 +8,9 @@ use std::process::{Command, ExitCode};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// In KiB: what is larger mimalloc gives back to the system at once. The rest it keeps for a second, for whoever asks next,
-/// and parts of large mails would be as much again as the budget of bodies allows.
-const OBJECT_MAX: (&str, &str) = ("MIMALLOC_ARENA_MAX_OBJECT_SIZE", "8192");
+/// What is larger mimalloc gives back to the system at once. The rest it keeps for a second, for whoever asks next: with more
+/// than this, parts of large mails would take more than the budget of bodies allows. A number without a unit is of bytes.
+const OBJECT_MAX: (&str, &str) = ("MIMALLOC_ARENA_MAX_OBJECT_SIZE", "1M");
 
 /// mimalloc reads its options before `main`, so the program begins anew with them, as the same process. An environment that
 /// has the option already is left as it is.
