@@ -356,7 +356,8 @@ impl Model {
         assert!(listed.iter().all(|due| due.may_be_due(now)), "not due: {due:?} at {now:?}");
         // The partitions are looked at one after the other, each at its own moment within the call.
         let call = Duration::from_micros(now.latest - now.earliest);
-        assert!(listed.windows(2).all(|pair| !pair[1].after(call).is_before(pair[0])), "out of order: {due:?}");
+        let is_in_order = listed.windows(2).all(|pair| !pair[1].after(call).is_before(pair[0]));
+        assert!(is_in_order, "out of order: {due:?} of {listed:?} at {now:?}");
         if self.is_exact {
             let ripe = firsts.iter().filter(|(due, _)| due.is_due(now)).map(|(_, endpoint)| endpoint);
             assert_eq!(due.lanes.iter().collect::<Vec<_>>(), ripe.collect::<Vec<_>>());
