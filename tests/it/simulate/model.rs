@@ -90,13 +90,16 @@ pub(crate) struct Model {
     /// How many replays were made.
     made: usize,
     canceled: BTreeSet<ReplayId>,
+    /// Where something was canceled that had never begun. On Redis its place at the head of its lane lists the lane until
+    /// it is leased from.
+    left: Vec<(EndpointId, Moment)>,
 }
 
 impl Model {
     pub(crate) fn new(is_exact: bool) -> Self {
         let (events, deliveries, canceled) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
         let (firsts, marks, told) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { is_exact, events, deliveries, firsts, marks, told, calls: 0, made: 0, canceled }
+        Self { is_exact, events, deliveries, firsts, marks, told, calls: 0, made: 0, canceled, left: Vec::new() }
     }
 
     /// Whether it is later than all that was told before, and holds when the latest of that did not.
@@ -200,6 +203,9 @@ impl Model {
             let more = usize::from(!self.is_exact && !limit.is_multiple_of(4));
             let kept = if class == Class::High { limit - limit / 4 - more } else { limit / 4 };
             assert!(limit < 4 || taken.len() >= certain.min(kept), "{class:?} got too few places");
+        }
+        if taken < limit + replays {
+            self.left.retain(|(other, _)| other != endpoint);
         }
         let is_exact = self.is_exact;
         for lease in leases {
@@ -325,6 +331,9 @@ impl Model {
         let mut count = 0;
         for one in self.deliveries.values_mut().filter(|one| is_its(one)) {
             (one.status, one.held, one.ended) = (Status::Canceled, false, now);
+            if !self.is_exact && one.begun == 0 {
+                self.left.push((one.endpoint.clone(), one.due));
+            }
             count += 1;
         }
         for one in firsts.iter().filter(|one| is_its(one) && !one.tried) {
@@ -345,7 +354,12 @@ impl Model {
     pub(crate) fn check_due(&self, endpoints: &[EndpointId], due: &Due, now: Moment) {
         let first = |endpoint: &EndpointId| {
             let open = Class::ALL.into_iter().flat_map(|class| self.open(endpoint, class));
-            open.map(|(due, _)| due).reduce(Moment::min)
+            let first = open.map(|(due, _)| due).reduce(Moment::min);
+            let left = self.left.iter().filter(|(other, _)| other == endpoint).map(|(_, due)| due.earliest).min();
+            // Known to be no later than the first that may go, where there is one.
+            let Some(left) = left else { return first };
+            let latest = first.map_or(now.latest, |first| first.latest);
+            Some(Moment { earliest: first.map_or(left, |first| first.earliest.min(left)), latest })
         };
         let mut firsts: Vec<_> =
             endpoints.iter().filter_map(|endpoint| Some((first(endpoint)?, endpoint.clone()))).collect();
