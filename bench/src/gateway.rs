@@ -1,5 +1,6 @@
 //! The gateway under test: built, configured, started, waited for.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read, Write as _};
@@ -45,19 +46,23 @@ pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
 }
 
-/// Builds the program as its users would, or takes the one beside this one when there is no cargo to ask.
+/// Builds the program in the profile that this one was built in, or takes the one beside this one when there is no cargo to ask.
 pub(crate) fn build() -> Result<PathBuf, Failure> {
     let beside = std::env::current_exe()?.with_file_name("waypost");
+    let folder = beside.parent().and_then(Path::file_name).and_then(OsStr::to_str).unwrap_or_default();
+    let profile = if folder == "debug" { "dev" } else { folder };
     if let Some(cargo) = std::env::var_os("CARGO") {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let mut command = Command::new(cargo);
-        command.args(["build", "--release", "--package", "waypost", "--quiet"]).current_dir(root);
+        command.args(["build", "--profile", profile, "--package", "waypost", "--quiet"]).current_dir(root);
         if !command.status()?.success() {
             return Err("the gateway cannot be built".into());
         }
     }
     if !beside.is_file() {
-        return Err(format!("no gateway at {}; build it with `cargo build --release`", beside.display()).into());
+        return Err(
+            format!("no gateway at {}; build it with `cargo build --profile {profile}`", beside.display()).into()
+        );
     }
     Ok(beside)
 }
