@@ -32,6 +32,8 @@ async fn strike(gateways: &mut [Gateway], hooks: &Hooks) -> HashSet<Pair> {
         held().map(|arrival| arrival.endpoint).collect::<HashSet<_>>().len() == ENDPOINTS as usize
     })
     .await;
+    // What was answered a moment before is recorded a moment later; until then that is under way too.
+    tokio::time::sleep(PAUSE * 20).await;
     gateways[0].down();
     gateways[1].signal("STOP");
     // What was sent a moment before may come a moment later.
