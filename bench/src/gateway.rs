@@ -46,7 +46,7 @@ pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
 }
 
-/// Builds the program in the profile that this one was built in, or takes the one beside this one when there is no cargo to ask.
+/// Builds the program in the profile of this one, or takes the one beside this one when there is no cargo to ask.
 pub(crate) fn build() -> Result<PathBuf, Failure> {
     let beside = std::env::current_exe()?.with_file_name("waypost");
     let folder = beside.parent().and_then(Path::file_name).and_then(OsStr::to_str).unwrap_or_default();

@@ -187,6 +187,9 @@ impl Model {
         let possible = open.each_ref().map(|open| open.iter().filter(|(due, _)| due.may_be_due(now)).count());
         let taken = leases.len();
         assert!(taken >= limit.min(certain.iter().sum()) && taken <= limit.min(possible.iter().sum()), "{taken}");
+        if taken < limit {
+            self.left.retain(|(other, _)| other != endpoint);
+        }
         let replays = leases.iter().filter(|lease| lease.class == Class::Low).count();
         let [live_certain, live_possible] = [certain, possible].map(|counts| counts[..2].iter().sum::<usize>());
         // What live deliveries leave, and one place that is owed.
@@ -203,9 +206,6 @@ impl Model {
             let more = usize::from(!self.is_exact && !limit.is_multiple_of(4));
             let kept = if class == Class::High { limit - limit / 4 - more } else { limit / 4 };
             assert!(limit < 4 || taken.len() >= certain.min(kept), "{class:?} got too few places");
-        }
-        if taken < limit + replays {
-            self.left.retain(|(other, _)| other != endpoint);
         }
         let is_exact = self.is_exact;
         for lease in leases {
@@ -354,18 +354,18 @@ impl Model {
     pub(crate) fn check_due(&self, endpoints: &[EndpointId], due: &Due, now: Moment) {
         let first = |endpoint: &EndpointId| {
             let open = Class::ALL.into_iter().flat_map(|class| self.open(endpoint, class));
-            let first = open.map(|(due, _)| due).reduce(Moment::min);
-            let left = self.left.iter().filter(|(other, _)| other == endpoint).map(|(_, due)| due.earliest).min();
-            // Known to be no later than the first that may go, where there is one.
-            let Some(left) = left else { return first };
-            let latest = first.map_or(now.latest, |first| first.latest);
-            Some(Moment { earliest: first.map_or(left, |first| first.earliest.min(left)), latest })
+            open.map(|(due, _)| due).reduce(Moment::min)
         };
         let mut firsts: Vec<_> =
             endpoints.iter().filter_map(|endpoint| Some((first(endpoint)?, endpoint.clone()))).collect();
         firsts.sort();
-        let of =
-            |endpoint: &EndpointId| firsts.iter().find(|(_, other)| other == endpoint).expect("nothing is in it").0;
+        // A lane may be listed by what is left of it, as due since then, and need not be.
+        let of = |endpoint: &EndpointId| {
+            let first = firsts.iter().find(|(_, other)| other == endpoint).map(|(due, _)| *due);
+            let left = self.left.iter().filter(|(other, _)| other == endpoint).map(|(_, due)| due.earliest);
+            let earliest = left.chain(first.map(|due| due.earliest)).min().expect("nothing is in it");
+            Moment { earliest, latest: first.map_or(now.latest, |due| due.latest) }
+        };
         let listed: Vec<_> = due.lanes.iter().map(of).collect();
         assert!(listed.iter().all(|due| due.may_be_due(now)), "not due: {due:?} at {now:?}");
         // The partitions are looked at one after the other, each at its own moment within the call.
