@@ -1,12 +1,14 @@
 //! One pass: what is due, for which there are permits, is leased and begun.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use jiff::Timestamp;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::attempt::{self, HOLD_BEYOND_TIMEOUT};
 use super::lane::Limits;
@@ -20,7 +22,7 @@ use crate::domain::ownership::Shards;
 use crate::domain::rate::Rate;
 use crate::endpoints::Snapshot;
 use crate::metrics::Operation;
-use crate::store::{DUE_LEN_MAX, Leased, Result, Want};
+use crate::store::{DUE_LEN_MAX, Due, LEASE_LAG_MAX, Leased, Result, Want};
 
 /// How long a lane is left alone whose secret this gateway does not have. Not for long: it may be given the secret, or
 /// the lane an owner who has it, and neither ends the rest.
@@ -37,6 +39,12 @@ const REFRESH_TRIES_MAX: u32 = 3;
 pub(super) struct Passes {
     shared: Arc<Shared>,
     attempts: JoinSet<()>,
+    /// Lanes that gave all they were asked for, so that they may have more.
+    full: Vec<EndpointId>,
+    /// Lanes that were due while the last leases were taken.
+    ahead: Option<Vec<EndpointId>>,
+    /// Whether the last pass knew what was due.
+    was_told: bool,
     /// Endpoints that were warned about: their secrets are missing, or the key that fetches.
     unsigned: HashSet<EndpointId>,
 }
@@ -50,42 +58,81 @@ struct Asked {
 
 impl Passes {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, attempts: JoinSet::new(), unsigned: HashSet::new() }
+        Self {
+            shared,
+            attempts: JoinSet::new(),
+            full: Vec::new(),
+            ahead: None,
+            was_told: false,
+            unsigned: HashSet::new(),
+        }
     }
 
     /// Begins what is due in these shards and may begin. Answers when something else falls due, if that is known;
     /// zero when there may be more at once.
     pub(super) async fn pass(&mut self, shards: Shards) -> Result<Option<Duration>> {
         while self.attempts.try_join_next().is_some() {}
+        let ahead = self.ahead.take();
         if self.shared.lanes.is_full() {
             return Ok(None);
         }
-        let (store, metrics, clock) = (&self.shared.store, &self.shared.metrics, self.shared.clock.as_ref());
-        let due = metrics.store.noted(Operation::Due, clock, store.due(shards)).await?;
+        let mut busy = std::mem::take(&mut self.full);
+        busy.extend(self.shared.lanes.take_waiting());
+        let (is_busy, is_told) = (!busy.is_empty(), ahead.is_some());
+        let is_new = !(is_told || is_busy && self.was_told);
+        let due = if is_new { self.due(shards).await? } else { Due { lanes: ahead.unwrap_or_default(), next: None } };
+        self.was_told = is_new || is_told;
         let is_crowded = due.lanes.len() >= DUE_LEN_MAX;
-        let mut lanes = due.lanes;
-        let waiting = self.shared.lanes.take_waiting();
-        lanes.extend(waiting.into_iter().filter(|lane| shards.contains(lane)));
         let mut seen = HashSet::new();
-        lanes.retain(|lane| seen.insert(lane.clone()));
+        let lanes = due.lanes.into_iter().chain(busy).chain(self.shared.lanes.take_waiting());
+        let lanes: Vec<_> = lanes.filter(|lane| shards.contains(lane) && seen.insert(lane.clone())).collect();
         let mut asked = self.ask(&lanes, is_crowded);
         if asked.wants.is_empty() {
-            return Ok(due.next);
+            return Ok(if is_new { due.next } else { Some(Duration::ZERO) });
         }
         let taken = self.shared.clock.elapsed();
-        let lease = self.shared.store.lease(&asked.wants);
-        let leased = self.shared.metrics.store.noted(Operation::Lease, self.shared.clock.as_ref(), lease).await?;
+        let leased = self.lease(&asked.wants, shards, is_busy).await?;
         crash::point("leased");
         // Also when nothing was taken: a lane may rest only because its endpoint was read too long ago.
         let is_current = self.is_current(&leased).await;
         if leased.leases.is_empty() {
-            let next = due.next.unwrap_or(Duration::MAX);
+            let next = if is_new { due.next.unwrap_or(Duration::MAX) } else { Duration::ZERO };
             return Ok(Some(if asked.permits.is_empty() { next } else { next.min(NOTHING_TAKEN) }));
         }
         if is_current {
             self.begin(leased, taken, &mut asked.permits);
         }
         Ok(Some(Duration::ZERO))
+    }
+
+    async fn due(&self, shards: Shards) -> Result<Due> {
+        let (store, metrics, clock) = (&self.shared.store, &self.shared.metrics, self.shared.clock.as_ref());
+        metrics.store.noted(Operation::Due, clock, store.due(shards)).await
+    }
+
+    /// Takes leases, and may look at what is due meanwhile: others are not to wait for lanes that always have more.
+    async fn lease(&mut self, wants: &[Want], shards: Shards, looks: bool) -> Result<Leased> {
+        let (store, metrics, clock) = (&self.shared.store, &self.shared.metrics, self.shared.clock.as_ref());
+        let lease = pin!(metrics.store.noted(Operation::Lease, clock, store.lease(wants)));
+        let (leased, due) = if looks {
+            match select(lease, pin!(self.due(shards))).await {
+                // What is leased waits no longer for that.
+                Either::Left((leased, due)) => (leased?, timeout(LEASE_LAG_MAX, due).await.ok()),
+                Either::Right((due, lease)) => (lease.await?, Some(due)),
+            }
+        } else {
+            (lease.await?, None)
+        };
+        // Where that failed, the next pass looks first.
+        self.ahead = due.and_then(Result::ok).map(|due| due.lanes);
+        let mut counts: HashMap<&EndpointId, usize> = HashMap::new();
+        for lease in &leased.leases {
+            *counts.entry(&lease.endpoint).or_default() += 1;
+        }
+        let gave_all = |want: &Want| counts.get(&want.endpoint).is_some_and(|count| *count >= want.limit);
+        let is_full = |want: &&Want| want.rest.is_none() && gave_all(want);
+        self.full = wants.iter().filter(is_full).map(|want| want.endpoint.clone()).collect();
+        Ok(leased)
     }
 
     /// What to ask of each lane. The permits are shared out, so that slow endpoints cannot take them all at once. A lane

@@ -139,7 +139,7 @@ pub trait Store: Replays + Requests + Attempts + Counts + Searches + Feed + Acce
     /// Takes due deliveries from the lanes asked for, at most so many of each, the urgent class first but with a
     /// quarter of each lane's places kept for the other; and replays with what those leave, and one place in
     /// [`Owed::PART`](crate::domain::delivery::Owed::PART), but no more than were asked for. Each falls due again after its hold. The generation is answered
-    /// also when nothing is taken, or nothing was asked for.
+    /// also when nothing is taken, or nothing was asked for. What has been due for less than [`LEASE_LAG_MAX`] may be left.
     async fn lease(&self, wants: &[Want]) -> Result<Leased>;
 
     /// Records attempts and what follows each. A lease that was lost is reported, and changes nothing; the others of

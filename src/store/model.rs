@@ -15,6 +15,9 @@ use crate::domain::plan::{Generation, StoredEvent};
 
 /// The most lanes that one look at what is due returns.
 pub const DUE_LEN_MAX: usize = 1_000;
+/// What has been due for less than this may be left by a lease for the next one: a lane that always has more is taken from
+/// as it was seen a moment ago.
+pub const LEASE_LAG_MAX: Duration = Duration::from_millis(10);
 
 /// The result of a store call.
 pub type Result<T> = std::result::Result<T, StoreError>;

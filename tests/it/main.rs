@@ -43,6 +43,7 @@ mod peers;
 mod port;
 mod problems;
 mod readme;
+mod redis_busy;
 mod redis_chunks;
 mod redis_cluster;
 mod redis_cluster_harness;

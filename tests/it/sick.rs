@@ -62,6 +62,42 @@ async fn endpoints_that_hang_cost_only_themselves_on_redis() {
     costs_only_itself(&server.url()).await;
 }
 
+/// One endpoint that has more due than it gets places for, however fast it answers, and one that has little.
+async fn has_always_more(store: &str) {
+    const BATCHES: u32 = 8;
+    const BATCH: u32 = 1_000;
+    let hooks = Hooks::start();
+    let of = |number, kind: &str| {
+        hooks.endpoints(number..number + 1, &format!("events = [\"{kind}\"]\nmax_in_flight = 200\n"))
+    };
+    let endpoints = of(0, "email.delivered") + &of(1, "email.opened");
+    let gateway = started(store, &endpoints).await;
+    let poster = Poster::new();
+    for number in 0..BATCHES {
+        let (_, signed) = poster.sendgrid_batch(number, BATCH);
+        assert_eq!(poster.post(&gateway.url("sendgrid"), signed).await, Some(200));
+    }
+    until(SOON, "the busy one gets some", || !came_to(&hooks, "wh_0").is_empty()).await;
+    let (_, signed) = poster.resend_event_of(1, 1, "email.opened");
+    assert_eq!(poster.post(&gateway.url("resend"), signed).await, Some(200));
+    until(SOON, "the other gets its own", || !came_to(&hooks, "wh_1").is_empty()).await;
+    let before = came_to(&hooks, "wh_0").len();
+    println!("{before} went before it");
+    assert!(before < (BATCHES * BATCH / 4 * 3) as usize, "{before}");
+    until(SOON, "the busy one gets all", || came_to(&hooks, "wh_0").len() >= (BATCHES * BATCH) as usize).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_always_has_more_lets_others_be_served_embedded() {
+    has_always_more("embedded").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_always_has_more_lets_others_be_served_on_redis() {
+    let server = Server::start().await;
+    has_always_more(&server.url()).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_fails_is_called_again_alone_and_always_under_the_same_id() {
     let hooks = Hooks::answering(|arrival| match (arrival.endpoint.as_str(), arrival.attempt) {

@@ -14,7 +14,7 @@ for i = 1, tonumber(arg()) do
   for j = 1, tonumber(arg()) do
     local endpoint, class, skipped = arg(), arg(), arg() == '1'
     plans[i][j] = {endpoint = endpoint, lane = not skipped and known_lane(class, endpoint)}
-    skips = skips or skipped
+    skips, plans[i].skips = skips or skipped, plans[i].skips or skipped
   end
 end
 for i = 1, tonumber(arg()) do
@@ -72,7 +72,7 @@ if oldest and tonumber(oldest) <= expired + 1000000 then
   oldest = call('ZRANGE', prefix .. 'i:' .. oldest, '0', '0', 'WITHSCORES')[2]
 end
 local outlived = oldest and tonumber(oldest) <= expired + 1000000
-local indexed, skipped, trimmed = {}, {}, false
+local indexed, skipped, gone, trimmed = {}, {}, {}, false
 
 -- Whether its state holds and, as far as was known, did not. The one of the highest rank stays; odd ones hold.
 local function is_news(unit)
@@ -167,8 +167,13 @@ local function commit(unit)
     call('SET', prefix .. 'reprocessed', text(reprocessed), 'EX', lifetime)
     call('SET', prefix .. 'o:' .. unit.id, made .. text(reprocessed - 1), 'EX', lifetime)
   end
-  -- What became of the same identity when it was new before.
-  call('DEL', prefix .. 'd:' .. unit.id, prefix .. 'a:' .. unit.id)
+  -- What became of the same identity when it was new before; where it begins with a row, that comes after it.
+  local rows, notes = prefix .. 'd:' .. unit.id, prefix .. 'a:' .. unit.id
+  if unit.plan.skips then
+    call('DEL', rows, notes)
+  else
+    gone[#gone + 1], gone[#gone + 2] = rows, notes
+  end
   for i, row in ipairs(unit.plan) do
     if i > 1 then
       stamp = stamp + 1
@@ -198,6 +203,7 @@ end
 
 local answers = {}
 for i, unit in ipairs(units) do answers[i] = commit(unit) end
+if #gone > 0 then call('DEL', unpack(gone)) end
 for _, lane in pairs(lanes) do enqueue(lane) end
 -- The feed does not tell of it.
 if unfed then call('XADD', KEYS[6], 'MAXLEN', '~', '100', '*', 'n', '1') end

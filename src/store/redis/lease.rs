@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::keys::{Partition, lane_entry, letter};
 use super::link::{Call, corrupt, read};
-use super::look::{Candidate, Entry, Found, Places, look, peek};
+use super::look::{Candidate, Entry, Found, Looked, Places, Spot, glance, look, peek, sighted};
 use super::read::{is_erased, parse};
 use super::rows::micros;
 use super::{RedisStore, scripts};
@@ -20,7 +20,12 @@ const KEPT_PART: usize = 4;
 /// The most leases of one lane in one call.
 const LEASES_MAX: usize = 1_000;
 
-/// The most rounds of one call: each finds at least one that may not go yet, and does not find it again.
+/// At least so many of a lane are looked at further: what is asked for next may be more than the last time.
+const FURTHER_LEN: usize = 32;
+/// No more lanes than these are.
+const FURTHER_LANES_MAX: usize = 8;
+
+/// The most rounds of one call: each finds at least one that may not go yet or is another's, and does not find it again.
 const ROUNDS_MAX: usize = 10;
 
 /// What each lane's less urgent class is owed, in places, while the urgent one would take all; and what its replays are.
@@ -38,10 +43,14 @@ pub(super) async fn lease(store: &RedisStore, wants: &[Want]) -> Result<Leased> 
         low_max: want.replays.min(LEASES_MAX),
     };
     let mut places: Vec<Places> = wants.iter().map(of).collect();
-    let (looked, mut found) = look(store, wants, &places).await?;
+    let (mut looked, mut found) = look(store, wants, &places).await?;
+    let further = further(store, wants, &places, &found, &looked);
     let mut leased = Leased::default();
     for round in 0..ROUNDS_MAX {
-        if round > 0 {
+        if round > 0 && looked.is_known {
+            // It may be another's, or gone.
+            (looked, found) = look(store, wants, &places).await?;
+        } else if round > 0 {
             found = vec![Found::default(); wants.len()];
             peek(store, wants, &places, &looked, &mut found).await?;
         }
@@ -55,7 +64,7 @@ pub(super) async fn lease(store: &RedisStore, wants: &[Want]) -> Result<Leased> 
         if picks.is_empty() && round > 0 {
             break;
         }
-        let (taken, generation) = take(store, wants, group(wants, &picks)).await?;
+        let (taken, generation) = take(store, wants, group(wants, &picks), further.as_ref()).await?;
         leased.generation = generation;
         let is_all = taken.len() >= picks.len();
         for (want, lease) in taken {
@@ -127,8 +136,8 @@ fn replays(
 }
 
 /// One partition's part of what is to be taken: lanes by their number and class, each with how many at its head to take
-/// from, and others.
-type Part<'a> = BTreeMap<(usize, Class), (usize, Vec<&'a str>)>;
+/// from, and others with when they are due.
+type Part<'a> = BTreeMap<(usize, Class), (usize, Vec<(&'a str, u64)>)>;
 /// A call, and the lanes it asks.
 type Taking = (Call, Vec<(usize, Class)>);
 
@@ -137,7 +146,7 @@ fn group(wants: &[Want], picks: &[Candidate]) -> Vec<Taking> {
     for pick in picks {
         let lane = parts.entry(pick.partition).or_default().entry((pick.want, pick.class)).or_default();
         match &pick.entry {
-            Entry::Again(entry) => lane.1.push(entry),
+            Entry::Again(entry) => lane.1.push((entry, pick.due)),
             Entry::Fresh(place) => lane.0 = lane.0.max(place + 1),
         }
     }
@@ -149,8 +158,8 @@ fn group(wants: &[Want], picks: &[Candidate]) -> Vec<Taking> {
             let Some(want) = wants.get(*number) else { continue };
             call.arg(want.endpoint.as_str()).arg(letter(*class)).num(micros(want.hold));
             call.num(*fresh).num(again.len());
-            for entry in again {
-                call.arg(entry);
+            for (entry, due) in again {
+                call.arg(entry).num(due);
             }
         }
         calls.push((call, part.into_keys().collect()));
@@ -164,13 +173,48 @@ type Taken = (String, u64, u64, u32, Vec<u8>);
 /// What is leased, with the number of its lane.
 type Numbered = Vec<(usize, Lease)>;
 
-async fn take(store: &RedisStore, wants: &[Want], takings: Vec<Taking>) -> Result<(Numbered, Generation)> {
+/// Where to look at what is left of lanes, while some of it is taken.
+struct Further {
+    places: Vec<Places>,
+    spots: Vec<Spot>,
+}
+
+/// That of lanes which have all they are asked for, and had a moment ago. Of a few only: it is for those that are asked again
+/// and again, and what is leased waits for it.
+fn further(store: &RedisStore, wants: &[Want], places: &[Places], found: &[Found], looked: &Looked) -> Option<Further> {
+    let is_filled = |((want, places), found): ((&Want, &Places), &Found)| {
+        want.limit > 0 && want.rest.is_none() && found.iter().map(Vec::len).sum::<usize>() >= places.all
+    };
+    let are_filled = wants.iter().zip(places).zip(found).all(is_filled);
+    if !are_filled || wants.len() > FURTHER_LANES_MAX || !looked.is_whole {
+        return None;
+    }
+    let more = |places: &Places| Places { all: places.all.max(FURTHER_LEN), ..*places };
+    let is_again = store.recent().fill(wants, store.clock.elapsed());
+    is_again.then(|| Further { places: places.iter().map(more).collect(), spots: looked.spots.clone() })
+}
+
+/// Takes, and looks further, so that the next call need not.
+async fn take(
+    store: &RedisStore,
+    wants: &[Want],
+    takings: Vec<Taking>,
+    further: Option<&Further>,
+) -> Result<(Numbered, Generation)> {
     let (calls, lanes): (Vec<Call>, Vec<_>) = takings.into_iter().unzip();
+    let mut then = further.map_or_else(Vec::new, |further| glance(wants, &further.places, &further.spots));
     // Read last, so that a sender hears of every change that was made before it was given its leases.
-    let generation = Call::plain(&["GET", &Partition::FIRST.key("generation")]);
-    let mut answers = store.link.run_then(calls, vec![generation]).await?;
+    then.push(Call::plain(&["GET", &Partition::FIRST.key("generation")]));
+    let began = store.clock.elapsed();
+    let mut answers = store.link.run_then(calls, then).await?;
     let generation = answers.pop().ok_or_else(|| corrupt("no generation"))?;
     let generation: u64 = read::<Option<u64>>(generation?)?.unwrap_or_default();
+    let seen = answers.split_off(lanes.len());
+    if let Some(Further { places, spots }) = further
+        && let Ok(sights) = sighted(store, seen, wants, spots)
+    {
+        store.recent().remember(wants, places, sights, began);
+    }
     let (mut leases, mut failed) = (Vec::new(), None);
     for (lanes, answer) in lanes.into_iter().zip(answers) {
         match answer.and_then(read::<Vec<Vec<Taken>>>) {

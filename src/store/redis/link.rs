@@ -219,6 +219,12 @@ impl Link {
 
     /// Runs calls, those for one server in one pipeline. Scripts that a server has forgotten are sent again.
     pub(super) async fn run(&self, calls: Vec<Call>) -> Result<Vec<Result<Value>>> {
+        let last = calls.len();
+        self.run_until(calls, last).await
+    }
+
+    /// The same; commands from this place on are to come after all scripts, and are sent again after any that is.
+    async fn run_until(&self, calls: Vec<Call>, last: usize) -> Result<Vec<Result<Value>>> {
         let (mut first, mut scripts) = (Pipeline::with_capacity(calls.len()), Vec::with_capacity(calls.len()));
         for call in calls {
             first.add_command(call.cmd);
@@ -234,6 +240,12 @@ impl Link {
                 second.add_command(in_full(script, cmd));
             }
         }
+        if !unknown.is_empty() {
+            for (place, cmd) in first.cmd_iter().enumerate().skip(last) {
+                unknown.push(place);
+                second.add_command(cmd.clone());
+            }
+        }
         for (place, answer) in unknown.into_iter().zip(self.pipe(&second).await?) {
             if let Some(slot) = answers.get_mut(place) {
                 *slot = answer;
@@ -242,11 +254,12 @@ impl Link {
         Ok(answers)
     }
 
-    /// Runs calls, and then others: in one pipeline where there is one server, for it takes them in their order.
+    /// Runs calls, and then plain commands: in one pipeline where there is one server, for it takes them in their order.
     pub(super) async fn run_then(&self, mut calls: Vec<Call>, then: Vec<Call>) -> Result<Vec<Result<Value>>> {
         if !self.is_cluster() {
+            let last = calls.len();
             calls.extend(then);
-            return self.run(calls).await;
+            return self.run_until(calls, last).await;
         }
         let mut answers = self.run(calls).await?;
         answers.extend(self.run(then).await?);

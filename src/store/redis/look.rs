@@ -1,6 +1,6 @@
 //! Looking for what is due in lanes, in all partitions at once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use redis::Value;
 
@@ -45,67 +45,52 @@ pub(super) struct Places {
     pub(super) low_max: usize,
 }
 
-/// A rest of at most so many microseconds is kept by this process alone: a lane that has no permit is put to rest again
-/// and again while very many are due, and whoever takes it over has permits of its own.
-const SHORT_REST: u64 = 2_000_000;
-
-/// What this process remembers between its calls.
-#[derive(Default)]
-pub(super) struct Recent {
-    pub(super) seen: Seen,
-    /// Until when lanes rest that rest for a short time, on the server's clock.
-    pub(super) rests: HashMap<EndpointId, i64>,
-}
-
-/// In which partitions the last look at what is due found something, and since when it is due. It spares a way to the
-/// server and back, and nothing else depends on it.
-#[derive(Default)]
-pub(super) struct Seen(HashMap<(EndpointId, Class), Vec<(i64, Partition)>>);
-
-impl Seen {
-    pub(super) fn add(&mut self, endpoint: &EndpointId, class: Class, due: i64, partition: Partition) {
-        self.0.entry((endpoint.clone(), class)).or_default().push((due, partition));
-    }
-
-    fn spots(&self, wants: &[Want]) -> Vec<Spot> {
-        let mut spots = Vec::new();
-        for (number, want) in wants.iter().enumerate() {
-            for class in Class::ALL {
-                let seen = self.0.get(&(want.endpoint.clone(), class)).cloned().unwrap_or_default();
-                spots.extend(first(seen, want.limit).map(|partition| (partition, number, class)));
-            }
-        }
-        spots
-    }
-}
-
-/// Of so many deliveries that are due the longest, all are in as many partitions whose first is due the longest.
-fn first(mut seen: Vec<(i64, Partition)>, limit: usize) -> impl Iterator<Item = Partition> {
-    seen.sort_unstable();
-    seen.into_iter().take(limit).map(|(_, partition)| partition)
-}
-
 /// What one lane has due, by class.
 pub(super) type Found = [Vec<Candidate>; CLASSES];
 const CLASSES: usize = Class::ALL.len();
 
 /// One class of a lane by its number, in one partition.
-type Spot = (Partition, usize, Class);
+pub(super) type Spot = (Partition, usize, Class);
 
 /// Where something is due.
 #[derive(Default)]
 pub(super) struct Looked {
     now: i64,
-    spots: Vec<Spot>,
+    pub(super) spots: Vec<Spot>,
+    /// Whether nobody looked, for it was remembered.
+    pub(super) is_known: bool,
+    /// Whether all partitions were seen.
+    pub(super) is_whole: bool,
 }
 
-/// Most partitions have nothing due in most lanes: their indexes tell which have. What the last look at what is due saw is
-/// asked for at the same time. Puts lanes to rest or ends their rest.
-pub(super) async fn look(store: &RedisStore, wants: &[Want], places: &[Places]) -> Result<(Looked, Vec<Found>)> {
-    let mut found = vec![Found::default(); wants.len()];
-    if wants.is_empty() {
-        return Ok((Looked::default(), found));
+/// What the first way to the server and back tells of one lane.
+#[derive(Default)]
+pub(super) struct Sight {
+    /// Then, on the server's clock.
+    now: i64,
+    /// Of each partition when each class falls due first, and when the lane's rest ends.
+    scores: Vec<(Partition, Vec<Option<i64>>)>,
+    /// Where it was seen what is due, and that.
+    peeked: Vec<(Partition, Class)>,
+    found: Found,
+}
+
+impl Sight {
+    /// How many are known to be due.
+    pub(super) fn len(&self) -> usize {
+        self.found.iter().map(Vec::len).sum()
     }
+}
+
+/// Of so many deliveries that are due the longest, all are in as many partitions whose first is due the longest.
+pub(super) fn first(mut seen: Vec<(i64, Partition)>, limit: usize) -> impl Iterator<Item = Partition> {
+    seen.sort_unstable();
+    seen.into_iter().take(limit).map(|(_, partition)| partition)
+}
+
+/// Most partitions have nothing due in most lanes: their indexes tell which have. What is at these spots is asked for at
+/// the same time.
+pub(super) fn glance(wants: &[Want], places: &[Places], spots: &[Spot]) -> Vec<Call> {
     let mut calls = vec![Call::plain(&["TIME"])];
     for partition in all() {
         let mut call = Call::plain(&["ZMSCORE", &partition.key("lanes")]);
@@ -117,23 +102,68 @@ pub(super) async fn look(store: &RedisStore, wants: &[Want], places: &[Places]) 
         }
         calls.push(call);
     }
-    let seen = store.recent().seen.spots(wants);
-    ask(&mut calls, wants, places, &seen);
-    let mut answers = store.link.run(calls).await?.into_iter();
+    ask(&mut calls, wants, places, spots);
+    calls
+}
+
+/// What that answers, of each lane.
+pub(super) fn sighted(
+    store: &RedisStore,
+    answers: Vec<Result<Value>>,
+    wants: &[Want],
+    spots: &[Spot],
+) -> Result<Vec<Sight>> {
+    let mut answers = answers.into_iter();
     let now = time(answers.next())?;
-    let mut scores = Vec::new();
-    for answer in answers.by_ref().take(all().count()) {
-        let passed_over = store.link.passes_over(&answer);
-        scores.push(if passed_over { Vec::new() } else { read::<Vec<Option<i64>>>(answer?)? });
+    let mut sights: Vec<Sight> = wants.iter().map(|_| Sight { now, ..Sight::default() }).collect();
+    for (partition, answer) in all().zip(answers.by_ref()) {
+        if store.link.passes_over(&answer) {
+            continue;
+        }
+        let scores: Vec<Option<i64>> = read(answer?)?;
+        for (sight, scores) in sights.iter_mut().zip(scores.chunks(CLASSES + 1)) {
+            sight.scores.push((partition, scores.to_vec()));
+        }
     }
-    hear(store, &mut answers, &mut found, &seen, now)?;
-    let (mut calls, mut spots, mut needed) = (Vec::new(), Vec::new(), Vec::new());
-    for (number, want) in wants.iter().enumerate() {
+    let mut found = vec![Found::default(); wants.len()];
+    hear(store, &mut answers, &mut found, spots, now)?;
+    for (sight, found) in sights.iter_mut().zip(found) {
+        sight.found = found;
+    }
+    for &(partition, number, class) in spots {
+        if let Some(sight) = sights.get_mut(number) {
+            sight.peeked.push((partition, class));
+        }
+    }
+    Ok(sights)
+}
+
+/// Sees what is due in lanes, where it is not known from when they were last leased from. Puts lanes to rest or ends their
+/// rest.
+pub(super) async fn look(store: &RedisStore, wants: &[Want], places: &[Places]) -> Result<(Looked, Vec<Found>)> {
+    if wants.is_empty() {
+        return Ok((Looked::default(), Vec::new()));
+    }
+    let known = store.recent().recall(wants, store.clock.elapsed());
+    let is_known = known.is_some();
+    let sights = match known {
+        Some(sights) => sights,
+        None => {
+            let spots = store.recent().seen.spots(wants);
+            let answers = store.link.run(glance(wants, places, &spots)).await?;
+            sighted(store, answers, wants, &spots)?
+        }
+    };
+    let now = sights.iter().map(|sight| sight.now).min().unwrap_or_default();
+    let is_whole = sights.iter().all(|sight| sight.scores.len() == all().count());
+    let (mut calls, mut spots, mut needed, mut found) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (number, (want, mut sight)) in wants.iter().zip(sights).enumerate() {
+        sight.found.iter_mut().flatten().for_each(|candidate| candidate.want = number);
         let is_long = rest(&mut store.recent().rests, want, now);
         let mut due: [Vec<(i64, Partition)>; CLASSES] = Default::default();
         let mut is_resting = is_long;
-        for (partition, scores) in all().zip(&scores) {
-            let Some([classes @ .., rest]) = scores.chunks(CLASSES + 1).nth(number) else { continue };
+        for (partition, scores) in sight.scores {
+            let [classes @ .., rest] = scores.as_slice() else { continue };
             if is_long || rest.is_some() {
                 calls.push(rest_call(partition, want, is_long));
                 is_resting = true;
@@ -148,18 +178,22 @@ pub(super) async fn look(store: &RedisStore, wants: &[Want], places: &[Places]) 
         for (class, due) in Class::ALL.into_iter().zip(due) {
             if want.limit > 0 {
                 spots.extend(due.iter().map(|(_, partition)| (*partition, number, class)));
-                needed.extend(first(due, most).map(|partition| (partition, number, class)));
+                let unseen = first(due, most).filter(|partition| !sight.peeked.contains(&(*partition, class)));
+                needed.extend(unseen.map(|partition| (partition, number, class)));
             }
         }
+        found.push(sight.found);
     }
     for answer in store.link.run(calls).await?.into_iter().filter(|answer| !store.link.passes_over(answer)) {
         read::<i64>(answer?)?;
     }
-    let seen: HashSet<Spot> = seen.into_iter().collect();
-    needed.retain(|spot| !seen.contains(spot));
-    peek(store, wants, places, &Looked { now, spots: needed }, &mut found).await?;
-    Ok((Looked { now, spots }, found))
+    peek(store, wants, places, &Looked { now, spots: needed, ..Looked::default() }, &mut found).await?;
+    Ok((Looked { now, spots, is_known, is_whole }, found))
 }
+
+/// A rest of at most so many microseconds is kept by this process alone: a lane that has no permit is put to rest again
+/// and again while very many are due, and whoever takes it over has permits of its own.
+const SHORT_REST: u64 = 2_000_000;
 
 /// Notes a short rest, or that there is none any more. Answers whether it is to be told to all.
 fn rest(rests: &mut HashMap<EndpointId, i64>, want: &Want, now: i64) -> bool {

@@ -102,6 +102,7 @@ mod look;
 mod queue;
 mod raw;
 mod read;
+mod recent;
 mod replay;
 mod requests;
 mod route;
@@ -125,6 +126,7 @@ const PACKING_MAX: usize = 2;
 /// A store on Redis. Must be made within a Tokio runtime.
 pub struct RedisStore {
     link: Arc<Link>,
+    clock: Arc<dyn Clock>,
     lifetimes: Lifetimes,
     address_keys: Arc<AddressKeys>,
     /// How many bytes the log of one endpoint's attempts may hold.
@@ -137,7 +139,7 @@ pub struct RedisStore {
     units: Gather<ingest::Planned, i64>,
     finishes: Gather<queue::Finishing, i64>,
     credits: Mutex<lease::Credits>,
-    recent: Mutex<look::Recent>,
+    recent: Mutex<recent::Recent>,
     work: Arc<Notify>,
     /// Changes when there may be more in the feed.
     fed: Arc<channel::Sender<()>>,
@@ -159,7 +161,7 @@ impl RedisStore {
         lifetimes: Lifetimes,
         accept_risk: &[Risk],
     ) -> Result<Self> {
-        let link = Arc::new(Link::new(redis, clock, accept_risk)?);
+        let link = Arc::new(Link::new(redis, Arc::clone(&clock), accept_risk)?);
         match link.check().await {
             Ok(()) => {}
             Err(error @ StoreError::Refused(_)) => return Err(error),
@@ -183,6 +185,7 @@ impl RedisStore {
         let sweeper = sweep::start(Arc::clone(&link), lifetimes.events)?;
         Ok(Self {
             link,
+            clock,
             lifetimes,
             address_keys,
             attempt_log_bytes,
@@ -237,7 +240,7 @@ impl RedisStore {
         self.is_place_known.get_or_try_init(check).await.copied()
     }
 
-    fn recent(&self) -> MutexGuard<'_, look::Recent> {
+    fn recent(&self) -> MutexGuard<'_, recent::Recent> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

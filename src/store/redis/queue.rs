@@ -8,7 +8,7 @@ use redis::Value;
 use super::gather::{Shape, run_gathered};
 use super::keys::{PARTITIONS, Partition, all, lane_member, letter, name};
 use super::link::{Call, Link, corrupt, read};
-use super::look::Seen;
+use super::recent::Seen;
 use super::rows::{micros, seconds};
 use super::{RedisStore, scripts};
 use crate::crash;

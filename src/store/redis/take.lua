@@ -1,5 +1,6 @@
 -- Leases what is due: moves each due time forward and makes it the token. KEYS: lanes. ARGV: how many lanes, of each
--- endpoint, class, hold, from how many at its head to take what may go, how many others to take, and these.
+-- endpoint, class, hold, from how many at its head to take what may go, how many others to take, and of these each with when
+-- it was seen to be due: what is due at another time by now has another place.
 -- Answers for each lane what was taken: entry, when it was due, token, the attempt's number, and the event as it is kept
 -- (empty when it has expired).
 -- How many are read at a time, and in all, while none is found that may go.
@@ -9,7 +10,7 @@ for i = 1, tonumber(arg()) do
   local endpoint, class = arg(), arg()
   local lane = lane_of(class, endpoint)
   lane.hold, lane.limit, lane.again = tonumber(arg()), tonumber(arg()), {}
-  for j = 1, tonumber(arg()) do lane.again[j] = arg() end
+  for j = 1, tonumber(arg()) do lane.again[j] = {arg(), arg()} end
   lane.earliest = tonumber(call('ZRANGE', lane.due, '0', '0', 'WITHSCORES')[2] or math.huge)
   lane.rest = call('ZSCORE', KEYS[1], ' ' .. endpoint)
   call('HLEN', lane.rows)
@@ -90,9 +91,9 @@ for i, lane in ipairs(lanes) do
   lane.held = now + lane.hold
   lane.token = text(lane.held)
   lane.set, lane.moved, lane.events, lane.answer = {}, {}, {}, {}
-  for _, entry in ipairs(lane.again) do
-    local due = call('ZSCORE', lane.due, entry)
-    if due and tonumber(due) <= now then begin(lane, entry, due, call('HGET', lane.rows, string.sub(entry, 33))) end
+  for _, seen in ipairs(lane.again) do
+    local entry, due = seen[1], call('ZSCORE', lane.due, seen[1])
+    if due == seen[2] and tonumber(due) <= now then begin(lane, entry, due, call('HGET', lane.rows, string.sub(entry, 33))) end
   end
   for _, entry in ipairs(take_fresh(lane)) do begin(lane, entry, string.sub(entry, 1, 16)) end
   each('HSET', lane.rows, lane.set)

@@ -9,7 +9,7 @@ use waypost::domain::id::{DeliveryId, EndpointId, EventId, MailKey, ReplayId};
 use waypost::domain::plan::{Condition, Copies, Ingest};
 use waypost::domain::replay::Replay;
 use waypost::domain::state::State;
-use waypost::store::{Due, Ingested, Lease, Replayed, Then};
+use waypost::store::{Due, Ingested, LEASE_LAG_MAX, Lease, Replayed, Then};
 
 /// A moment of the store's clock in microseconds, as far as it is known: between these two, both included. Where the
 /// clock stands still, they are the same.
@@ -180,10 +180,16 @@ impl Model {
         self.deliveries.values_mut().find(same).unwrap()
     }
 
+    /// What is due then may not be left by a lease of now. An engine that is asked at an exact time has no lag.
+    fn told(&self, now: Moment) -> Moment {
+        let lag = if self.is_exact { 0 } else { u64::try_from(LEASE_LAG_MAX.as_micros()).unwrap() };
+        Moment { earliest: now.earliest - lag, latest: now.latest - lag }
+    }
+
     /// Checks what was leased from one lane, and takes it over.
     pub(crate) fn lease(&mut self, endpoint: &EndpointId, limit: usize, leases: &[Lease], hold: Duration, now: Moment) {
         let open = Class::ALL.map(|class| self.open(endpoint, class));
-        let certain = open.each_ref().map(|open| open.iter().filter(|(due, _)| due.is_due(now)).count());
+        let certain = open.each_ref().map(|open| open.iter().filter(|(due, _)| due.is_due(self.told(now))).count());
         let possible = open.each_ref().map(|open| open.iter().filter(|(due, _)| due.may_be_due(now)).count());
         let taken = leases.len();
         assert!(taken >= limit.min(certain.iter().sum()) && taken <= limit.min(possible.iter().sum()), "{taken}");
@@ -240,7 +246,7 @@ impl Model {
         assert!(dues.windows(2).all(|pair| !pair[1].is_before(pair[0])), "out of order: {dues:?}");
         let left = open.iter().filter(|(_, key)| !taken.iter().any(|lease| of(lease, key)));
         // What fell due during the call may have done so just after its partition was looked at.
-        for (due, key) in left.filter(|(due, _)| due.is_due(now)) {
+        for (due, key) in left.filter(|(due, _)| due.is_due(self.told(now))) {
             assert!(!dues.iter().any(|taken| due.is_before(*taken)), "{:?} was passed over", event(key));
         }
     }
