@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::Failure;
+use crate::floors::Committed;
 use crate::load::Load;
 
 /// Measures the gateway: real processes, real signatures, real sockets, CPU by process.
@@ -102,6 +103,8 @@ pub(crate) enum Task {
         dir: PathBuf,
         /// For how long.
         seconds: f64,
+        /// What.
+        what: Committed,
     },
     /// The bare sync; the program starts it by itself.
     #[command(hide = true)]

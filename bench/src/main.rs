@@ -52,7 +52,7 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Chart { json, svg } => chart::main(&json, &svg),
         Task::FloorServer => floors::server_main(),
         Task::FloorClient { port, seconds } => floors::client_main(port, seconds),
-        Task::FloorCommit { dir, seconds } => floors::commit_main(&dir, seconds),
+        Task::FloorCommit { dir, seconds, what } => floors::commit_main(&dir, seconds, what),
         Task::FloorSync { path, seconds } => floors::sync_main(&path, seconds),
         Task::Generate => generator::main(),
         Task::Receive { endpoints } => receiver::main(endpoints),

@@ -106,6 +106,15 @@ pub(crate) fn all(report: &Report, committed: &Report) -> String {
             "a delivery: {cost:.1} us of the gateway's CPU (what ten endpoints cost more than none, for each)\n"
         );
     }
+    if let Some([accepted, delivered]) = targets::beside_floors(report) {
+        let beside =
+            |(cost, floors): (f64, f64)| format!("{cost:.1} us beside {floors:.1}, {:.2} times", cost / floors);
+        text += &format!(
+            "an accepted request beside bare handler and commit: {}\na delivery beside bare client and record: {}\n",
+            beside(accepted),
+            beside(delivered)
+        );
+    }
     text + &format!("\n{}\n{}\n", aligned(&runs(report, committed)), report.machine)
 }
 

@@ -93,6 +93,14 @@ fn deliver_ratio(all: &Report) -> Option<f64> {
     Some(delivery_cpu_us(all)? / floor(all, floors::CLIENT)?.cpu_us)
 }
 
+/// What an accepted request and a delivery cost, and what the floors of their parts cost together: reading it and committing
+/// its rows, posting it and committing what came of it.
+pub(crate) fn beside_floors(all: &Report) -> Option<[(f64, f64); 2]> {
+    let sum = |one, other| Some(floor(all, one)?.cpu_us + floor(all, other)?.cpu_us);
+    let accepted = (cost(all, 0)?, sum(floors::HANDLER, floors::COMMIT)?);
+    Some([accepted, (delivery_cpu_us(all)?, sum(floors::CLIENT, floors::RECORD)?)])
+}
+
 fn through(all: &Report, store: &str) -> Option<f64> {
     find(all, "healthy", store, "resend", 1).map(Run::through_per_s)
 }

@@ -9,7 +9,7 @@ mod sync;
 use std::net::{Ipv4Addr, SocketAddr};
 
 pub(crate) use client::main as client_main;
-pub(crate) use commit::main as commit_main;
+pub(crate) use commit::{Committed, main as commit_main};
 use serde::{Deserialize, Serialize};
 pub(crate) use server::main as server_main;
 pub(crate) use sync::main as sync_main;
@@ -67,11 +67,13 @@ pub(crate) const HANDLER: &str = "bare handler (actix-web reads the request, ans
 pub(crate) const CLIENT: &str = "bare client (hyper posts a delivery over loopback)";
 /// The name of the engine's floor.
 pub(crate) const COMMIT: &str = "bare commit (fjall, an event's rows, 64 events a sync)";
+/// The name of the engine's floor of a delivery.
+pub(crate) const RECORD: &str = "bare record (fjall, a delivery's rows, 64 deliveries a sync)";
 
 /// The name of the disk's floor.
 pub(crate) const SYNC: &str = "bare sync (8 KiB written and synced, every 0.5 ms)";
 
-/// Measures all four.
+/// Measures all of them.
 pub(crate) fn measure(options: &Options) -> Result<Vec<Floor>, Failure> {
     tell("floors");
     let mut server = Process::own("bare handler", &["floor-server"], options.cpus("gateway"))?;
@@ -91,11 +93,20 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Floor>, Failure> {
     let posted = alone(options, &["floor-client", &port, &seconds])?;
 
     let dir = Directory::make(options.dir.as_deref())?;
-    let path = dir.path().join("floor");
-    let committed = alone(options, &["floor-commit", &path.to_string_lossy(), &seconds])?;
+    let commit = |name: &str| {
+        let path = dir.path().join(name);
+        alone(options, &["floor-commit", &path.to_string_lossy(), &seconds, name])
+    };
+    let (committed, recorded) = (commit("event")?, commit("delivery")?);
     let path = dir.path().join("sync");
     let synced = alone(options, &["floor-sync", &path.to_string_lossy(), &seconds])?;
-    Ok(vec![handled.floor(HANDLER), posted.floor(CLIENT), committed.floor(COMMIT), synced.floor(SYNC)])
+    Ok(vec![
+        handled.floor(HANDLER),
+        posted.floor(CLIENT),
+        committed.floor(COMMIT),
+        recorded.floor(RECORD),
+        synced.floor(SYNC),
+    ])
 }
 
 /// A floor that measures itself.
