@@ -77,7 +77,9 @@ impl Hooks {
         let server = HttpServer::new(move || {
             App::new().app_data(web::Data::from(Arc::clone(&handed))).default_service(web::to(take))
         });
-        let server = server.workers(1).disable_signals().bind("127.0.0.1:0").unwrap();
+        // Longer than a gateway keeps an unused connection: one that both end at once costs an attempt.
+        let server = server.keep_alive(Duration::from_secs(75)).workers(1).disable_signals();
+        let server = server.bind("127.0.0.1:0").unwrap();
         let address = server.addrs()[0];
         tokio::spawn(server.run());
         Self { address, shared }
