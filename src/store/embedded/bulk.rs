@@ -14,6 +14,8 @@ use crate::store::Result;
 /// So many ids of a kind are written in one go. More take memory, and longer to be read again at start; fewer are
 /// merged more often with what was written before. Without optimization few, so that tests come by here.
 const BULK_LEN: usize = if cfg!(debug_assertions) { 16 } else { 128 * 1024 };
+/// So many more, which are in memory only, wait for the bulk that is being written.
+const WAITING_LEN_MAX: usize = BULK_LEN * 8;
 /// When one in so many of those that were written is dead, all are written anew.
 const DEAD_SHARE: u64 = 2;
 /// How large a file of them grows.
@@ -24,9 +26,11 @@ const FILE_BYTES: u64 = 16 * 1024 * 1024;
 pub(super) struct Bulk(Option<(Task<Result<()>>, Last)>);
 
 impl Bulk {
-    /// Through which places the ids have been written, when a bulk has come to its end.
+    /// Through which places the ids have been written, when a bulk has come to its end. Waits for that when there are too
+    /// many others.
     pub(super) fn ended(&mut self, ids: &Ids) -> Result<Option<Last>> {
-        let Some((task, through)) = self.0.take_if(|(task, _)| task.is_finished()) else { return Ok(None) };
+        let is_over = ids.latest_len() >= WAITING_LEN_MAX;
+        let Some((task, through)) = self.0.take_if(|(task, _)| is_over || task.is_finished()) else { return Ok(None) };
         task.join()??;
         crash::point("ids.written");
         ids.forget_frozen();
@@ -62,7 +66,7 @@ fn in_trees(ids: &Ids) -> u64 {
 }
 
 /// Each tree at once or not at all, and synced.
-fn write(trees: &Trees, all: &Known, swept: Swept, has_dead: bool) -> lsm_tree::Result<()> {
+pub(super) fn write(trees: &Trees, all: &Known, swept: Swept, has_dead: bool) -> lsm_tree::Result<()> {
     for ((tree, places), kind) in trees.ids.iter().zip(&all.ids).zip(Kind::ALL) {
         let alive = places.iter().filter(|(_, place)| !swept.is_dead(kind, **place));
         let mut alive: Vec<_> = alive.collect();

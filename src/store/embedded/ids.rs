@@ -14,7 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use fjall::compaction::filter::{CompactionFilter, Context, Factory, ItemAccessor, Verdict};
 use fjall::{AbstractTree, AnyTree, Keyspace, Slice};
-use lsm_tree::config::{CompressionPolicy, FilterPolicy, PinningPolicy};
+use lsm_tree::config::{CompressionPolicy, FilterPolicy, PartitioningPolicy};
 use lsm_tree::{Cache, CompressionType, Config, Guard, SeqNo, SequenceNumberCounter};
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use serde::{Deserialize, Serialize};
@@ -291,9 +291,10 @@ impl Tree {
         let mut config = Config::new(dir, seqno.clone(), SequenceNumberCounter::default())
             .use_cache(Arc::clone(cache))
             .data_block_compression_policy(CompressionPolicy::all(CompressionType::None))
-            // A filter that is neither kept in memory nor cut up may be too large for the cache, and read by every get.
-            .filter_block_pinning_policy(PinningPolicy::new([true, true, false]))
-            .filter_block_partitioning_policy(PinningPolicy::new([false, false, true]))
+            // What is not cut up may be too large for its part of the cache, and is then read whole by every get; it stays in
+            // memory neither when it has just been ingested nor after the next open, whatever its level is to be.
+            .filter_block_partitioning_policy(PartitioningPolicy::all(true))
+            .index_block_partitioning_policy(PartitioningPolicy::all(true))
             .with_compaction_filter_factory(Some(Arc::new(filter)));
         if dir.ends_with(WORDS) {
             // A span is asked for, which no filter helps to find.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 
-use fjall::config::CompressionPolicy;
+use fjall::config::{CompressionPolicy, PartitioningPolicy};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
 
 use super::address_key;
@@ -103,9 +103,13 @@ impl Space {
         Self::ALL.get(usize::from(number)).map(|(space, _)| *space)
     }
 
-    /// Rows that are small, or that nobody compresses well, stay as they are.
+    /// Rows that are small, or that nobody compresses well, stay as they are. Filters and indexes are cut up, for what is
+    /// too large for its part of the cache is read whole by every get; the more CPUs, the smaller the parts.
     fn options(self) -> KeyspaceCreateOptions {
-        let options = KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+        let options = KeyspaceCreateOptions::default()
+            .max_memtable_size(MEMTABLE_BYTES)
+            .filter_block_partitioning_policy(PartitioningPolicy::all(true))
+            .index_block_partitioning_policy(PartitioningPolicy::all(true));
         match self {
             Self::Events | Self::Requests | Self::AttemptLog => options,
             _ => options.data_block_compression_policy(CompressionPolicy::disabled()),

@@ -22,6 +22,8 @@ use crate::store::{Fate, Ingested, Then};
 mod address_key;
 mod ids;
 mod log;
+#[cfg(target_os = "linux")]
+mod reads;
 mod replays;
 mod retention;
 mod search;

@@ -73,6 +73,23 @@ async fn an_id_is_known_in_memory_while_it_is_written_and_after() {
 }
 
 #[tokio::test]
+async fn what_comes_in_faster_than_it_can_be_written_waits() {
+    const VERY_MANY: u32 = 150;
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let spaces = store.shared.spaces().unwrap();
+    let held = Arc::clone(&spaces.ids.hold);
+    let held = held.lock().await;
+    assert_eq!(stored(&store, named("a", MANY)).await, NEW);
+    assert_eq!(stored(&store, named("b", VERY_MANY)).await, Ingested::Stored { new: VERY_MANY, repeated: 0 });
+    let waits = tokio::time::timeout(Duration::from_millis(200), store.ready()).await;
+    assert!(waits.is_err(), "{:?}", spaces.ids.counts());
+    drop(held);
+    store.ready().await.unwrap();
+    until_counts(&spaces, [0, 0, 382]).await;
+}
+
+#[tokio::test]
 async fn what_was_not_yet_written_is_known_again_after_an_open() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).unwrap();
