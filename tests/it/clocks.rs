@@ -99,7 +99,11 @@ async fn all_agree(by_s: [i64; 2]) {
         let expected = (round + 1) * 2 * (3 + 20) * ENDPOINTS;
         let clock = SystemClock::new();
         while hooks.arrivals().len() < expected as usize {
-            assert!(clock.elapsed() < SETTLED_WITHIN, "attempts are missing: {}", odd(&store, &events).await);
+            assert!(
+                clock.elapsed() < SETTLED_WITHIN,
+                "attempts are missing; of Resend's: {}",
+                odd(&store, &events).await
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         for event in events {

@@ -7,32 +7,80 @@ use crate::bed::{Bed, Plan};
 use crate::load::Load;
 use crate::report::Run;
 
-/// How many events the store holds when the cost is measured.
-const STEPS: [u64; 4] = [10_000, 100_000, 1_000_000, 10_000_000];
+/// How many events the small store holds.
+const SMALL: u64 = 10_000;
+/// And the other one, when the two are compared.
+const STEPS: [u64; 3] = [100_000, 1_000_000, 10_000_000];
 /// On Redis, whose memory is the limit.
 const REDIS_MAX: u64 = 2_000_000;
+/// How often they are compared at the last step.
+const TURNS: usize = 3;
+/// What an event costs the gateway and its store there, beside the small store: the middle one of the turns.
+pub(crate) const TIMES: &str = "times a small store's";
 
-/// Fills with batches that no endpoint wants, and measures at each step what it was asked for.
+/// A store, and how many events it holds.
+struct Filled {
+    bed: Bed,
+    stored: u64,
+}
+
+/// Fills with batches that no endpoint wants, and measures what it was asked for: at each step first in a small store of its
+/// own and then in the large one, for the speed of a machine changes by more than the cost of an event while one is filled.
 pub(super) fn run(options: &Options) -> Result<Vec<Run>, Failure> {
     let mut choosy = options.clone();
     choosy.endpoint_lines.push("sources = [\"resend\"]".into());
-    let mut bed = Bed::start(&choosy)?;
-    let (mut runs, mut stored) = (Vec::new(), 0);
     let steps = STEPS.map(|step| if options.store == StoreKind::Embedded { step } else { step.min(REDIS_MAX) });
-    let steps = if options.whole { &steps[..] } else { &steps[..3] };
-    for step in steps {
-        if stored < *step {
-            let load = Load::SendGrid(1000);
-            let requests = Some(load.requests_for(step - stored));
-            let fill = Plan { load, requests, connections: 8, seconds: 3600.0, rate: None, ..plan("filling", options) };
-            bed.expects(false);
-            stored += bed.measure(&fill)?.accepted;
-            bed.expects(true);
+    let steps = if options.whole { &steps[..] } else { &steps[..2] };
+    let (mut runs, mut large) = (Vec::new(), Filled::start(&choosy)?);
+    for (number, step) in steps.iter().enumerate() {
+        large.fill(*step)?;
+        let mut times = Vec::new();
+        for _ in 0..if number + 1 == steps.len() { TURNS } else { 1 } {
+            let mut small = Filled::start(&choosy)?;
+            small.fill(SMALL)?;
+            let turn = [small.measure()?, large.measure()?];
+            let cost =
+                |run: &Run| ["gateway", "redis"].map(|process| run.cpu_us_per_event(process)).iter().sum::<f64>();
+            let [small, large] = turn.each_ref().map(cost);
+            times.push(large / small);
+            runs.extend(turn);
         }
-        let mut run = measure(&mut bed, &plan("flat", options))?;
-        run.figures.insert("stored before".into(), stored as f64);
-        stored += run.accepted;
-        runs.push(run);
+        times.sort_by(f64::total_cmp);
+        if let Some((run, times)) = runs.last_mut().zip(times.get(times.len() / 2)) {
+            run.figures.insert(TIMES.into(), *times);
+        }
     }
     Ok(runs)
+}
+
+impl Filled {
+    fn start(options: &Options) -> Result<Self, Failure> {
+        Ok(Self { bed: Bed::start(options)?, stored: 0 })
+    }
+
+    fn fill(&mut self, step: u64) -> Result<(), Failure> {
+        // What is refused is posted again.
+        while self.stored < step {
+            let load = Load::SendGrid(1000);
+            let requests = Some(load.requests_for(step - self.stored));
+            let plan = plan("filling", &self.bed.options);
+            let fill = Plan { load, requests, connections: 8, seconds: 3600.0, rate: None, ..plan };
+            self.bed.expects(false);
+            let accepted = self.bed.measure(&fill)?.accepted;
+            self.bed.expects(true);
+            if accepted == 0 {
+                return Err("no batch was accepted while the store was filled".into());
+            }
+            self.stored += accepted;
+        }
+        Ok(())
+    }
+
+    fn measure(&mut self) -> Result<Run, Failure> {
+        let plan = plan("flat", &self.bed.options);
+        let mut run = measure(&mut self.bed, &plan)?;
+        run.figures.insert("stored before".into(), self.stored as f64);
+        self.stored += run.accepted;
+        Ok(run)
+    }
 }

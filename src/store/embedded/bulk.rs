@@ -9,13 +9,13 @@ use super::background::Task;
 use super::core::Last;
 use super::ids::{Ids, Kind, Known, Swept, Tree, Trees, tree};
 use crate::crash;
-use crate::store::Result;
+use crate::store::{Result, StoreError};
 
 /// So many ids of a kind are written in one go. More take memory, and longer to be read again at start; fewer are
 /// merged more often with what was written before. Without optimization few, so that tests come by here.
 const BULK_LEN: usize = if cfg!(debug_assertions) { 16 } else { 128 * 1024 };
-/// So many more, which are in memory only, wait for the bulk that is being written.
-const WAITING_LEN_MAX: usize = BULK_LEN * 8;
+/// With so many in memory only that wait for the bulk that is being written, no events are taken: eight bulks.
+pub(super) const WAITING_LEN_MAX: usize = 1024 * 1024;
 /// When one in so many of those that were written is dead, all are written anew.
 const DEAD_SHARE: u64 = 2;
 /// How large a file of them grows.
@@ -26,11 +26,9 @@ const FILE_BYTES: u64 = 16 * 1024 * 1024;
 pub(super) struct Bulk(Option<(Task<Result<()>>, Last)>);
 
 impl Bulk {
-    /// Through which places the ids have been written, when a bulk has come to its end. Waits for that when there are too
-    /// many others.
+    /// Through which places the ids have been written, when a bulk has come to its end.
     pub(super) fn ended(&mut self, ids: &Ids) -> Result<Option<Last>> {
-        let is_over = ids.latest_len() >= WAITING_LEN_MAX;
-        let Some((task, through)) = self.0.take_if(|(task, _)| is_over || task.is_finished()) else { return Ok(None) };
+        let Some((task, through)) = self.0.take_if(|(task, _)| task.is_finished()) else { return Ok(None) };
         task.join()??;
         crash::point("ids.written");
         ids.forget_frozen();
@@ -58,6 +56,15 @@ impl Bulk {
         self.0 = Some((Task::begin("store-ids", write)?, last));
         Ok(())
     }
+}
+
+/// # Errors
+/// When there is no room for the ids of more events.
+pub(super) fn has_room(ids: &Ids) -> Result<()> {
+    if ids.latest_len() < WAITING_LEN_MAX {
+        return Ok(());
+    }
+    Err(StoreError::Unavailable("events come in faster than their ids can be written to the disk".into()))
 }
 
 /// Words, which are as dead as the events they lead to, are not counted.

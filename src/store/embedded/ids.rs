@@ -31,8 +31,8 @@ use crate::store::{Result, StoreError};
 const FOLDER: &str = "ids";
 /// That of the tree of words.
 const WORDS: &str = "words";
-/// For the blocks of all trees.
-const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+/// For the blocks of all trees. The filters of ten million events take some 40 MiB of it, and each new event asks them.
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What an id names. The discriminants are places in [`Places`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -291,8 +291,8 @@ impl Tree {
         let mut config = Config::new(dir, seqno.clone(), SequenceNumberCounter::default())
             .use_cache(Arc::clone(cache))
             .data_block_compression_policy(CompressionPolicy::all(CompressionType::None))
-            // What is not cut up may be too large for its part of the cache, and is then read whole by every get; it stays in
-            // memory neither when it has just been ingested nor after the next open, whatever its level is to be.
+            // What is not cut up may be too large for its part of the cache, and is then read whole by every get: it is not
+            // kept in memory when it has just been ingested, whatever the policy of its level.
             .filter_block_partitioning_policy(PartitioningPolicy::all(true))
             .index_block_partitioning_policy(PartitioningPolicy::all(true))
             .with_compaction_filter_factory(Some(Arc::new(filter)));

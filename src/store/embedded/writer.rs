@@ -11,7 +11,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::apply::Apply;
-use super::bulk::Bulk;
+use super::bulk::{self, Bulk};
 use super::core::{Change, Core, IDS_WRITTEN, Last};
 use super::ingest::Arrival;
 use super::lease::Taken;
@@ -82,7 +82,7 @@ impl Call {
             Self::Ingest(arrivals, answer) => {
                 let mut decided = Vec::with_capacity(arrivals.len());
                 for arrival in arrivals {
-                    decided.push(match arrival {
+                    decided.push(match bulk::has_room(&batch.spaces.ids).and(arrival) {
                         Ok(arrival) => batch.decide(points, |core, txn, now| core.ingest(txn, &arrival, now))?,
                         Err(error) => Err(error),
                     });

@@ -8,8 +8,8 @@ use crate::store::embedded::ids::{Ids, Kind, Named, Swept};
 use crate::store::embedded::rows::Place;
 
 const MANY: u32 = 100_000;
-/// A few blocks, in bytes.
-const LITTLE: u64 = 32 * 1024;
+/// Three blocks, in bytes, and a little: of a filter, of an index, and of rows.
+const LITTLE: u64 = 16 * 1024;
 
 fn key(number: u32) -> [u8; 16] {
     hash128(&[&number.to_be_bytes()])
