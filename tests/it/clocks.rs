@@ -9,6 +9,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header::{HttpDate, RETRY_AFTER};
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
+use tokio::time::timeout;
 use waypost::app::App;
 use waypost::clock::{Clock, SystemClock};
 use waypost::config::Settings;
@@ -17,7 +18,7 @@ use waypost::domain::id::EventId;
 use waypost::store::Store;
 
 use crate::gateway::{Poster, config};
-use crate::hooks::{Arrival, Hooks};
+use crate::hooks::{Arrival, Hooks, until};
 use crate::redis_harness::Server;
 
 const ENDPOINTS: u32 = 16;
@@ -97,19 +98,13 @@ async fn all_agree(by_s: [i64; 2]) {
     for round in 0..2 {
         let events = post(&poster, &gateways, round).await;
         let expected = (round + 1) * 2 * (3 + 20) * ENDPOINTS;
-        let clock = SystemClock::new();
-        while hooks.arrivals().len() < expected as usize {
-            assert!(
-                clock.elapsed() < SETTLED_WITHIN,
-                "attempts are missing; of Resend's: {}",
-                odd(&store, &events).await
-            );
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        let all = until(Duration::MAX, "all attempts", || hooks.arrivals().len() >= expected as usize);
+        if timeout(SETTLED_WITHIN, all).await.is_err() {
+            panic!("attempts are missing; of Resend's: {}", odd(&store, &events).await);
         }
         for event in events {
             for delivery in settled(&store, &event).await {
-                let ends: Vec<_> = delivery.attempts.iter().map(|attempt| attempt.status).collect();
-                assert_eq!((ends, delivery.begun), (vec![Some(503), Some(500), Some(200)], 3), "{delivery:?}");
+                assert!(is_as_answered(&delivery), "{delivery:?}");
                 let whose = by_s.into_iter().find(|by_s| (off_s(&delivery) - by_s).abs() < 10);
                 *shares.entry((round, whose)).or_insert(0) += 1;
             }
@@ -121,12 +116,18 @@ async fn all_agree(by_s: [i64; 2]) {
     in_time(&hooks);
 }
 
-/// Those of these events' deliveries that did not get the three answers, or were begun more often than attempted.
+/// Whether it was begun once for each of the three answers that an event of Resend's gets.
+fn is_as_answered(delivery: &Delivery) -> bool {
+    let ends = delivery.attempts.iter().map(|attempt| attempt.status);
+    ends.eq([Some(503), Some(500), Some(200)]) && delivery.begun == 3
+}
+
+/// Those of these events' deliveries that are not so.
 async fn odd(store: &dyn Store, events: &[EventId]) -> String {
     let mut odd = Vec::new();
     for event in events {
         let deliveries = store.deliveries_of(event).await.unwrap();
-        odd.extend(deliveries.into_iter().filter(|one| (one.status, one.begun) != (Status::Delivered, 3)));
+        odd.extend(deliveries.into_iter().filter(|delivery| !is_as_answered(delivery)));
     }
     format!("{odd:#?}")
 }

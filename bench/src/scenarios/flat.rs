@@ -15,8 +15,6 @@ const STEPS: [u64; 3] = [100_000, 1_000_000, 10_000_000];
 const REDIS_MAX: u64 = 2_000_000;
 /// How often they are compared at the last step.
 const TURNS: usize = 3;
-/// What an event costs the gateway and its store there, beside the small store: the middle one of the turns.
-pub(crate) const TIMES: &str = "times a small store's";
 
 /// A store, and how many events it holds.
 struct Filled {
@@ -26,6 +24,7 @@ struct Filled {
 
 /// Fills with batches that no endpoint wants, and measures what it was asked for: at each step first in a small store of its
 /// own and then in the large one, for the speed of a machine changes by more than the cost of an event while one is filled.
+/// What an event costs the gateway and Redis in the one beside the other is the middle one of the turns.
 pub(super) fn run(options: &Options) -> Result<Vec<Run>, Failure> {
     let mut choosy = options.clone();
     choosy.endpoint_lines.push("sources = [\"resend\"]".into());
@@ -47,7 +46,7 @@ pub(super) fn run(options: &Options) -> Result<Vec<Run>, Failure> {
         }
         times.sort_by(f64::total_cmp);
         if let Some((run, times)) = runs.last_mut().zip(times.get(times.len() / 2)) {
-            run.figures.insert(TIMES.into(), *times);
+            run.figures.insert("times a small store's".into(), *times);
         }
     }
     Ok(runs)

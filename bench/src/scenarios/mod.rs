@@ -1,6 +1,6 @@
 //! The scenarios; one file for each that needs more than a few lines.
 
-pub(crate) mod flat;
+mod flat;
 mod idle;
 mod memory;
 mod sick;

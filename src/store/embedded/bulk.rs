@@ -58,8 +58,10 @@ impl Bulk {
     }
 }
 
+/// Whether the ids of more events can be taken.
+///
 /// # Errors
-/// When there is no room for the ids of more events.
+/// When they cannot: too many wait for the bulk that is being written.
 pub(super) fn has_room(ids: &Ids) -> Result<()> {
     if ids.latest_len() < WAITING_LEN_MAX {
         return Ok(());
