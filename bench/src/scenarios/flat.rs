@@ -1,5 +1,7 @@
 //! The cost of an event while the store grows.
 
+use std::time::Duration;
+
 use super::{measure, plan};
 use crate::Failure;
 use crate::args::{Options, StoreKind};
@@ -13,13 +15,17 @@ const SMALL: u64 = 10_000;
 const STEPS: [u64; 3] = [100_000, 1_000_000, 10_000_000];
 /// On Redis, whose memory is the limit.
 const REDIS_MAX: u64 = 2_000_000;
+/// So often all that is posted to fill a store may be refused, with a pause after each.
+const REFUSED_MAX: u32 = 20;
+const PAUSE: Duration = Duration::from_secs(1);
 /// How often they are compared at the last step.
 const TURNS: usize = 3;
 
-/// A store, and how many events it holds.
+/// A store, how many events it holds, and what an event of the last filling took of the gateway's CPU, in us.
 struct Filled {
     bed: Bed,
     stored: u64,
+    cost: f64,
 }
 
 /// Fills with batches that no endpoint wants, and measures what it was asked for: at each step first in a small store of its
@@ -54,24 +60,32 @@ pub(super) fn run(options: &Options) -> Result<Vec<Run>, Failure> {
 
 impl Filled {
     fn start(options: &Options) -> Result<Self, Failure> {
-        Ok(Self { bed: Bed::start(options)?, stored: 0 })
+        Ok(Self { bed: Bed::start(options)?, stored: 0, cost: 0.0 })
     }
 
     fn fill(&mut self, step: u64) -> Result<(), Failure> {
-        // What is refused is posted again.
+        // What is refused is posted again, by and by.
+        let (mut refused_at_once, before, mut cpu) = (0, self.stored, 0.0);
         while self.stored < step {
             let load = Load::SendGrid(1000);
             let requests = Some(load.requests_for(step - self.stored));
             let plan = plan("filling", &self.bed.options);
             let fill = Plan { load, requests, connections: 8, seconds: 3600.0, rate: None, ..plan };
             self.bed.expects(false);
-            let accepted = self.bed.measure(&fill)?.accepted;
+            let run = self.bed.measure(&fill)?;
+            let accepted = run.accepted;
+            cpu += run.cpu_us_per_event("gateway") * accepted as f64;
             self.bed.expects(true);
             if accepted == 0 {
-                return Err("no batch was accepted while the store was filled".into());
+                refused_at_once += 1;
+                if refused_at_once == REFUSED_MAX {
+                    return Err("no batch was accepted while the store was filled".into());
+                }
+                std::thread::sleep(PAUSE);
             }
             self.stored += accepted;
         }
+        self.cost = cpu / (self.stored - before).max(1) as f64;
         Ok(())
     }
 
@@ -79,6 +93,7 @@ impl Filled {
         let plan = plan("flat", &self.bed.options);
         let mut run = measure(&mut self.bed, &plan)?;
         run.figures.insert("stored before".into(), self.stored as f64);
+        run.figures.insert("CPU us of one filled in".into(), self.cost);
         self.stored += run.accepted;
         Ok(run)
     }

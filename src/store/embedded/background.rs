@@ -1,4 +1,4 @@
-//! Threads whose work nobody waits for, and that give way to those whose work somebody does.
+//! Threads whose work nobody waits for; most give way to those whose work somebody does.
 
 use std::thread::{Builder, JoinHandle};
 
@@ -14,10 +14,15 @@ pub(super) struct Task<T>(Option<JoinHandle<T>>);
 impl<T: Send + 'static> Task<T> {
     /// Begins one. The threads that it begins give way like it.
     pub(super) fn begin(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<Self> {
-        let thread = Builder::new().name(name.into()).spawn(|| {
+        Self::begin_pressing(name, || {
             give_way();
             work()
-        });
+        })
+    }
+
+    /// Begins one that does not give way, since others are soon to wait for it.
+    pub(super) fn begin_pressing(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<Self> {
+        let thread = Builder::new().name(name.into()).spawn(work);
         let failed = |error| StoreError::Unavailable(format!("no thread for its background work: {error}"));
         Ok(Self(Some(thread.map_err(failed)?)))
     }

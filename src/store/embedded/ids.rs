@@ -12,27 +12,19 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use fjall::compaction::filter::{CompactionFilter, Context, Factory, ItemAccessor, Verdict};
-use fjall::{AbstractTree, AnyTree, Keyspace, Slice};
-use lsm_tree::config::{CompressionPolicy, FilterPolicy, PartitioningPolicy};
-use lsm_tree::{Cache, CompressionType, Config, Guard, SeqNo, SequenceNumberCounter};
+use fjall::{AbstractTree, Keyspace};
+use lsm_tree::{Guard, SeqNo};
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use serde::{Deserialize, Serialize};
 
 use super::core::{IDS_WRITTEN, Last};
 use super::rows::{EventRow, Id, Place, RequestRow, decode, number};
 use super::spaces::{Space, Spaces, engine};
+use super::tree::{Trees, tree};
 use super::words::{self, Words};
 use crate::domain::address::AddressKey;
 use crate::domain::search::{self, WordHash};
-use crate::store::{Result, StoreError};
-
-/// The folder of the trees.
-const FOLDER: &str = "ids";
-/// That of the tree of words.
-const WORDS: &str = "words";
-/// For the blocks of all trees. The filters of ten million events take some 40 MiB of it, and each new event asks them.
-const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+use crate::store::Result;
 
 /// What an id names. The discriminants are places in [`Places`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,19 +45,6 @@ pub(super) type Places = [FxHashMap<Id, Place>; Kind::COUNT];
 
 /// So many words are as much as one id: most events have a recipient, an id and a Message-ID.
 const WORDS_OF_ONE: usize = 3;
-
-/// A tree for the ids of each kind, and one for words.
-#[derive(Clone)]
-pub(super) struct Trees {
-    pub(super) ids: [Tree; Kind::COUNT],
-    pub(super) words: Tree,
-}
-
-impl Trees {
-    pub(super) fn all(&self) -> impl Iterator<Item = &Tree> {
-        self.ids.iter().chain([&self.words])
-    }
-}
 
 /// The first so many of these places in the feed, or the last, going back; each once.
 pub(super) fn first_places(mut places: Vec<Place>, is_back: bool, len: usize) -> Vec<Place> {
@@ -102,18 +81,11 @@ pub(super) struct Ids {
 }
 
 #[derive(Default)]
-struct Memory {
+pub(super) struct Memory {
     latest: Known,
     /// What is being written, and not yet seen in the trees.
     frozen: Option<Arc<Known>>,
-    swept: Swept,
-}
-
-/// Ids that have been written.
-#[derive(Clone)]
-pub(super) struct Tree {
-    pub(super) rows: AnyTree,
-    pub(super) seqno: SequenceNumberCounter,
+    pub(super) swept: Swept,
 }
 
 /// What was removed for good. The clock may be set back after that, and is not asked again.
@@ -123,7 +95,7 @@ pub(super) struct Swept {
     pub(super) until: u64,
     /// Of what was there then.
     pub(super) last: Last,
-    /// How many ids that made dead since the trees were last written anew.
+    /// How many ids of those in the trees that made dead.
     pub(super) count: u64,
 }
 
@@ -138,17 +110,10 @@ impl Swept {
 }
 
 impl Ids {
-    /// Opens the trees; what was not yet written to them is to be added.
-    pub(super) fn open(dir: &Path, swept: Swept) -> fjall::Result<Self> {
-        let memory = Arc::new(RwLock::new(Memory { swept, ..Memory::default() }));
-        let cache = Arc::new(Cache::with_capacity_bytes(CACHE_BYTES));
-        let open = |kind, name, read| {
-            let filter = LeavesOutDead { kind, read, memory: Arc::clone(&memory) };
-            Tree::open(&dir.join(FOLDER).join(name), &cache, filter)
-        };
-        let id = |kind, name| open(kind, name, |_, place| Place::read(place));
-        let ids = [id(Kind::Event, "events")?, id(Kind::Request, "requests")?, id(Kind::Fingerprint, "fingerprints")?];
-        let trees = Trees { ids, words: open(Kind::Event, WORDS, words::read)? };
+    /// Opens the trees. What is dead is to be set, and what was not yet written to them to be added.
+    pub(super) fn open(dir: &Path) -> fjall::Result<Self> {
+        let memory = Arc::default();
+        let trees = Trees::open(dir, &memory)?;
         Ok(Self {
             trees,
             memory,
@@ -209,6 +174,12 @@ impl Ids {
 
     pub(super) fn set_swept(&self, swept: Swept) {
         self.memory_mut().swept = swept;
+    }
+
+    /// So many that had been counted dead are no longer in the trees.
+    pub(super) fn left_out(&self, count: u64) {
+        let swept = &mut self.memory_mut().swept;
+        swept.count = swept.count.saturating_sub(count);
     }
 
     pub(super) fn add(&self, Named { ids, words }: Named) {
@@ -275,77 +246,12 @@ impl Ids {
     #[cfg(test)]
     pub(super) fn counts(&self) -> [usize; 3] {
         let len = |known: &Known| known.ids.iter().map(FxHashMap::len).sum();
-        let (memory, trees) = (self.memory(), self.trees.ids.iter().map(|tree| tree.rows.approximate_len()).sum());
+        let (memory, trees) = (self.memory(), self.trees.ids.iter().map(|ids| ids.tree.rows.approximate_len()).sum());
         [len(&memory.latest), memory.frozen.as_deref().map_or(0, len), trees]
     }
 
     /// Forgets what was set aside, which has been written.
     pub(super) fn forget_frozen(&self) {
         self.memory_mut().frozen = None;
-    }
-}
-
-impl Tree {
-    fn open(dir: &Path, cache: &Arc<Cache>, filter: LeavesOutDead) -> fjall::Result<Self> {
-        let seqno = SequenceNumberCounter::default();
-        let mut config = Config::new(dir, seqno.clone(), SequenceNumberCounter::default())
-            .use_cache(Arc::clone(cache))
-            .data_block_compression_policy(CompressionPolicy::all(CompressionType::None))
-            // What is not cut up may be too large for its part of the cache, and is then read whole by every get: it is not
-            // kept in memory when it has just been ingested, whatever the policy of its level.
-            .filter_block_partitioning_policy(PartitioningPolicy::all(true))
-            .index_block_partitioning_policy(PartitioningPolicy::all(true))
-            .with_compaction_filter_factory(Some(Arc::new(filter)));
-        if dir.ends_with(WORDS) {
-            // A span is asked for, which no filter helps to find.
-            config = config.filter_policy(FilterPolicy::disabled());
-        }
-        let rows = config.open()?;
-        seqno.set(rows.get_highest_persisted_seqno().map_or(0, |highest| highest + 1));
-        Ok(Self { rows, seqno })
-    }
-
-    fn get(&self, id: &Id) -> Result<Option<Place>> {
-        let row: Option<Slice> = self.rows.get(id, SeqNo::MAX).map_err(tree)?;
-        row.map(|row| Place::read(&row)).transpose()
-    }
-}
-
-/// An error of a tree in mid-work.
-#[expect(clippy::needless_pass_by_value, reason = "handed to map_err")]
-pub(super) fn tree(error: lsm_tree::Error) -> StoreError {
-    StoreError::Unavailable(error.to_string())
-}
-
-/// Leaves out of what is written anew whatever is dead.
-struct LeavesOutDead {
-    kind: Kind,
-    read: ReadPlace,
-    memory: Arc<RwLock<Memory>>,
-}
-
-/// Reads where a row leads.
-type ReadPlace = fn(&[u8], &[u8]) -> Result<Place>;
-
-/// Dead by what was known when it began.
-struct IsDead(Kind, ReadPlace, Swept);
-
-impl Factory for LeavesOutDead {
-    fn name(&self) -> &'static str {
-        "dead ids"
-    }
-
-    fn make_filter(&self, _: &Context) -> Box<dyn CompactionFilter> {
-        let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
-        Box::new(IsDead(self.kind, self.read, memory.swept))
-    }
-}
-
-impl CompactionFilter for IsDead {
-    /// An older row of the same id, hidden by this one until now, expired before it and is as dead.
-    fn filter_item(&mut self, item: ItemAccessor<'_>, _: &Context) -> lsm_tree::Result<Verdict> {
-        let Self(kind, read, swept) = self;
-        let is_dead = read(item.key(), &item.value()?).is_ok_and(|place| swept.is_dead(*kind, place));
-        Ok(if is_dead { Verdict::Destroy } else { Verdict::Keep })
     }
 }

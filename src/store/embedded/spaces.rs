@@ -152,6 +152,8 @@ impl Spaces {
     pub(super) fn open(dir: &Path) -> Result<Self> {
         let failed = |error| refused(dir, &error);
         let lock = journal::lock(dir).map_err(failed)?;
+        // First: what a merge left that failed for want of room is removed there.
+        let ids = Ids::open(dir).map_err(failed)?;
         journal::write_anew(dir).map_err(|error| failed(error.into()))?;
         let engine_dir = dir.to_owned();
         let open =
@@ -164,7 +166,7 @@ impl Spaces {
         let turn = apply::recover(&db, &all, dir)?;
         let meta = &all[Space::Meta as usize];
         let swept = meta.get(SWEPT).map_err(engine)?.map_or(Ok(Swept::default()), |bytes| unpack(&bytes))?;
-        let ids = Ids::open(dir, swept).map_err(failed)?;
+        ids.set_swept(swept);
         let log = Log::open(dir, turn + 1).map_err(|error| failed(error.into()))?;
         let spaces = Self {
             db,

@@ -27,6 +27,7 @@ mod reads;
 mod replays;
 mod retention;
 mod search;
+mod trees;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const LIFETIMES: Lifetimes = Lifetimes { events: DAY, requests: DAY, tokens: DAY };

@@ -210,8 +210,9 @@ impl Writer {
         let spaces = Arc::new(Spaces::open(&self.dir)?);
         let mut core = Core::rebuild(&spaces, self.lifetimes, micros(self.clock.now()))?;
         core.index.tell(&mut self.shared.ready());
+        let bulk = Bulk::open(&spaces.ids)?;
         self.shared.set(Some(Arc::clone(&spaces)));
-        Ok(Open { apply: Apply::default(), bulk: Bulk::default(), spaces, core, sweeper: Sweeper::default() })
+        Ok(Open { apply: Apply::default(), bulk, spaces, core, sweeper: Sweeper::default() })
     }
 
     /// Serves until nobody can call any more. While nobody does it wakes by itself: what has expired is removed, and an

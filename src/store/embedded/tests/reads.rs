@@ -34,15 +34,15 @@ fn find_reading_little(is_there: impl Fn([u8; 16]) -> bool) {
 fn an_id_is_found_by_little_when_it_was_just_written_and_after_an_open() {
     let dir = tempfile::tempdir().unwrap();
     let place = Place { seq: 1, expires: u64::MAX };
-    let open = || Ids::open(dir.path(), Swept::default()).unwrap();
+    let open = || Ids::open(dir.path()).unwrap();
     let ids = open();
     ids.add(Named { ids: (0..MANY).map(|number| (Kind::Event, key(number), place)).collect(), words: Vec::new() });
-    bulk::write(&ids.trees, &ids.freeze(), Swept::default(), false).unwrap();
+    bulk::write(&ids.trees, &ids.freeze(), Swept::default()).unwrap();
     ids.forget_frozen();
     find_reading_little(|id| ids.get(Kind::Event, &id).unwrap().is_some());
     drop(ids);
     let ids = open();
-    assert_eq!(ids.trees.ids[Kind::Event as usize].rows.table_count(), 1);
+    assert_eq!(ids.trees.ids[Kind::Event as usize].tree.rows.table_count(), 1);
     find_reading_little(|id| ids.get(Kind::Event, &id).unwrap().is_some());
 }
 
