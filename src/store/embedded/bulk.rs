@@ -58,7 +58,8 @@ impl Bulk {
             return Ok(());
         }
         if !ids.trees.has_room() {
-            self.merge.add(dead);
+            // What is dead is left out later: to merge makes room sooner.
+            self.merge.add(None);
             return self.merge.step(ids);
         }
         let (trees, frozen) = (ids.trees.clone(), ids.freeze());

@@ -95,7 +95,7 @@ pub(super) struct Swept {
     pub(super) until: u64,
     /// Of what was there then.
     pub(super) last: Last,
-    /// How many ids of those in the trees that made dead.
+    /// How many ids that made dead, and that were not left out of the trees since.
     pub(super) count: u64,
 }
 

@@ -333,7 +333,7 @@ fn refused(dir: &Path, error: &fjall::Error) -> StoreError {
         fjall::Error::Locked => format!(
             "the directory {dir} is in use by another process: stop that process, or give this one a directory of its own"
         ),
-        fjall::Error::Io(error) => {
+        fjall::Error::Io(error) | fjall::Error::Storage(lsm_tree::Error::Io(error)) => {
             format!("the directory {dir} cannot be opened: {error}; check that it can be written and has room")
         }
         error => format!("the directory {dir} cannot be opened: {error}"),

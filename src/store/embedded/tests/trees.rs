@@ -120,6 +120,6 @@ fn what_is_dead_is_counted_until_it_has_been_left_out() {
     let ids = Ids::open(dir.path()).unwrap();
     ids.set_swept(dead);
     let mut bulk = Bulk::open(&ids).unwrap();
-    while step(&ids, &mut bulk) != 0 {}
+    assert!((0..10_000).any(|_| step(&ids, &mut bulk) == 0));
     assert_eq!(ids.trees.len(), 0);
 }
