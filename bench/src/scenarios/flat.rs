@@ -74,7 +74,8 @@ impl Filled {
             self.bed.expects(false);
             let run = self.bed.measure(&fill)?;
             let accepted = run.accepted;
-            cpu += run.cpu_us_per_event("gateway") * accepted as f64;
+            // What was refused cost something too. The figure is for each accepted, and for one where none was.
+            cpu += run.cpu_us_per_event("gateway") * accepted.max(1) as f64;
             self.bed.expects(true);
             if accepted == 0 {
                 refused_at_once += 1;

@@ -2,9 +2,10 @@
 //!
 //! Ids are hashes. A row for each, written when it comes in, is written at a random place, which costs more than all
 //! else of an event. So the latest are in memory only, until there are enough to write them in one go and in order, by
-//! [`Bulk`](super::bulk::Bulk). When the engine is opened, those that were not yet written are read from the rows of
-//! the events and requests that they name. Fingerprints are kept likewise: each names the event that had it first. So are
-//! the [words](super::words) that a search finds events by, but each leads to many.
+//! [`Bulk`](super::bulk::Bulk), to [trees](super::tree). When the engine is opened, those that were not yet written are
+//! read from the rows of the events and requests that they name. Most ids that are asked for are new, which a
+//! [filter](super::filter) tells without the tree. Fingerprints are kept likewise: each names the event that had it first.
+//! So are the [words](super::words) that a search finds events by, but each leads to many.
 //!
 //! Nobody removes an id. It is dead when what it names has been removed, and is left out when it would be written anew.
 
