@@ -29,7 +29,8 @@
 //!
 //! **Acknowledged is durable.** A call returns when what it changed would survive the kill of this process, and what
 //! more the engine promises. A repeat waits for the same barrier as the first. Nothing is visible before it is durable.
-//! The one exception is [`Store::lease`], which need not wait for a sync: a lease that is forgotten falls due again.
+//! The exceptions are [`Store::lease`] and [`Store::finish`], which need not wait for a sync: where the power fails, a lease
+//! that is forgotten falls due again, and so does a delivery of which it is forgotten that it was made, and how often.
 //!
 //! **Fan-out is against a generation.** A plan carries the generation of the endpoint set it was made with; a commit
 //! that finds another answers [`Ingested::Stale`] and changes no event. A change of endpoints raises the generation

@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Embedded;
+use super::batch::decide;
 use super::core::Core;
 use super::range::Span;
 use super::read::{View, collect, cursor};
 use super::rows::{Expiring, after, decode, micros, number, timestamp, unpack};
 use super::spaces::{Space, Spaces};
 use super::txn::Txn;
-use super::writer::decide;
 use crate::domain::address::Address;
 use crate::domain::audit::{Entry, LIFETIME};
 use crate::domain::id::SuppressionId;

@@ -62,6 +62,8 @@ pub(super) struct Core {
     pub(super) audited: u64,
     /// Whether the batch has a request that is kept as long as events.
     pub(super) has_long_lived: bool,
+    /// Whether an event was erased since this was last put down.
+    pub(super) has_erased: bool,
     /// Whether work was added or moved since this was last put down.
     pub(super) moved: bool,
     pub(super) logs: Logs,
@@ -111,7 +113,7 @@ impl Core {
             pending.add(&mut index, key);
         }
         let recent = Recent::default();
-        let (written, audited, has_long_lived, moved) = (last, access::latest(spaces)?, false, true);
+        let (written, audited, has_long_lived, has_erased, moved) = (last, access::latest(spaces)?, false, true, true);
         let logs = Logs::read(spaces)?;
         Ok(Self {
             index,
@@ -124,6 +126,7 @@ impl Core {
             last_replay,
             audited,
             has_long_lived,
+            has_erased,
             moved,
             logs,
         })

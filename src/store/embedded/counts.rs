@@ -5,12 +5,12 @@ use std::ops::RangeInclusive;
 use async_trait::async_trait;
 
 use super::Embedded;
+use super::batch::decide;
 use super::range::Span;
 use super::read::View;
 use super::rows::decode;
 use super::spaces::Space;
 use super::txn::Txn;
-use super::writer::decide;
 use crate::domain::delivery_counts::{Counted, DeliveryCounts, HOURS_MAX, Hour};
 use crate::domain::id::EndpointId;
 use crate::store::{Counts, Result};

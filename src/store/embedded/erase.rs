@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::Embedded;
 use super::attempts::kept_answer;
+use super::batch::decide;
 use super::core::Core;
 use super::delivery::{Ended, Planned, Progress, Row};
 use super::ids::Kind;
@@ -14,7 +15,6 @@ use super::read::View;
 use super::rows::{EventRow, Id, Key, Place, RequestRow, after, corrupt, decode, pack, unpack};
 use super::spaces::Space;
 use super::txn::Txn;
-use super::writer::decide;
 use crate::crash;
 use crate::domain::delivery::{EndReason, Status};
 use crate::domain::id::RequestId;
@@ -72,6 +72,7 @@ impl Core {
         }
         txn.put_written(Space::Events, &seq, |to| EventRow { json: &[], ..row }.write(to));
         self.recent.remove(place.seq);
+        self.has_erased = true;
         (txn.synced, self.moved) = (true, true);
         Ok(())
     }

@@ -6,13 +6,13 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::Embedded;
+use super::batch::decide;
 use super::core::{LAST, last};
 use super::range::Span;
 use super::read::View;
 use super::rows::{EventRow, decode, number};
 use super::spaces::Space;
 use super::txn::Txn;
-use super::writer::decide;
 use crate::domain::consumer::Consumer;
 use crate::domain::feed::{Cursor, Place, REWIND_MICROS};
 use crate::domain::plan::StoredEvent;

@@ -106,7 +106,6 @@ impl Core {
             let Some(known) = self.progress(txn, key, now)? else { return Ok(false) };
             attempts = known.attempts;
         }
-        txn.synced = true;
         self.moved = true;
         let tried = item.tried || attempt.is_some();
         if let Some(attempt) = attempt {

@@ -5,7 +5,8 @@
 //! nothing else. Two files take turns. While one is written, the rows of the other are given to the engine.
 //!
 //! A file begins with its turn's number and salt. Each commit is one frame: its length, a salted hash, its rows. What is
-//! left of earlier turns, or was not written to its end, has another hash; it was never acknowledged, and ends the file.
+//! left of earlier turns, or was not written to its end, has another hash, and ends the file: of what was acknowledged only what
+//! need not be synced can be there.
 //!
 //! What a sync that failed may have left in memory only is trusted nowhere: an open writes and syncs all it reads anew,
 //! gives it to the engine, and begins a turn of its own.
@@ -121,6 +122,10 @@ impl Log {
             self.buffer = Vec::new();
         }
         Ok(())
+    }
+
+    pub(super) fn is_unsynced(&self) -> bool {
+        self.is_unsynced
     }
 
     /// What was appended survives the loss of power from now on.

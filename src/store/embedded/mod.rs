@@ -1,8 +1,10 @@
-//! One process, a directory on disk, every commit synced before it is acknowledged.
+//! One process, a directory on disk, what comes in synced before it is acknowledged.
 //!
 //! One thread writes. It takes what has gathered in its channel, decides every call in order, and commits the whole to
-//! its `log` with one sync; nobody is answered before. Leases alone are written without waiting for a sync. What is
-//! committed is seen from memory (`layers`) until it is given to the engine (`apply`), in bulk and in the background:
+//! its `log` with one sync; nobody is answered before. Only leases and what came of them are committed first and are not
+//! waited for, or what is due would wait for what comes in: the next sync is theirs too, or one within a tenth of a
+//! second. After the loss of power such a delivery is made again, as after a crash between the receiver's answer and the
+//! commit. What is committed is seen from memory (`layers`) until it is given to the engine (`apply`), in bulk and in the background:
 //! the engine then never keeps a commit waiting, and a row that lives for milliseconds never gets there.
 //!
 //! What the writer derives from the rows (what is due, the chains) is its own (others are told which lanes are due, after
@@ -26,13 +28,14 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use self::anew::Anew;
+use self::batch::{Call, decide};
 use self::core::Change;
 use self::ids::Kind;
 use self::ingest::{Arrival, Kept};
 use self::lease::{Event, Taken};
 use self::read::View;
 use self::rows::{encode, micros};
-use self::writer::{Call, Shared, Writer, decide};
+use self::writer::{Shared, Writer};
 use super::blobs::{BLOB_LEN_MIN, Blobs};
 use super::{
     Committed, Due, Endpoints, Finished, LaneState, LeaseLost, Leased, Page, PageQuery, Result, Store, StoreError,
@@ -57,6 +60,7 @@ mod anew;
 mod apply;
 mod attempts;
 mod background;
+mod batch;
 mod bulk;
 mod core;
 mod counts;
@@ -206,12 +210,16 @@ impl Drop for Embedded {
 }
 
 /// Gives each lease its event.
-fn fill(leased: &mut Leased, events: Vec<Event>, read: impl Fn(u64) -> Result<Option<StoredEvent>>) -> Result<()> {
+fn fill(
+    leased: &mut Leased,
+    events: Vec<Event>,
+    mut read: impl FnMut(u64) -> Result<Option<Arc<StoredEvent>>>,
+) -> Result<()> {
     for (lease, event) in leased.leases.iter_mut().zip(events) {
         let event = match event {
             Event::Expired => Ok(None),
             Event::Here(event) => Ok(Some(event)),
-            Event::Stored(seq) => read(seq).map(|event| event.map(Arc::new)),
+            Event::Stored(seq) => read(seq),
         };
         lease.event = match event {
             // One unreadable event must not hold back the others: it is as if it had expired.
@@ -244,13 +252,25 @@ impl Store for Embedded {
     }
 
     async fn lease(&self, wants: &[Want]) -> Result<Leased> {
-        let Taken { mut leased, events } = self.ask(|answer| Call::Lease(wants.to_vec(), answer)).await?;
+        let Taken { mut leased, mut events } = self.ask(|answer| Call::Lease(wants.to_vec(), answer)).await?;
+        let since = self.shared.read_last.look(&mut events);
         if events.iter().all(|event| !matches!(event, Event::Stored(_))) {
             fill(&mut leased, events, |_| Ok(None))?;
             return Ok(leased);
         }
+        let to = Arc::clone(&self.shared);
         self.read(move |view| {
-            fill(&mut leased, events, |seq| view.event_at(seq))?;
+            let mut several = Vec::new();
+            let read = |seq| {
+                let Some((event, places)) = view.event_and_places(seq)? else { return Ok(None) };
+                let event = Arc::new(event);
+                if places > 1 {
+                    several.push((seq, Arc::clone(&event)));
+                }
+                Ok(Some(event))
+            };
+            fill(&mut leased, events, read)?;
+            to.read_last.add(several, since);
             Ok(leased)
         })
         .await

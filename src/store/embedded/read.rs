@@ -65,6 +65,13 @@ impl<'a> View<'a> {
         self.get(Space::Events, &seq.to_be_bytes())?.map_or(Ok(None), |row| self.alive(&row))
     }
 
+    /// The same, and how many deliveries the event began with.
+    pub(super) fn event_and_places(&self, seq: u64) -> Result<Option<(StoredEvent, u16)>> {
+        let Some(row) = self.get(Space::Events, &seq.to_be_bytes())? else { return Ok(None) };
+        let event = self.alive(&row)?;
+        event.map(|event| Ok((event, EventRow::read(&row)?.places))).transpose()
+    }
+
     pub(super) fn alive(&self, row: &[u8]) -> Result<Option<StoredEvent>> {
         let row = EventRow::read(row)?;
         if row.expires > self.now && !row.is_erased() { decode(row.json).map(Some) } else { Ok(None) }

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use fjall::Slice;
 
+use super::batch::decide;
 use super::core::{Core, REPROCESSED};
 use super::delivery::{Again, Ended, Planned, Progress, Row, Waiting};
 use super::ids::Kind;
@@ -12,7 +13,6 @@ use super::read::View;
 use super::rows::{EventRow, Expiring, Id, Key, corrupt, decode, micros, number, unpack};
 use super::spaces::Space;
 use super::txn::Txn;
-use super::writer::decide;
 use super::{Embedded, jobs};
 use crate::domain::delivery::{Class, EndReason, Status};
 use crate::domain::id::{EndpointId, ReplayId};

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Embedded;
+use super::batch::decide_on;
 use super::core::{Core, REPROCESSED};
 use super::ids::Kind;
 use super::ingest::{Arrival, Kept};
@@ -15,7 +16,6 @@ use super::read::{View, collect, cursor};
 use super::rows::{Expiring, Id, RequestRow, after, micros, number, unpack};
 use super::spaces::Space;
 use super::txn::Txn;
-use super::writer::decide_on;
 use crate::domain::id::RequestId;
 use crate::domain::plan::{Ingest, RawRequest};
 use crate::domain::reprocess::IncompleteRequest;

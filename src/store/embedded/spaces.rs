@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 
+use fjall::compaction::Leveled;
 use fjall::config::{CompressionPolicy, PartitioningPolicy};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
 
@@ -108,6 +109,7 @@ impl Space {
     fn options(self) -> KeyspaceCreateOptions {
         let options = KeyspaceCreateOptions::default()
             .max_memtable_size(MEMTABLE_BYTES)
+            .compaction_strategy(Arc::new(Leveled::default().with_l0_threshold(FILES_TO_MERGE)))
             .filter_block_partitioning_policy(PartitioningPolicy::all(true))
             .index_block_partitioning_policy(PartitioningPolicy::all(true));
         match self {
@@ -120,6 +122,10 @@ impl Space {
 /// How much of a space is in memory before it is written in order. More is memory that was never touched before; with
 /// less, more is merged.
 const MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// How many files of a space are merged at once with those that were merged before. Where lanes are behind, each file has
+/// rows of all that is under way, and what was merged before is written again each time; reads ask all of them.
+const FILES_TO_MERGE: u8 = 10;
 
 /// The key of the id of the directory of large bodies.
 const BLOBS: &[u8] = b"blobs";
@@ -249,16 +255,27 @@ impl Spaces {
         }
         let mut log = self.log();
         log.append(&rows).map_err(logged)?;
-        #[cfg(test)]
-        if self.fail_sync_next.swap(false, Ordering::SeqCst) {
-            return Err(StoreError::Unavailable("asked to fail when it is written".into()));
-        }
         if is_synced {
+            #[cfg(test)]
+            if self.fail_sync_next.swap(false, Ordering::SeqCst) {
+                return Err(StoreError::Unavailable("asked to fail when it is written".into()));
+            }
             log.sync().map_err(logged)?;
         }
         self.layers().latest.add(rows);
         self.ids.add(named);
         Ok(())
+    }
+
+    /// Whether there is a commit that may not survive the loss of power.
+    pub(super) fn is_unsynced(&self) -> bool {
+        self.log().is_unsynced()
+    }
+
+    /// What was committed survives the loss of power from now on.
+    pub(super) fn sync(&self) -> Result<()> {
+        let mut log = self.log();
+        if log.is_unsynced() { log.sync().map_err(logged) } else { Ok(()) }
     }
 
     /// Begins the next turn. Answers the one that ended, and its rows.

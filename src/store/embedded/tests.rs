@@ -27,6 +27,7 @@ mod reads;
 mod replays;
 mod retention;
 mod search;
+mod syncs;
 mod trees;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -152,7 +153,7 @@ impl Clock for Set {
     }
 }
 
-fn many(events: u32) -> Ingest {
+pub(super) fn many(events: u32) -> Ingest {
     let unit = |number: u32| {
         let id = EventId::of("resend", &number.to_string());
         let (kind, mail, json) = (Kind::Opened.into(), MailKey::of("mail", &number.to_string()), "{}".into());
