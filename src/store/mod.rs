@@ -29,8 +29,9 @@
 //!
 //! **Acknowledged is durable.** A call returns when what it changed would survive the kill of this process, and what
 //! more the engine promises. A repeat waits for the same barrier as the first. Nothing is visible before it is durable.
-//! The exceptions are [`Store::lease`] and [`Store::finish`], which need not wait for a sync: where the power fails, a lease
-//! that is forgotten falls due again, and so does a delivery of which it is forgotten that it was made, and how often.
+//! The exceptions need not wait for a sync: [`Store::lease`], [`Store::finish`], and what is only counted. Where the power
+//! fails, a lease that is forgotten falls due again, and a delivery whose finish is forgotten is made again: its attempt, its
+//! wait before the next and what its lane remembered are forgotten with it.
 //!
 //! **Fan-out is against a generation.** A plan carries the generation of the endpoint set it was made with; a commit
 //! that finds another answers [`Ingested::Stale`] and changes no event. A change of endpoints raises the generation

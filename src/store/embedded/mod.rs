@@ -1,8 +1,8 @@
 //! One process, a directory on disk, what comes in synced before it is acknowledged.
 //!
 //! One thread writes. It takes what has gathered in its channel, decides every call in order, and commits the whole to
-//! its `log` with one sync; nobody is answered before. Only leases and what came of them are committed first and are not
-//! waited for, or what is due would wait for what comes in: the next sync is theirs too, or one within a tenth of a
+//! its `log` with one sync; nobody is answered before. Leases and what came of them are committed first and are not waited
+//! for, or what is due would wait for what comes in: the next sync is theirs too, or one within about a tenth of a
 //! second. After the loss of power such a delivery is made again, as after a crash between the receiver's answer and the
 //! commit. What is committed is seen from memory (`layers`) until it is given to the engine (`apply`), in bulk and in the background:
 //! the engine then never keeps a commit waiting, and a row that lives for milliseconds never gets there.
@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, oneshot};
 
 use self::anew::Anew;
@@ -260,12 +261,16 @@ impl Store for Embedded {
         }
         let to = Arc::clone(&self.shared);
         self.read(move |view| {
-            let mut several = Vec::new();
+            // Of this call, too: it may ask for many lanes.
+            let mut several = FxHashMap::<u64, Arc<StoredEvent>>::default();
             let read = |seq| {
+                if let Some(read) = several.get(&seq) {
+                    return Ok(Some(Arc::clone(read)));
+                }
                 let Some((event, places)) = view.event_and_places(seq)? else { return Ok(None) };
                 let event = Arc::new(event);
                 if places > 1 {
-                    several.push((seq, Arc::clone(&event)));
+                    several.insert(seq, Arc::clone(&event));
                 }
                 Ok(Some(event))
             };

@@ -54,7 +54,7 @@ impl Recent {
     }
 }
 
-/// Those read last. All are forgotten when one is erased, which is rare.
+/// Those read last. All are forgotten when one is erased.
 #[derive(Default)]
 pub(super) struct ReadLast(Mutex<Known>);
 
@@ -84,7 +84,7 @@ impl ReadLast {
     }
 
     /// Adds what was read since, unless an event was erased meanwhile: it may be that one.
-    pub(super) fn add(&self, read: Vec<(u64, Arc<StoredEvent>)>, since: u64) {
+    pub(super) fn add(&self, read: impl IntoIterator<Item = (u64, Arc<StoredEvent>)>, since: u64) {
         let mut known = self.known();
         if known.forgotten == since {
             read.into_iter().for_each(|(seq, event)| known.events.push(seq, event));
@@ -94,7 +94,11 @@ impl ReadLast {
     /// Forgets all, since an event was erased.
     pub(super) fn forget(&self) {
         let mut known = self.known();
-        *known = Known { events: Recent::default(), forgotten: known.forgotten + 1 };
+        let events = std::mem::take(&mut known.events);
+        known.forgotten += 1;
+        drop(known);
+        // So many that others would wait.
+        drop(events);
     }
 }
 
@@ -134,10 +138,10 @@ mod tests {
             matches!(events, [Event::Here(_)])
         };
         let since = read.look(&mut []);
-        read.add(vec![(1, Arc::clone(&event))], since);
+        read.add([(1, Arc::clone(&event))], since);
         assert!(get(1) && !get(2));
         read.forget();
-        read.add(vec![(2, event)], since);
+        read.add([(2, event)], since);
         assert!(!get(1) && !get(2));
     }
 }

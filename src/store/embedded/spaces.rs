@@ -124,7 +124,8 @@ impl Space {
 const MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// How many files of a space are merged at once with those that were merged before. Where lanes are behind, each file has
-/// rows of all that is under way, and what was merged before is written again each time; reads ask all of them.
+/// rows of all that is under way, and what was merged before is written again each time; reads ask all of them. The levels
+/// below may be larger by the same factor. A space that is there keeps what it was made with.
 const FILES_TO_MERGE: u8 = 10;
 
 /// The key of the id of the directory of large bodies.

@@ -32,7 +32,7 @@ const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How often an engine is opened that cannot be.
 const REOPEN_EVERY: Duration = Duration::from_millis(500);
 /// For how long nothing is synced of what nobody waits for, if no other commit is.
-const UNSYNCED_MAX: Duration = Duration::from_millis(100);
+pub(super) const UNSYNCED_MAX: Duration = Duration::from_millis(100);
 
 /// What callers and the writer share.
 pub(super) struct Shared {
@@ -128,11 +128,9 @@ impl Writer {
     pub(super) fn run(mut self, mut calls: mpsc::Receiver<Call>) {
         let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
         loop {
-            let within = self.open.as_ref().map_or(SWEEP_EVERY, |open| match open.unsynced {
-                _ if open.sweeper.is_behind() => Duration::ZERO,
-                Some(since) => UNSYNCED_MAX.saturating_sub(self.clock.elapsed().saturating_sub(since)),
-                None => SWEEP_EVERY,
-            });
+            let elapsed = self.clock.elapsed();
+            let wait = |open: &Open| wait(open.sweeper.is_behind(), open.unsynced, elapsed);
+            let within = self.open.as_ref().map_or(SWEEP_EVERY, wait);
             let first = match next(&mut calls, &waker, within) {
                 Ok(first) => Some(first),
                 Err(TryRecvError::Empty) => None,
@@ -226,8 +224,9 @@ impl Writer {
         let log_bytes = self.shared.attempt_log_bytes.load(Ordering::Relaxed);
         let swept = open.sweeper.step(&open.spaces, &mut open.core, log_bytes, elapsed, now);
         let begun = swept.and_then(|()| open.bulk.begin(&open.spaces.ids, open.core.last));
-        let applied = begun.and_then(|()| open.apply.step(&open.spaces, elapsed));
-        match applied.and_then(|()| open.sync(elapsed)) {
+        // A step may wait for the engine, which what is to be synced is not to wait for.
+        let synced = begun.and_then(|()| open.sync(elapsed));
+        match synced.and_then(|()| open.apply.step(&open.spaces, elapsed)) {
             Ok(()) => self.open = Some(open),
             Err(error) => {
                 tracing::error!(%error, "the store failed to tidy up and is opened again");
@@ -242,6 +241,15 @@ impl Writer {
         {
             tracing::error!(%error, "the store failed to sync what it wrote last");
         }
+    }
+}
+
+/// How long to wait for a call when there is more to sweep or not, and something unsynced since then or nothing.
+pub(super) fn wait(is_behind: bool, unsynced: Option<Duration>, elapsed: Duration) -> Duration {
+    match unsynced {
+        _ if is_behind => Duration::ZERO,
+        Some(since) => UNSYNCED_MAX.saturating_sub(elapsed.saturating_sub(since)),
+        None => SWEEP_EVERY,
     }
 }
 

@@ -1,7 +1,10 @@
 //! Who waits for a sync, and what becomes of what nobody waits for.
 
 use super::super::batch::{Call, decide};
+use super::super::sweep::SWEEP_EVERY;
+use super::super::writer::{UNSYNCED_MAX, wait};
 use super::*;
+use crate::store::Erasures;
 
 const END: Then = Then::End(Status::Delivered, None);
 
@@ -91,8 +94,64 @@ async fn what_nobody_waits_for_is_synced_by_itself_and_in_time() {
     deliver(&store).await;
     store.ready().await.unwrap();
     assert!(spaces.is_unsynced(), "it was waited for");
-    *clock.0.lock().unwrap() += Duration::from_millis(100);
+    *clock.0.lock().unwrap() += UNSYNCED_MAX;
     until(|| !spaces.is_unsynced()).await;
+}
+
+#[test]
+fn who_waits_for_calls_wakes_in_time_to_sync() {
+    let ms = Duration::from_millis;
+    let waits = |unsynced, elapsed| wait(false, unsynced, ms(elapsed));
+    assert_eq!([waits(Some(ms(10)), 50), waits(Some(ms(10)), 110), waits(Some(ms(10)), 999)], [ms(60), ms(0), ms(0)]);
+    assert_eq!((waits(None, 50), wait(true, None, ms(50))), (SWEEP_EVERY, ms(0)));
+}
+
+#[tokio::test]
+async fn what_was_written_last_is_synced_when_the_store_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _clock) = stands(dir.path());
+    store.ingest(to("a", "wh_a")).await.unwrap();
+    let spaces = store.shared.spaces().unwrap();
+    deliver(&store).await;
+    assert!(spaces.is_unsynced());
+    drop(store);
+    assert!(!spaces.is_unsynced());
+}
+
+/// An event that goes to both endpoints, read for the first of them; and what is leased for the second, which is not read.
+async fn read_for_one(store: &Embedded) -> Vec<Event> {
+    let lease = take(store, "wh_a").await.remove(0);
+    assert!(lease.event.is_some());
+    let want = Want { endpoint: "wh_b".into(), limit: 1, replays: 1, hold: DAY, rest: None };
+    store.ask(|answer| Call::Lease(vec![want], answer)).await.unwrap().events
+}
+
+#[tokio::test]
+async fn an_event_is_read_once_for_several_endpoints_and_forgotten_when_one_is_erased() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ingest = to("a", "wh_a");
+    ingest.units[0].deliveries.extend(to("a", "wh_b").units.remove(0).deliveries);
+    let unit = &mut ingest.units[0];
+    let event = StoredEvent { id: unit.id.clone(), ..(*unit.event).clone() };
+    unit.json = encode(&event).unwrap().into();
+    open(dir.path()).unwrap().ingest(ingest).await.unwrap();
+    // What was committed last is no longer in memory.
+    let store = open(dir.path()).unwrap();
+    let events = read_for_one(&store).await;
+    let is_known = || {
+        let mut events: Vec<_> = events
+            .iter()
+            .map(|event| match event {
+                Event::Stored(seq) => Event::Stored(*seq),
+                Event::Here(_) | Event::Expired => panic!("it was read"),
+            })
+            .collect();
+        store.shared.read_last.look(&mut events);
+        matches!(events[..], [Event::Here(_)])
+    };
+    assert!(is_known());
+    store.erase_event(&event).await.unwrap();
+    assert!(!is_known());
 }
 
 #[tokio::test]
@@ -104,7 +163,7 @@ async fn an_end_that_the_disk_never_got_is_forgotten_and_the_delivery_made_again
     deliver(&store).await;
     assert!(store.shared.spaces().unwrap().is_unsynced() && take(&store, "wh_a").await.is_empty());
     drop(store);
-    // All that was written before and after it is on the disk, and nothing of it.
+    // Nothing is on the disk that was written since the last sync.
     let path = dir.path().join("log.1");
     let mut log = std::fs::read(&path).unwrap();
     assert!(log[synced..].iter().any(|byte| *byte != 0));
