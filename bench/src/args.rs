@@ -88,6 +88,12 @@ pub(crate) enum Task {
     /// The bare handler; the program starts it by itself.
     #[command(hide = true)]
     FloorServer,
+    /// The bare gateway; the program starts it by itself.
+    #[command(hide = true)]
+    FloorGateway {
+        /// A file that it makes.
+        path: PathBuf,
+    },
     /// The bare client; the program starts it by itself.
     #[command(hide = true)]
     FloorClient {

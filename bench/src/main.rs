@@ -51,6 +51,7 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Step { name, times } => counts::step_main(&name, times),
         Task::Chart { json, svg } => chart::main(&json, &svg),
         Task::FloorServer => floors::server_main(),
+        Task::FloorGateway { path } => floors::gateway_main(&path),
         Task::FloorClient { port, seconds } => floors::client_main(port, seconds),
         Task::FloorCommit { dir, seconds, what } => floors::commit_main(&dir, seconds, what),
         Task::FloorSync { path, seconds } => floors::sync_main(&path, seconds),

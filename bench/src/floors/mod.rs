@@ -3,6 +3,7 @@
 
 mod client;
 mod commit;
+mod gateway;
 mod server;
 mod sync;
 
@@ -10,6 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 pub(crate) use client::main as client_main;
 pub(crate) use commit::{Committed, main as commit_main};
+pub(crate) use gateway::main as gateway_main;
 use serde::{Deserialize, Serialize};
 pub(crate) use server::main as server_main;
 pub(crate) use sync::main as sync_main;
@@ -63,6 +65,8 @@ impl Done {
 
 /// The name of the handler's floor.
 pub(crate) const HANDLER: &str = "bare handler (actix-web reads the request, answers 200)";
+/// The name of the floor of a request that is kept.
+pub(crate) const GATEWAY: &str = "bare gateway (actix-web, hmac, serde_json, a synced file that nothing is found in)";
 /// The name of the client's floor.
 pub(crate) const CLIENT: &str = "bare client (hyper posts a delivery over loopback)";
 /// The name of the engine's floor.
@@ -76,23 +80,15 @@ pub(crate) const SYNC: &str = "bare sync (8 KiB written and synced, every 0.5 ms
 /// Measures all of them.
 pub(crate) fn measure(options: &Options) -> Result<Vec<Floor>, Failure> {
     tell("floors");
-    let mut server = Process::own("bare handler", &["floor-server"], options.cpus("gateway"))?;
-    let target = SocketAddr::from((Ipv4Addr::LOCALHOST, server.hear()?.parse()?));
-    let (run, cpu) = drive(options, target, "/in", Load::Resend, Some(&server))?;
-    let handled = Done {
-        count: run.requests,
-        nanos: (run.requests as f64 / run.accepted_per_s * 1e9) as u64,
-        cpu,
-        wait_p99_ms: None,
-    };
-    drop(server);
+    let dir = Directory::make(options.dir.as_deref())?;
+    let handled = served(options, &["floor-server"])?;
+    let kept = served(options, &["floor-gateway", &dir.path().join("kept").to_string_lossy()])?;
 
     let mut receiver = Process::own("receiver", &["receive", "1"], options.cpus("receiver"))?;
     let ports: Vec<u16> = serde_json::from_str(&receiver.hear()?)?;
     let (port, seconds) = (ports.first().ok_or("no port")?.to_string(), options.duration.to_string());
     let posted = alone(options, &["floor-client", &port, &seconds])?;
 
-    let dir = Directory::make(options.dir.as_deref())?;
     let commit = |name: &str| {
         let path = dir.path().join(name);
         alone(options, &["floor-commit", &path.to_string_lossy(), &seconds, name])
@@ -102,11 +98,24 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Floor>, Failure> {
     let synced = alone(options, &["floor-sync", &path.to_string_lossy(), &seconds])?;
     Ok(vec![
         handled.floor(HANDLER),
+        kept.floor(GATEWAY),
         posted.floor(CLIENT),
         committed.floor(COMMIT),
         recorded.floor(RECORD),
         synced.floor(SYNC),
     ])
+}
+
+/// A floor that serves.
+fn served(options: &Options, arguments: &[&str]) -> Result<Done, Failure> {
+    let mut server = Process::own("a floor", arguments, options.cpus("gateway"))?;
+    let target = SocketAddr::from((Ipv4Addr::LOCALHOST, server.hear()?.parse()?));
+    let (run, cpu) = drive(options, target, "/in", Load::Resend, Some(&server))?;
+    if run.failed() > 0 || run.accepted < run.requests {
+        return Err(format!("{}: not all was accepted: {:?}", arguments.join(" "), run.statuses).into());
+    }
+    let nanos = (run.requests as f64 / run.accepted_per_s * 1e9) as u64;
+    Ok(Done { count: run.requests, nanos, cpu, wait_p99_ms: None })
 }
 
 /// A floor that measures itself.
