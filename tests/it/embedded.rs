@@ -73,11 +73,12 @@ async fn an_expired_identity_is_new_again_and_its_old_rows_are_gone() {
     assert!(store.request(&plan().raw.unwrap().id).await.unwrap().is_none());
     let all = PageQuery { cursor: None, limit: 10 };
     assert!(store.events(&all).await.unwrap().items.is_empty());
-    for status in Status::ALL {
+    for status in Status::ALL.into_iter().chain([Status::Pending]) {
         let listed = store.deliveries(status, &all).await.unwrap().items;
-        // What nobody has ended is still pending, and seen to be.
+        // What nobody has ended is still pending, and seen to be; what has ended is not, when it is swept away.
         let expected = if status == Status::Pending { vec!["wh_b".into()] } else { vec![] };
         assert_eq!(listed.into_iter().map(|one| one.endpoint_id).collect::<Vec<_>>(), expected, "{status:?}");
+        store.ready().await.unwrap();
     }
     let orphans = lease(&*store, "wh_b", 10, LONG).await;
     assert!(matches!(&orphans[..], [lease] if lease.event.is_none()), "{orphans:?}");

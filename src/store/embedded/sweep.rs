@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::access::forget_expired;
 use super::core::{Core, SWEPT};
 use super::counts;
-use super::delivery::Row;
+use super::delivery::{Row, Waiting};
 use super::ids::Swept;
 use super::jobs::forget_job;
 use super::range::Span;
@@ -133,7 +133,11 @@ impl Sweeper {
         let at = number(key)?.0;
         let (space, first): (_, u64) = match Expiring::read(key)? {
             Expiring::Token(token) => return remove_unless_renewed(txn, token, at).map(|()| true),
-            Expiring::Delivery(delivery) => return remove_ended(txn, core, Key::read(delivery)?, now).map(|()| true),
+            Expiring::Delivery(delivery) => {
+                let key = Key::read(delivery)?;
+                remove_ended(txn, core, key, now)?;
+                return take_off_list(txn, core, key.seq()).map(|_| true);
+            }
             Expiring::Replays(seq) => {
                 txn.remove(Space::Replays, seq);
                 return Ok(true);
@@ -197,12 +201,27 @@ fn remove_event(txn: &mut Txn<'_>, core: &mut Core, seq: u64, row: &[u8], now: u
     if expires > now {
         return Ok(0);
     }
-    if places > 0 && txn.get(Space::Waiting, &seq.to_be_bytes())?.is_some() {
-        core.outlived.insert(id, seq);
-    }
     txn.remove(Space::Events, &seq.to_be_bytes());
     (0..places).try_for_each(|place| remove_ended(txn, core, Key::new(seq, place), now))?;
+    if take_off_list(txn, core, seq)? && places > 0 {
+        core.outlived.insert(id, seq);
+    }
     Ok(1 + u64::from(fingerprint.is_some()))
+}
+
+/// Leaves of the deliveries of an event that are pending those that are: without its row, one that has ended would look as
+/// if it had never begun. Whether there are any.
+fn take_off_list(txn: &mut Txn<'_>, core: &Core, seq: u64) -> Result<bool> {
+    let key = seq.to_be_bytes();
+    let Some(row) = txn.get(Space::Waiting, &key)? else { return Ok(false) };
+    let Ok(mut waiting) = unpack::<Waiting>(&row) else { return Ok(true) };
+    let ended = waiting.planned.extract_if(.., |one| core.index.get(Key::new(seq, one.place)).is_none()).count();
+    if waiting.planned.is_empty() {
+        txn.remove(Space::Waiting, &key);
+    } else if ended > 0 {
+        txn.put_packed(Space::Waiting, &key, &waiting)?;
+    }
+    Ok(!waiting.planned.is_empty())
 }
 
 /// Not one that ended later than its event expired, before its own time.
