@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use waypost::clock::SystemClock;
 use waypost::domain::delivery::{Class, Status};
@@ -17,6 +18,8 @@ use crate::support::{DELIVERED, finished, ingest, unit};
 
 /// Where the child of a crash test is to work.
 const DIR: &str = "WAYPOST_TEST_DIR";
+/// Whether a lane is to be behind there, so that what comes in is synced beside the writer.
+const BEHIND: &str = "WAYPOST_TEST_BEHIND";
 
 fn open(dir: &Path) -> Embedded {
     Embedded::open(dir, Arc::new(SystemClock::new()), LIFETIMES).unwrap()
@@ -32,6 +35,12 @@ fn plan(number: u32) -> waypost::domain::plan::Ingest {
 async fn child() {
     let Some(dir) = std::env::var_os(DIR) else { return };
     let store = open(Path::new(&dir));
+    if std::env::var_os(BEHIND).is_some() {
+        let late = unit("resend", "late", "late", Class::Normal, &["wh_b"]);
+        store.ingest(ingest(Generation(0), vec![late])).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        store.ready().await.unwrap();
+    }
     for number in 0..10 {
         store.ingest(plan(number)).await.unwrap();
         println!("\nacknowledged ingest {number}");
@@ -44,7 +53,11 @@ async fn child() {
 
 /// Has a child die the third time it passes this point; tells how many ingests, leases and finishes it acknowledged.
 fn die_at(point: &str, dir: &Path) -> [u32; 3] {
-    let child = Command::new(std::env::current_exe().unwrap())
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    if point == "log.appended" {
+        child.env(BEHIND, "");
+    }
+    let child = child
         .args(["crash::child", "--exact", "--nocapture"])
         .env(DIR, dir)
         .env("WAYPOST_CRASH_AT", format!("{point}:3"))
@@ -87,6 +100,11 @@ async fn an_ingest_that_dies_before_its_commit_is_not_there() {
 #[tokio::test]
 async fn an_ingest_that_dies_before_its_answer_is_a_repeat() {
     check("ingest.committed", [2, 2, 2], 3, 2, 2).await;
+}
+
+#[tokio::test]
+async fn an_ingest_that_dies_while_it_is_synced_beside_the_writer_is_a_repeat() {
+    check("log.appended", [2, 2, 2], 3, 2, 2).await;
 }
 
 #[tokio::test]

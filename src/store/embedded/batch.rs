@@ -4,16 +4,18 @@ use tokio::sync::oneshot;
 
 use super::bulk;
 use super::core::{Change, Core, IDS_WRITTEN, Last};
+use super::index::Item;
 use super::ingest::Arrival;
 use super::lease::Taken;
+use super::rows::Key;
 use super::spaces::{Space, Spaces};
-use super::txn::Txn;
+use super::txn::{Commit, Txn};
 use crate::crash;
 use crate::domain::plan::Generation;
 use crate::store::{Committed, Finished, LeaseLost, Result, StoreError, Want};
 
 type Answer<T> = oneshot::Sender<Result<T>>;
-pub(super) type Reply = Box<dyn FnOnce(Result<()>)>;
+pub(super) type Reply = Box<dyn FnOnce(Result<()>) + Send>;
 /// Decides on a batch, or is refused.
 type Decide = Box<dyn FnOnce(Result<&mut Batch<'_>>) -> Result<Reply> + Send>;
 /// Before the commit, and after it.
@@ -45,6 +47,12 @@ impl Call {
     /// Whether it is answered before it is synced: a delivery that was begun or ended so is begun again if the power fails.
     pub(super) fn is_unsynced(&self) -> bool {
         matches!(self, Self::Lease(..) | Self::Finish(..) | Self::Ready(_))
+    }
+
+    /// Whether nothing that it changes is looked at by those who lease and finish, until what it brings is seen; but where
+    /// an event takes the place of one that has expired.
+    pub(super) fn is_apart(&self) -> bool {
+        matches!(self, Self::Ingest(..))
     }
 
     /// The names of its places to crash.
@@ -81,7 +89,10 @@ impl Call {
             Self::Change(change, answer) => {
                 reply(answer, batch.decide(points, |core, txn, now| core.change_endpoints(txn, change, now))?)
             }
-            Self::Decide(decide, _) => decide(Ok(batch))?,
+            Self::Decide(decide, _) => {
+                batch.see_joining();
+                decide(Ok(batch))?
+            }
             Self::Ready(answer) => reply(answer, Ok(())),
         })
     }
@@ -123,21 +134,22 @@ pub(super) fn decide_on<T: Send + 'static>(
 }
 
 /// The answer, kept back until the commit; who asked may have gone.
-fn reply<T: 'static>(answer: Answer<T>, decided: Result<T>) -> Reply {
+fn reply<T: Send + 'static>(answer: Answer<T>, decided: Result<T>) -> Reply {
     Box::new(move |committed| drop(answer.send(committed.and(decided))))
 }
 
-/// Decides everything in order, each seeing what came before, then commits it. What the engine fails fails the batch;
-/// the call that met that and those that follow it are dropped, which their callers see.
-pub(super) fn commit(
+/// Decides everything in order, each seeing what came before. What the engine fails fails the batch; the call that met
+/// that and those that follow it are dropped, which their callers see.
+pub(super) fn decide_all(
     spaces: &Spaces,
     core: &mut Core,
     written: Option<Last>,
     calls: Vec<Call>,
     now: u64,
+    is_alone: bool,
     replies: &mut Vec<Reply>,
-) -> Result<()> {
-    let mut batch = Batch { spaces, core, txn: Txn::new(spaces), now, committed: Vec::new() };
+) -> Result<Decided> {
+    let mut batch = Batch { spaces, core, txn: Txn::new(spaces), now, is_alone, committed: Vec::new() };
     if let Some(written) = written {
         batch.txn.put(Space::Meta, IDS_WRITTEN, written.bytes());
     }
@@ -145,9 +157,26 @@ pub(super) fn commit(
         replies.push(call.run(&mut batch)?);
     }
     batch.core.close_batch(&mut batch.txn, now)?;
-    batch.txn.commit()?;
-    batch.committed.into_iter().for_each(crash::point);
-    Ok(())
+    let joining = std::mem::take(&mut batch.core.joining);
+    Ok(Decided { commit: batch.txn.close(), joining, points: batch.committed })
+}
+
+/// What was decided together.
+pub(super) struct Decided {
+    pub(super) commit: Commit,
+    /// What is pending of it.
+    joining: Vec<(Key, Item)>,
+    /// Where to crash when it is committed.
+    points: Vec<&'static str>,
+}
+
+impl Decided {
+    /// Others see it from now on.
+    pub(super) fn show(self, spaces: &Spaces, core: &mut Core) {
+        spaces.show(self.commit);
+        core.join(self.joining);
+        self.points.into_iter().for_each(crash::point);
+    }
 }
 
 /// What is committed together.
@@ -156,11 +185,19 @@ pub(super) struct Batch<'a> {
     core: &'a mut Core,
     txn: Txn<'a>,
     now: u64,
+    /// Whether everything that was decided before is seen.
+    is_alone: bool,
     /// Where to crash when it is.
     committed: Vec<&'static str>,
 }
 
 impl Batch<'_> {
+    /// What is pending of this batch is there for those who look for it.
+    fn see_joining(&mut self) {
+        let joining = std::mem::take(&mut self.core.joining);
+        self.core.join(joining);
+    }
+
     /// Decides one thing. If that meets something unreadable it fails alone and changes nothing.
     fn decide<T>(
         &mut self,
@@ -173,6 +210,10 @@ impl Batch<'_> {
             Ok(_) => {
                 before.into_iter().for_each(crash::point);
                 self.committed.extend(after);
+            }
+            // What is not seen yet cannot be read again.
+            Err(StoreError::Corrupt(error)) if !self.is_alone => {
+                return Err(StoreError::Unavailable(format!("something is unreadable: {error}")));
             }
             Err(error @ StoreError::Corrupt(_)) => {
                 tracing::error!(%error, "a call met something unreadable and changes nothing");

@@ -47,6 +47,8 @@ pub(super) struct Change {
 /// What the writer knows.
 pub(super) struct Core {
     pub(super) index: Index,
+    /// Deliveries of events that are not seen yet, in order.
+    pub(super) joining: Vec<(Key, Item)>,
     pub(super) recent: Recent,
     pub(super) generation: Generation,
     pub(super) lifetimes: Lifetimes,
@@ -62,6 +64,8 @@ pub(super) struct Core {
     pub(super) audited: u64,
     /// Whether the batch has a request that is kept as long as events.
     pub(super) has_long_lived: bool,
+    /// Whether the batch ends what was pending of an event that had expired.
+    pub(super) has_superseded: bool,
     /// Whether an event was erased since this was last put down.
     pub(super) has_erased: bool,
     /// Whether work was added or moved since this was last put down.
@@ -117,6 +121,7 @@ impl Core {
         let logs = Logs::read(spaces)?;
         Ok(Self {
             index,
+            joining: Vec::new(),
             recent,
             generation,
             lifetimes,
@@ -126,6 +131,7 @@ impl Core {
             last_replay,
             audited,
             has_long_lived,
+            has_superseded: false,
             has_erased,
             moved,
             logs,
@@ -135,6 +141,12 @@ impl Core {
     /// The same, read again.
     pub(super) fn again(&self, spaces: &Spaces, now: u64) -> Result<Self> {
         Self::rebuild(spaces, self.lifetimes, now)
+    }
+
+    /// Deliveries whose events are seen from now on may be leased.
+    pub(super) fn join(&mut self, joining: Vec<(Key, Item)>) {
+        self.moved |= !joining.is_empty();
+        joining.into_iter().for_each(|(key, item)| self.index.add(key, item));
     }
 
     /// What is written once for all that a batch brought: the last places, and when it expires; how much logs hold.

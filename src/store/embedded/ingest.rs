@@ -228,11 +228,10 @@ impl Core {
                 held: false,
                 next: None,
             };
-            self.index.add(key, item);
+            self.joining.push((key, item));
             waiting.planned.push(Planned { place, class, endpoint, replay: None });
         }
         if !waiting.planned.is_empty() {
-            self.moved = true;
             txn.add_packed(Space::Waiting, &seq.to_be_bytes(), &waiting)?;
             self.recent.push(seq, Arc::clone(&unit.event));
         }
@@ -244,6 +243,7 @@ impl Core {
     fn supersede(&mut self, txn: &mut Txn<'_>, expired: u64, again: &[PlannedDelivery], now: u64) -> Result<()> {
         let Some(row) = txn.get(Space::Waiting, &expired.to_be_bytes())? else { return Ok(()) };
         let mut waiting: Waiting = unpack(&row)?;
+        self.has_superseded = true;
         let is_again =
             |planned: &Planned| planned.replay.is_none() && again.iter().any(|one| one.endpoint == planned.endpoint);
         for planned in waiting.planned.extract_if(.., |planned| is_again(planned)) {

@@ -15,6 +15,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -37,12 +38,12 @@ const BUFFER_BYTES_MAX: usize = 1024 * 1024;
 
 /// The turn that is being written.
 pub(super) struct Log {
-    files: [File; 2],
+    files: [Arc<File>; 2],
     turn: u64,
     salt: u64,
     len: u64,
-    /// Whether there is a commit that may not survive the loss of power.
-    is_unsynced: bool,
+    /// How much of it survives the loss of power.
+    synced: u64,
     buffer: Vec<u8>,
 }
 
@@ -57,10 +58,10 @@ impl Log {
     /// When the files cannot be made.
     pub(super) fn open(dir: &Path, turn: u64) -> io::Result<Self> {
         let file = |turn| File::options().create(true).truncate(false).write(true).open(path(dir, turn));
-        let files = [file(0)?, file(1)?];
-        files.iter().try_for_each(make_room)?;
+        let files = [Arc::new(file(0)?), Arc::new(file(1)?)];
+        files.iter().try_for_each(|file| make_room(file))?;
         File::open(dir)?.sync_all()?;
-        let mut log = Self { files, turn, salt: 0, len: 0, is_unsynced: false, buffer: Vec::new() };
+        let mut log = Self { files, turn, salt: 0, len: 0, synced: 0, buffer: Vec::new() };
         log.begin()?;
         Ok(log)
     }
@@ -68,7 +69,7 @@ impl Log {
     /// Ends this turn and begins the next, if the engine has the one before. Answers the one that ended.
     pub(super) fn next(&mut self) -> io::Result<u64> {
         // Or the engine would have a part of a commit that is lost, and what is synced next would come behind a gap.
-        if self.is_unsynced {
+        if self.is_unsynced() {
             self.sync()?;
         }
         let ended = self.turn;
@@ -83,7 +84,7 @@ impl Log {
         aws_lc_rs::rand::fill(&mut salt).map_err(io::Error::other)?;
         self.salt = u64::from_be_bytes(salt);
         self.file().write_all_at(&head(self.turn, self.salt), 0)?;
-        self.len = HEAD_LEN as u64;
+        (self.len, self.synced) = (HEAD_LEN as u64, HEAD_LEN as u64);
         Ok(())
     }
 
@@ -91,7 +92,7 @@ impl Log {
         self.at(self.turn)
     }
 
-    fn at(&self, turn: u64) -> &File {
+    fn at(&self, turn: u64) -> &Arc<File> {
         &self.files[usize::from(turn % 2 == 1)]
     }
 
@@ -117,21 +118,31 @@ impl Log {
         frame[4..].copy_from_slice(&xxh3_64_with_seed(rows, self.salt).to_be_bytes());
         self.file().write_all_at(&self.buffer, self.len)?;
         self.len += self.buffer.len() as u64;
-        self.is_unsynced = true;
         if self.buffer.capacity() > BUFFER_BYTES_MAX {
             self.buffer = Vec::new();
         }
         Ok(())
     }
 
+    /// Whether there is a commit that may not survive the loss of power.
     pub(super) fn is_unsynced(&self) -> bool {
-        self.is_unsynced
+        self.synced < self.len
+    }
+
+    /// What is to be synced: the file of this turn, and how much was appended to it.
+    pub(super) fn to_sync(&self) -> (Arc<File>, u64) {
+        (Arc::clone(self.at(self.turn)), self.len)
+    }
+
+    /// So much of this turn has been synced.
+    pub(super) fn synced(&mut self, len: u64) {
+        self.synced = len;
     }
 
     /// What was appended survives the loss of power from now on.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         self.file().sync_data()?;
-        self.is_unsynced = false;
+        self.synced = self.len;
         Ok(())
     }
 }

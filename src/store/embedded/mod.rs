@@ -1,11 +1,12 @@
 //! One process, a directory on disk, what comes in synced before it is acknowledged.
 //!
 //! One thread writes. It takes what has gathered in its channel, decides every call in order, and commits the whole to
-//! its `log` with one sync; nobody is answered before. Leases and what came of them are committed first and are not waited
-//! for, or what is due would wait for what comes in: the next sync is theirs too, or one within about a tenth of a
-//! second. After the loss of power such a delivery is made again, as after a crash between the receiver's answer and the
-//! commit. What is committed is seen from memory (`layers`) until it is given to the engine (`apply`), in bulk and in the background:
-//! the engine then never keeps a commit waiting, and a row that lives for milliseconds never gets there.
+//! its `log` with one sync; nobody is answered before. Leases and what came of them are committed first and not waited
+//! for, or what is due would wait for what comes in; the next sync is theirs too, or one soon after: the writer waits no
+//! longer than a tenth of a second. Where lanes are behind, they are committed while others are synced, too (`open`).
+//! After the loss of power such a delivery is made again, as after a crash between the receiver's answer and the commit.
+//! What is committed is seen from memory (`layers`) until it is given to the engine (`apply`), in bulk and in the
+//! background: the engine then never keeps a commit waiting, and a row that lives for milliseconds never gets there.
 //!
 //! What the writer derives from the rows (what is due, the chains) is its own (others are told which lanes are due, after
 //! each commit), and is thrown away with the engine when a commit fails; whatever an engine reads when it is opened is
@@ -79,6 +80,7 @@ mod layers;
 mod lease;
 mod log;
 mod merge;
+mod open;
 mod range;
 mod read;
 mod ready;
@@ -88,9 +90,11 @@ mod requests;
 mod rows;
 mod search;
 mod secret_file;
+mod space;
 mod spaces;
 mod suppression;
 mod sweep;
+mod syncer;
 mod tally;
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,11 @@ impl Ready {
         }
     }
 
+    /// Whether a lane was due before this and is still.
+    pub(super) fn is_behind(&self, before: u64) -> bool {
+        self.lanes.first().is_some_and(|(ready, _)| *ready < before)
+    }
+
     /// Which lanes are due, and when the next one is.
     pub(super) fn due(&self, shards: Shards, now: u64) -> Due {
         let mine = |(_, endpoint): &&(u64, EndpointId)| shards.contains(endpoint);

@@ -1,4 +1,4 @@
-//! The engine: what is kept where.
+//! The engine, and what is committed before it has it.
 
 use std::fs::File;
 use std::io;
@@ -6,127 +6,22 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 
-use fjall::compaction::Leveled;
-use fjall::config::{CompressionPolicy, PartitioningPolicy};
-use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
+use fjall::{CompressionType, Database, Keyspace, PersistMode, Slice};
 
 use super::address_key;
 use super::apply;
 use super::background::Task;
 use super::core::SWEPT;
-use super::ids::{Ids, Named, Swept};
+use super::ids::{Ids, Swept};
 use super::journal;
-use super::layers::{Layer, Layers, Row};
+use super::layers::{Layer, Layers};
 use super::log::{self, Log};
 use super::range::{Range, Span};
 use super::rows::unpack;
+pub(super) use super::space::Space;
+use super::syncer::Work;
+use super::txn::Commit;
 use crate::store::{Result, StoreError};
-
-/// What is kept apart. The discriminants are places in [`Spaces::all`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Space {
-    /// The format, the endpoint set's generation and highest number, the last places in the feed and among the requests, the last of what was
-    /// reprocessed, how far the ids have been written, and until when what had expired was removed.
-    Meta,
-    /// Place in the feed -> event.
-    Events,
-    /// Place in the feed -> which deliveries of the event have not ended. All that is read at start.
-    Waiting,
-    /// Delivery key -> row, from when it was first begun.
-    Deliveries,
-    /// Status, when it ended, delivery key -> nothing, once ended.
-    ByStatus,
-    /// Place among the requests -> request.
-    Requests,
-    /// Token -> digest.
-    Tokens,
-    /// Entity -> state.
-    States,
-    /// Endpoint id -> what its lane remembers.
-    Lanes,
-    /// When and what expires.
-    Expiry,
-    /// Place in the feed -> which replays there are of the event.
-    Replays,
-    /// Jobs, and indexes of them.
-    Jobs,
-    /// Endpoint id -> endpoint.
-    Endpoints,
-    /// Hash of an address, reason -> the earliest event that gave it. Nothing here expires.
-    Suppressions,
-    /// Source -> what was counted there.
-    Tallies,
-    /// Place among the requests -> what of the request was not understood.
-    Incomplete,
-    /// Endpoint's hash, when it was recorded, delivery key, number -> what of an attempt is not in its delivery's row.
-    AttemptLog,
-    /// Endpoint id -> how many bytes of it are there.
-    LogSizes,
-    /// Hour, endpoint id -> what was counted of its deliveries.
-    DeliveryCounts,
-    /// The audit log by time, claims by their keys, and when API keys were last used.
-    Access,
-}
-
-impl Space {
-    pub(super) const COUNT: usize = 20;
-
-    const ALL: [(Self, &str); Self::COUNT] = [
-        (Self::Meta, "meta"),
-        (Self::Events, "events"),
-        (Self::Waiting, "waiting"),
-        (Self::Deliveries, "deliveries"),
-        (Self::ByStatus, "by_status"),
-        (Self::Requests, "requests"),
-        (Self::Tokens, "tokens"),
-        (Self::States, "states"),
-        (Self::Lanes, "lanes"),
-        (Self::Expiry, "expiry"),
-        (Self::Replays, "replays"),
-        (Self::Jobs, "jobs"),
-        (Self::Endpoints, "endpoints"),
-        (Self::Suppressions, "suppressions"),
-        (Self::Tallies, "tallies"),
-        (Self::Incomplete, "incomplete"),
-        (Self::AttemptLog, "attempt_log"),
-        (Self::LogSizes, "log_sizes"),
-        (Self::DeliveryCounts, "delivery_counts"),
-        (Self::Access, "access"),
-    ];
-
-    /// All of them, in the order of [`Spaces::all`].
-    pub(super) fn all() -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().map(|(space, _)| space)
-    }
-
-    /// The one that is written as this number.
-    pub(super) fn read(number: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(number)).map(|(space, _)| *space)
-    }
-
-    /// Rows that are small, or that nobody compresses well, stay as they are. Filters and indexes are cut up, for what is
-    /// too large for its part of the cache is read whole by every get; the more CPUs, the smaller the parts.
-    fn options(self) -> KeyspaceCreateOptions {
-        let options = KeyspaceCreateOptions::default()
-            .max_memtable_size(MEMTABLE_BYTES)
-            .compaction_strategy(Arc::new(Leveled::default().with_l0_threshold(FILES_TO_MERGE)))
-            .filter_block_partitioning_policy(PartitioningPolicy::all(true))
-            .index_block_partitioning_policy(PartitioningPolicy::all(true));
-        match self {
-            Self::Events | Self::Requests | Self::AttemptLog => options,
-            _ => options.data_block_compression_policy(CompressionPolicy::disabled()),
-        }
-    }
-}
-
-/// How much of a space is in memory before it is written in order. More is memory that was never touched before; with
-/// less, more is merged.
-const MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
-
-/// How many files of a space are merged at once with those that were merged before. Where lanes are behind, each file has
-/// rows of all that is under way, and what was merged before is written again each time; reads ask all of them. The levels
-/// below may be larger by the same factor. A space that is there keeps what it was made with.
-const FILES_TO_MERGE: u8 = 10;
 
 /// The key of the id of the directory of large bodies.
 const BLOBS: &[u8] = b"blobs";
@@ -149,6 +44,9 @@ pub(super) struct Spaces {
     pub(super) fail_next: std::sync::atomic::AtomicBool,
     #[cfg(test)]
     pub(super) fail_sync_next: std::sync::atomic::AtomicBool,
+    /// Nothing is synced beside the writer while it is held.
+    #[cfg(test)]
+    pub(super) sync_gate: Arc<Mutex<()>>,
     /// Dropped last, when the engine is closed.
     _lock: File,
 }
@@ -168,7 +66,7 @@ impl Spaces {
         // The threads that flush and merge are begun there.
         let db = Task::begin("store-open", open)?.join()?.map_err(failed)?;
         let open = |(space, name): (Space, &str)| db.keyspace(name, || space.options());
-        let all: Vec<_> = Space::ALL.into_iter().map(open).collect::<fjall::Result<_>>().map_err(failed)?;
+        let all: Vec<_> = Space::NAMED.into_iter().map(open).collect::<fjall::Result<_>>().map_err(failed)?;
         check_format(&all[Space::Meta as usize], dir)?;
         let turn = apply::recover(&db, &all, dir)?;
         let meta = &all[Space::Meta as usize];
@@ -188,6 +86,8 @@ impl Spaces {
             fail_next: false.into(),
             #[cfg(test)]
             fail_sync_next: false.into(),
+            #[cfg(test)]
+            sync_gate: Arc::default(),
             _lock: lock,
         };
         spaces.ids.read_unwritten(&spaces, &address_key::open(dir, &spaces)?)?;
@@ -249,23 +149,70 @@ impl Spaces {
 
     /// All of these rows or none. Without a sync they survive the kill of this process, but not of the machine.
     /// Nothing is seen before.
-    pub(super) fn commit(&self, rows: Vec<Row>, named: Named, is_synced: bool) -> Result<()> {
+    pub(super) fn commit(&self, commit: Commit) -> Result<()> {
+        self.write(&commit)?;
+        self.show(commit);
+        Ok(())
+    }
+
+    /// Writes a commit to the log and syncs that if it is to be, for [`Spaces::show`].
+    pub(super) fn write(&self, commit: &Commit) -> Result<()> {
+        if commit.rows.is_empty() {
+            return Ok(());
+        }
+        self.append(commit)?;
+        if commit.is_synced {
+            let synced = self.log().sync().map_err(logged);
+            self.met(synced)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a commit to the log, for a sync by somebody else.
+    pub(super) fn append(&self, commit: &Commit) -> Result<()> {
         #[cfg(test)]
         if self.fail_next.swap(false, Ordering::SeqCst) {
             return Err(StoreError::Unavailable("asked to fail".into()));
         }
-        let mut log = self.log();
-        log.append(&rows).map_err(logged)?;
-        if is_synced {
+        self.log().append(&commit.rows).map_err(logged)
+    }
+
+    /// Shows a commit that is as durable as it is to be.
+    pub(super) fn show(&self, commit: Commit) {
+        self.layers().latest.add(commit.rows);
+        self.ids.add(commit.named);
+    }
+
+    /// What is to be synced by somebody else, see [`Spaces::synced`].
+    pub(super) fn to_sync(&self) -> (Work, u64) {
+        let (file, len) = self.log().to_sync();
+        #[cfg(test)]
+        let gate = Arc::clone(&self.sync_gate);
+        let sync = move || {
             #[cfg(test)]
-            if self.fail_sync_next.swap(false, Ordering::SeqCst) {
-                return Err(StoreError::Unavailable("asked to fail when it is written".into()));
-            }
-            log.sync().map_err(logged)?;
-        }
-        self.layers().latest.add(rows);
-        self.ids.add(named);
+            let _open = gate.lock();
+            file.sync_data()
+        };
+        (Box::new(sync), len)
+    }
+
+    /// So much of the log was synced, or not; the turn is still the same.
+    pub(super) fn synced(&self, len: u64, outcome: Result<()>) -> Result<()> {
+        self.met(outcome)?;
+        self.log().synced(len);
         Ok(())
+    }
+
+    #[cfg(test)]
+    fn met(&self, synced: Result<()>) -> Result<()> {
+        let fails = self.fail_sync_next.swap(false, Ordering::SeqCst);
+        if fails { Err(StoreError::Unavailable("asked to fail when it is written".into())) } else { synced }
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "asked to fail in tests")]
+    fn met(&self, synced: Result<()>) -> Result<()> {
+        synced
     }
 
     /// Whether there is a commit that may not survive the loss of power.

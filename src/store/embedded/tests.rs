@@ -309,7 +309,7 @@ fn break_rows(store: &Embedded, space: Space, len: usize) {
     let spaces = store.shared.spaces().unwrap();
     let keys = spaces.range(&Span::from(space, [])).take(len).map(|row| row.unwrap().0);
     let row = |key| Row { space, key, value: Some("no".into()), is_new: false };
-    spaces.commit(keys.map(row).collect(), Default::default(), true).unwrap();
+    spaces.commit(keys.map(row).collect::<Vec<_>>().into()).unwrap();
 }
 
 #[tokio::test]

@@ -21,6 +21,21 @@ struct Write {
     is_last: bool,
 }
 
+/// What is committed together.
+pub(super) struct Commit {
+    pub(super) rows: Vec<Row>,
+    pub(super) named: Named,
+    /// Whether it waits for a sync.
+    pub(super) is_synced: bool,
+}
+
+#[cfg(test)]
+impl From<Vec<Row>> for Commit {
+    fn from(rows: Vec<Row>) -> Self {
+        Self { rows, named: Named::default(), is_synced: true }
+    }
+}
+
 /// Writes that are committed together, and seen by the reads that follow here.
 pub(super) struct Txn<'a> {
     pub(super) spaces: &'a Spaces,
@@ -211,9 +226,15 @@ impl<'a> Txn<'a> {
         self.writes.len()
     }
 
-    /// See [`Spaces::commit`]; each row is written once.
+    /// What is to be committed; each row once.
+    pub(super) fn close(self) -> Commit {
+        let rows = self.writes.into_iter().filter(|write| write.is_last).map(|write| write.row).collect();
+        Commit { rows, named: self.named, is_synced: self.synced }
+    }
+
+    /// See [`Spaces::commit`].
     pub(super) fn commit(self) -> Result<()> {
-        let rows: Vec<_> = self.writes.into_iter().filter(|write| write.is_last).map(|write| write.row).collect();
-        if rows.is_empty() { Ok(()) } else { self.spaces.commit(rows, self.named, self.synced) }
+        let spaces = self.spaces;
+        spaces.commit(self.close())
     }
 }

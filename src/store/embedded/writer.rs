@@ -1,5 +1,5 @@
 //! The one thread that writes. What has gathered while it was busy is committed together with one sync; leases and what
-//! came of them before, without one.
+//! came of them before, without one, and where lanes are behind, while that sync goes on too.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,15 +11,13 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::apply::Apply;
-use super::batch::{Call, commit};
-use super::bulk::Bulk;
-use super::core::Core;
+use super::batch::{Call, Reply};
+use super::open::{LATE_US, Open};
 use super::ready::Ready;
 use super::recent::ReadLast;
 use super::rows::micros;
 use super::spaces::Spaces;
-use super::sweep::{SWEEP_EVERY, Sweeper};
+use super::sweep::SWEEP_EVERY;
 use crate::clock::Clock;
 use crate::domain::attempt_log;
 use crate::domain::retention::Lifetimes;
@@ -31,8 +29,6 @@ const BATCH_CALLS_MAX: usize = 512;
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How often an engine is opened that cannot be.
 const REOPEN_EVERY: Duration = Duration::from_millis(500);
-/// For how long nothing is synced of what nobody waits for, if no other commit is.
-pub(super) const UNSYNCED_MAX: Duration = Duration::from_millis(100);
 
 /// What callers and the writer share.
 pub(super) struct Shared {
@@ -71,6 +67,23 @@ impl Shared {
     }
 }
 
+/// Calls that wait for a sync, and how many bytes they bring.
+#[derive(Default)]
+struct Others {
+    calls: Vec<Call>,
+    bytes: usize,
+}
+
+impl Others {
+    fn is_full(&self) -> bool {
+        self.calls.len() >= BATCH_CALLS_MAX || self.bytes >= BATCH_BYTES_MAX
+    }
+
+    fn take(&mut self) -> Vec<Call> {
+        std::mem::take(self).calls
+    }
+}
+
 /// The writer. Dropped, it closes the engine.
 pub(super) struct Writer {
     dir: PathBuf,
@@ -82,31 +95,6 @@ pub(super) struct Writer {
     failed: Option<(StoreError, Duration)>,
 }
 
-/// The engine, and what is derived from it: thrown away together.
-struct Open {
-    /// Dropped first: each waits for a thread that writes.
-    apply: Apply,
-    bulk: Bulk,
-    spaces: Arc<Spaces>,
-    core: Core,
-    sweeper: Sweeper,
-    /// Since when there is a commit that is not synced, on the clock that never steps.
-    unsynced: Option<Duration>,
-}
-
-impl Open {
-    /// Syncs in time what nobody waits for.
-    fn sync(&mut self, elapsed: Duration) -> Result<()> {
-        if !self.spaces.is_unsynced() {
-            self.unsynced = None;
-        } else if elapsed.saturating_sub(*self.unsynced.get_or_insert(elapsed)) >= UNSYNCED_MAX {
-            self.unsynced = None;
-            self.spaces.sync()?;
-        }
-        Ok(())
-    }
-}
-
 impl Writer {
     pub(super) fn open(dir: PathBuf, clock: Arc<dyn Clock>, lifetimes: Lifetimes, shared: Arc<Shared>) -> Result<Self> {
         let mut writer = Self { dir, clock, lifetimes, shared, open: None, failed: None };
@@ -115,68 +103,90 @@ impl Writer {
     }
 
     fn reopen(&self) -> Result<Open> {
-        let spaces = Arc::new(Spaces::open(&self.dir)?);
-        let mut core = Core::rebuild(&spaces, self.lifetimes, micros(self.clock.now()))?;
-        core.index.tell(&mut self.shared.ready());
-        let bulk = Bulk::open(&spaces.ids)?;
-        self.shared.set(Some(Arc::clone(&spaces)));
-        Ok(Open { apply: Apply::default(), bulk, spaces, core, sweeper: Sweeper::default(), unsynced: None })
+        let mut open = Open::new(&self.dir, self.lifetimes, micros(self.clock.now()))?;
+        open.core.index.tell(&mut self.shared.ready());
+        self.shared.set(Some(Arc::clone(&open.spaces)));
+        Ok(open)
     }
 
     /// Serves until nobody can call any more. While nobody does it wakes by itself: what has expired is removed, and an
     /// engine that failed is opened again.
     pub(super) fn run(mut self, mut calls: mpsc::Receiver<Call>) {
         let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let mut others = Others::default();
         loop {
             let elapsed = self.clock.elapsed();
-            let wait = |open: &Open| wait(open.sweeper.is_behind(), open.unsynced, elapsed);
-            let within = self.open.as_ref().map_or(SWEEP_EVERY, wait);
-            let first = match next(&mut calls, &waker, within) {
+            let within = self.open.as_ref().map_or(SWEEP_EVERY, |open| open.wait(elapsed));
+            let mut next = match next(&mut calls, &waker, within) {
                 Ok(first) => Some(first),
                 Err(TryRecvError::Empty) => None,
-                Err(TryRecvError::Disconnected) => return self.close(),
+                Err(TryRecvError::Disconnected) => return self.close(others),
             };
-            let mut bytes = first.as_ref().map_or(0, Call::bytes);
-            let mut batch: Vec<Call> = first.into_iter().collect();
-            while !batch.is_empty()
-                && batch.len() < BATCH_CALLS_MAX
-                && bytes < BATCH_BYTES_MAX
-                && let Ok(call) = calls.try_recv()
-            {
-                bytes += call.bytes();
-                batch.push(call);
+            let mut unsynced = Vec::new();
+            while let Some(call) = next {
+                others.bytes += call.bytes();
+                let to = if call.is_unsynced() { &mut unsynced } else { &mut others.calls };
+                to.push(call);
+                let is_full = others.is_full() || unsynced.len() >= BATCH_CALLS_MAX;
+                next = if is_full { None } else { calls.try_recv().ok() };
             }
-            self.serve(batch);
+            self.serve(unsynced, &mut others);
         }
     }
 
-    /// What is answered unsynced does not wait for the sync of the others. With no call, what was written in bulk is noted,
-    /// and an engine that failed is opened.
-    fn serve(&mut self, calls: Vec<Call>) {
-        let is_idle = calls.is_empty();
-        let (unsynced, others): (Vec<_>, Vec<_>) = calls.into_iter().partition(Call::is_unsynced);
+    /// What is answered unsynced does not wait for the sync of the others. With no call, and nothing being synced, what was
+    /// written in bulk is noted, and an engine that failed is opened.
+    fn serve(&mut self, unsynced: Vec<Call>, others: &mut Others) {
+        let is_idle = unsynced.is_empty() && others.calls.is_empty() && !self.is_syncing();
         if !unsynced.is_empty() {
             self.commit(unsynced);
         }
-        if is_idle || !others.is_empty() {
-            self.commit(others);
+        if self.is_syncing() {
+            self.see(others.is_full());
+            if self.is_syncing() {
+                return;
+            }
+            if !others.calls.is_empty() {
+                self.tidy_up();
+            }
         }
-        self.tidy_up();
+        if is_idle || !others.calls.is_empty() {
+            self.commit(others.take());
+        }
+        if !self.is_syncing() {
+            self.tidy_up();
+        }
     }
 
-    /// A commit that fails is not tried again: what the engine then holds in memory is not what is on the disk. It is
-    /// dropped, with all that was derived from it, and opened at the next call, or soon.
+    fn is_syncing(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.unseen.is_some())
+    }
+
     fn commit(&mut self, calls: Vec<Call>) {
         let mut open = match self.take_open() {
             Ok(open) => open,
             Err(error) => return calls.into_iter().for_each(|call| call.refuse(error.clone())),
         };
-        let (now, last) = (micros(self.clock.now()), open.core.last.event);
+        let now = micros(self.clock.now());
         let mut replies = Vec::with_capacity(calls.len());
-        let written = open.bulk.ended(&open.spaces.ids);
-        let outcome =
-            written.and_then(|written| commit(&open.spaces, &mut open.core, written, calls, now, &mut replies));
-        match &outcome {
+        let is_behind = self.shared.ready().is_behind(now.saturating_sub(LATE_US));
+        let outcome = open.commit(calls, now, is_behind, &mut replies);
+        self.answer(open, &outcome, replies);
+    }
+
+    /// Shows what is unseen when it has been synced, and answers; waits for that if told to.
+    fn see(&mut self, waits: bool) {
+        let Some(mut open) = self.open.take() else { return };
+        match open.see(waits) {
+            Some((outcome, replies)) => self.answer(open, &outcome, replies),
+            None => self.open = Some(open),
+        }
+    }
+
+    /// A commit that fails is not tried again: what the engine then holds in memory is not what is on the disk. It is
+    /// dropped, with all that was derived from it, and opened at the next call, or soon.
+    fn answer(&mut self, mut open: Open, outcome: &Result<()>, mut replies: Vec<Reply>) {
+        match outcome {
             Ok(()) => {
                 open.core.index.tell(&mut self.shared.ready());
                 if std::mem::take(&mut open.core.moved) {
@@ -185,13 +195,15 @@ impl Writer {
                 if std::mem::take(&mut open.core.has_erased) {
                     self.shared.read_last.forget();
                 }
-                if open.core.last.event > last {
+                let last = open.core.last.event;
+                if open.unseen.is_none() && std::mem::replace(&mut open.fed, last) < last {
                     self.shared.fed.send_replace(());
                 }
             }
             Err(error) => {
                 tracing::error!(%error, "the store failed to commit and is opened again");
                 self.shared.set(None);
+                replies.extend(open.unseen.take().into_iter().flat_map(|unseen| unseen.replies));
             }
         }
         for reply in replies {
@@ -235,21 +247,17 @@ impl Writer {
         }
     }
 
-    fn close(self) {
+    fn close(mut self, mut others: Others) {
+        self.see(true);
+        if !others.calls.is_empty() {
+            self.commit(others.take());
+            self.see(true);
+        }
         if let Some(open) = &self.open
             && let Err(error) = open.spaces.sync()
         {
             tracing::error!(%error, "the store failed to sync what it wrote last");
         }
-    }
-}
-
-/// How long to wait for a call when there is more to sweep or not, and something unsynced since then or nothing.
-pub(super) fn wait(is_behind: bool, unsynced: Option<Duration>, elapsed: Duration) -> Duration {
-    match unsynced {
-        _ if is_behind => Duration::ZERO,
-        Some(since) => UNSYNCED_MAX.saturating_sub(elapsed.saturating_sub(since)),
-        None => SWEEP_EVERY,
     }
 }
 

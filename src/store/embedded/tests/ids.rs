@@ -133,7 +133,7 @@ async fn what_was_written_without_a_note_of_it_is_written_again() {
     until_counts(&spaces, [0, 0, 81]).await;
     store.ready().await.unwrap();
     let note = Row { space: Space::Meta, key: IDS_WRITTEN.into(), value: None, is_new: false };
-    spaces.commit(vec![note], Default::default(), true).unwrap();
+    spaces.commit(vec![note].into()).unwrap();
     drop((store, spaces));
     let store = open(dir.path()).unwrap();
     assert_eq!(store.shared.spaces().unwrap().ids.counts(), [81, 0, 81]);

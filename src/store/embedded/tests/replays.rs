@@ -45,7 +45,7 @@ async fn an_unreadable_job_hides_no_other() {
     }
     let key = [b"j".as_slice(), &jobs[1].id.bits().unwrap()].concat().into();
     let row = Row { space: Space::Jobs, key, value: Some("no".into()), is_new: false };
-    store.shared.spaces().unwrap().commit(vec![row], Default::default(), true).unwrap();
+    store.shared.spaces().unwrap().commit(vec![row].into()).unwrap();
     let expected = [jobs[2].clone(), jobs[0].clone()];
     assert_eq!(store.jobs(&PageQuery { cursor: None, limit: 10 }).await.unwrap().items, expected);
     assert_eq!(store.active_jobs().await.unwrap(), expected);

@@ -89,7 +89,7 @@ async fn what_leads_to_nothing_is_passed_over() {
     let spaces = store.shared.spaces().unwrap();
     let gone =
         (3_u64..40).map(|seq| Row { space: Space::Events, key: seq.to_be_bytes().into(), value: None, is_new: false });
-    spaces.commit(gone.collect(), Default::default(), true).unwrap();
+    spaces.commit(gone.collect::<Vec<_>>().into()).unwrap();
     assert_eq!(found(&store, "nora@a.example").await, 3);
     assert_eq!((found(&store, "a5@a.example").await, found(&store, "a39@a.example").await), (0, 1));
 }

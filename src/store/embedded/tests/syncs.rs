@@ -1,8 +1,9 @@
 //! Who waits for a sync, and what becomes of what nobody waits for.
 
 use super::super::batch::{Call, decide};
+use super::super::ids::Kind;
+use super::super::open::{LATE_US, UNSYNCED_MAX, wait};
 use super::super::sweep::SWEEP_EVERY;
-use super::super::writer::{UNSYNCED_MAX, wait};
 use super::*;
 use crate::store::Erasures;
 
@@ -173,4 +174,148 @@ async fn an_end_that_the_disk_never_got_is_forgotten_and_the_delivery_made_again
     deliver(&store).await;
     drop(store);
     assert!(take(&stands(dir.path()).0, "wh_a").await.is_empty());
+}
+
+/// A store with a lane that is behind, and a sync that does not end before what is answered is dropped.
+fn behind(store: &Embedded) -> impl Drop + use<> {
+    std::thread::sleep(Duration::from_micros(2 * LATE_US));
+    let gate = Arc::clone(&store.shared.spaces().unwrap().sync_gate);
+    let (held, is_held) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let holds = std::thread::spawn(move || {
+        let _held = gate.lock();
+        held.send(()).unwrap();
+        let _ = released.recv();
+    });
+    is_held.recv().unwrap();
+    Released(Some(release), Some(holds))
+}
+
+struct Released(Option<std::sync::mpsc::Sender<()>>, Option<JoinHandle<()>>);
+
+impl Drop for Released {
+    fn drop(&mut self) {
+        drop(self.0.take());
+        self.1.take().unwrap().join().unwrap();
+    }
+}
+
+type Ingested = oneshot::Receiver<Result<Vec<Result<Committed>>>>;
+
+/// Hands an event to the writer, when something may have been leased.
+async fn send(store: &Embedded, identity: &str, endpoint: &str) -> Ingested {
+    store.ready().await.unwrap();
+    let (answer, answered) = oneshot::channel();
+    let arrival = store.arrive(to(identity, endpoint)).await;
+    assert!(store.calls.as_ref().unwrap().send(Call::Ingest(vec![arrival], answer)).await.is_ok());
+    answered
+}
+
+/// The same, written and not synced.
+async fn begin(store: &Embedded, identity: &str, endpoint: &str) -> Ingested {
+    let answered = send(store, identity, endpoint).await;
+    until(|| store.shared.spaces().unwrap().is_unsynced()).await;
+    answered
+}
+
+fn is_new(answer: Result<Vec<Result<Committed>>>) -> bool {
+    matches!(&answer.unwrap()[..], [Ok(Committed::Stored(fates))] if fates == &[Fate::New])
+}
+
+#[tokio::test]
+async fn where_a_lane_is_behind_leases_and_ends_go_on_while_what_comes_in_is_synced_and_not_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    store.ingest(to("a", "wh_a")).await.unwrap();
+    let synced = behind(&store);
+    let mut answered = begin(&store, "b", "wh_a").await;
+    // Of the first alone.
+    deliver(&store).await;
+    assert!(take(&store, "wh_a").await.is_empty());
+    let bits = EventId::of("resend", "b").bits();
+    let is_seen = || store.read(move |view| Ok(view.place(Kind::Event, bits)?.is_some()));
+    assert!(!is_seen().await.unwrap());
+    assert!(answered.try_recv().is_err(), "it is not synced");
+    drop(synced);
+    assert!(is_new(answered.await.unwrap()));
+    assert!(is_seen().await.unwrap());
+    deliver(&store).await;
+    // As it is in the log.
+    drop(store);
+    assert!(take(&open(dir.path()).unwrap(), "wh_a").await.is_empty());
+}
+
+#[tokio::test]
+async fn what_comes_in_is_synced_by_the_writer_where_no_lane_is_behind_or_nothing_is_leased() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let synced = behind(&store);
+    assert!(is_new(soon(send(&store, "a", "wh_a").await).await.unwrap()));
+    drop(synced);
+    let _synced = behind(&store);
+    soon(store.ingest(to("b", "wh_b"))).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_takes_the_place_of_a_pending_delivery_is_synced_by_the_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let lifetimes = Lifetimes { events: Duration::from_millis(1), ..LIFETIMES };
+    let store = Embedded::open(dir.path(), Arc::new(SystemClock::new()), lifetimes).unwrap();
+    store.ingest(to("a", "wh_a")).await.unwrap();
+    let _synced = behind(&store);
+    assert!(is_new(soon(send(&store, "a", "wh_a").await).await.unwrap()));
+    assert_eq!(take(&store, "wh_a").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_sync_that_fails_while_a_lane_is_behind_fails_what_came_in_and_no_lease_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    store.ingest(to("a", "wh_a")).await.unwrap();
+    let synced = behind(&store);
+    let answered = begin(&store, "b", "wh_b").await;
+    let lease = take(&store, "wh_a").await.remove(0);
+    store.shared.spaces().unwrap().fail_sync_next.store(true, Ordering::SeqCst);
+    drop(synced);
+    assert!(matches!(answered.await.unwrap(), Err(StoreError::Unavailable(_))));
+    soon(async { while store.ready().await.is_err() {} }).await;
+    // The provider sends it again.
+    store.ingest(to("b", "wh_b")).await.unwrap();
+    assert_eq!(store.finish(vec![Finished { lease, attempt: None, then: END, lane: None }]).await.unwrap(), []);
+    assert_eq!((take(&store, "wh_a").await.len(), take(&store, "wh_b").await.len()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_lease_that_fails_while_something_is_synced_fails_that_too_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    store.ingest(to("a", "wh_a")).await.unwrap();
+    let synced = behind(&store);
+    let answered = begin(&store, "b", "wh_b").await;
+    store.shared.spaces().unwrap().fail_next.store(true, Ordering::SeqCst);
+    let want = Want { endpoint: "wh_a".into(), limit: 1, replays: 0, hold: DAY, rest: None };
+    assert!(store.lease(&[want]).await.is_err());
+    assert!(matches!(answered.await.unwrap(), Err(StoreError::Unavailable(_))));
+    drop(synced);
+    soon(async { while store.ready().await.is_err() {} }).await;
+    store.ingest(to("b", "wh_b")).await.unwrap();
+    assert_eq!((take(&store, "wh_a").await.len(), take(&store, "wh_b").await.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn what_is_being_synced_when_the_store_is_closed_is_there_and_so_is_what_waited_for_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    store.ingest(to("a", "wh_a")).await.unwrap();
+    let synced = behind(&store);
+    let first = begin(&store, "b", "wh_b").await;
+    let second = send(&store, "c", "wh_c").await;
+    let closing = tokio::task::spawn_blocking(move || drop(store));
+    drop(synced);
+    closing.await.unwrap();
+    assert!(is_new(first.await.unwrap()) && is_new(second.await.unwrap()));
+    let store = open(dir.path()).unwrap();
+    for endpoint in ["wh_a", "wh_b", "wh_c"] {
+        assert_eq!(take(&store, endpoint).await.len(), 1, "{endpoint}");
+    }
 }
