@@ -34,7 +34,7 @@ pub(super) struct Open {
     pub(super) unseen: Option<Unseen>,
     /// Whether anything was leased or has ended since what came in before.
     is_leased: bool,
-    /// The last event that others know of; none yet.
+    /// The last event that others were told of; at first none, so that they look.
     pub(super) fed: u64,
     /// Since when there is a commit that is not synced, on the clock that never steps.
     unsynced: Option<Duration>,

@@ -6,7 +6,7 @@ use fjall::KeyspaceCreateOptions;
 use fjall::compaction::Leveled;
 use fjall::config::{CompressionPolicy, PartitioningPolicy};
 
-/// What is kept apart. The discriminants are places in [`Spaces::all`].
+/// What is kept apart. The discriminants are places in `Spaces::all`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Space {
     /// The format, the endpoint set's generation and highest number, the last places in the feed and among the requests, the last of what was
@@ -78,7 +78,7 @@ impl Space {
         (Self::Access, "access"),
     ];
 
-    /// All of them, in the order of [`Spaces::all`].
+    /// All of them, in the order of `Spaces::all`.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         Self::NAMED.into_iter().map(|(space, _)| space)
     }
