@@ -203,15 +203,13 @@ impl Spaces {
         Ok(())
     }
 
-    #[cfg(test)]
+    /// How a sync went; tests have the next one fail.
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "looked at in tests"))]
     fn met(&self, synced: Result<()>) -> Result<()> {
-        let fails = self.fail_sync_next.swap(false, Ordering::SeqCst);
-        if fails { Err(StoreError::Unavailable("asked to fail when it is written".into())) } else { synced }
-    }
-
-    #[cfg(not(test))]
-    #[expect(clippy::unused_self, reason = "asked to fail in tests")]
-    fn met(&self, synced: Result<()>) -> Result<()> {
+        #[cfg(test)]
+        if self.fail_sync_next.swap(false, Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("asked to fail when it is written".into()));
+        }
         synced
     }
 
