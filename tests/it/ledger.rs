@@ -207,6 +207,8 @@ async fn balance(
     let (accepted, granted) = (arrivals(&*ledger.accepted.lock().unwrap()), replays.granted());
     let wanted: HashSet<_> = accepted.union(&granted).cloned().collect();
     drained(&wanted, receivers).await;
+    // What was under way at a kill may have been taken, and comes again.
+    gateways[0].until_idle().await;
     let jobs = replays.jobs(&gateways[0]).await;
     let unlisted = unlisted(&ledger, &gateways[0]).await;
     let posted = arrivals(&*ledger.posted.lock().unwrap());
