@@ -76,7 +76,10 @@ impl Open {
         replies: &mut Vec<Reply>,
     ) -> Result<()> {
         let is_alone = self.unseen.is_none();
-        let is_leased = std::mem::replace(&mut self.is_leased, calls.iter().any(Call::is_unsynced));
+        let is_leased = self.is_leased;
+        if !calls.is_empty() {
+            self.is_leased = calls.iter().any(Call::is_unsynced);
+        }
         let is_apart = is_alone && is_behind && is_leased && calls.iter().all(Call::is_apart);
         let written = if is_alone { self.bulk.ended(&self.spaces.ids)? } else { None };
         let decided = decide_all(&self.spaces, &mut self.core, written, calls, now, is_alone, replies)?;
