@@ -83,7 +83,7 @@ impl Anew {
             }
         };
         // A process that ends does not wait for it: it is begun again.
-        Task::begin("store-anew", write)?.leave();
+        Task::begin("store-anew", |_| write())?.leave();
         state.running = Some(number);
         Ok(Written::Writing(Some(number.to_string())))
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode};
 
-use super::background::Task;
+use super::background::{Pace, Task};
 use super::layers::Layer;
 use super::log::{self, TURN_BYTES};
 use super::rows::number;
@@ -49,6 +49,9 @@ impl Apply {
             task.join()??;
         }
         let is_clearing = !spaces.is_cleared();
+        if let Some(task) = self.task.as_ref().filter(|_| is_clearing || len.is_some_and(|len| len >= TURN_BYTES)) {
+            task.hurry();
+        }
         let Some(len) = len.or(is_clearing.then_some(0)) else { return Ok(()) };
         let since = *self.since.get_or_insert(elapsed);
         let is_early = len < TURN_BYTES && elapsed.saturating_sub(since) < TURN_TIME && !is_clearing;
@@ -59,14 +62,16 @@ impl Apply {
         let (turn, layer) = spaces.turn()?;
         crash::point("log.turned");
         let spaces = Arc::clone(spaces);
-        let apply = move || {
-            apply(&spaces.db, spaces.all(), turn, &layer)?;
+        let apply = move |mut pace: Pace| {
+            apply(&spaces.db, spaces.all(), turn, &layer, &mut pace)?;
             spaces.forget_applied();
             if is_clearing {
                 spaces.clear(turn)?;
             }
-            // Freed here and by nobody else: it has so many rows that a commit would wait for that.
-            drop(layer);
+            // Freed here and, unless it is being read, by nobody else: it has so many rows that a commit would wait for that.
+            for key in Arc::into_inner(layer).into_iter().flat_map(Layer::into_keys) {
+                pace.row(key.len());
+            }
             Ok(())
         };
         self.task = Some(Task::begin("store-apply", apply)?);
@@ -75,11 +80,11 @@ impl Apply {
 }
 
 /// All of it and synced, or without the note that it was. Done twice, it changes nothing more.
-fn apply(db: &Database, all: &[Keyspace], turn: u64, layer: &Layer) -> Result<()> {
+fn apply(db: &Database, all: &[Keyspace], turn: u64, layer: &Layer, pace: &mut Pace) -> Result<()> {
     let mut batch = OwnedWriteBatch::with_capacity(db.clone(), 1).durability(Some(PersistMode::SyncData));
     for (space, rows) in Space::all().zip(all) {
         if layer.bytes(space) >= BULK_BYTES {
-            write_file(db, rows, space, layer).map_err(engine)?;
+            write_file(db, rows, space, layer, pace).map_err(engine)?;
             continue;
         }
         layer.for_each(space, |key, value| match value {
@@ -94,7 +99,7 @@ fn apply(db: &Database, all: &[Keyspace], turn: u64, layer: &Layer) -> Result<()
     Ok(())
 }
 
-fn write_file(db: &Database, rows: &Keyspace, space: Space, layer: &Layer) -> fjall::Result<()> {
+fn write_file(db: &Database, rows: &Keyspace, space: Space, layer: &Layer, pace: &mut Pace) -> fjall::Result<()> {
     while rows.l0_table_count() >= FILES_MAX {
         // Fails when those who merge have ended, as on a full disk: nobody would ever end the wait.
         db.persist(PersistMode::Buffer)?;
@@ -103,6 +108,7 @@ fn write_file(db: &Database, rows: &Keyspace, space: Space, layer: &Layer) -> fj
     let mut file = rows.start_ingestion()?;
     let mut written = Ok(());
     layer.for_each(space, |key, value| {
+        pace.row(key.len() + value.map_or(0, |value| value.len()));
         if written.is_ok() {
             written = match value {
                 Some(value) => file.write(key.clone(), value.clone()),
@@ -119,8 +125,27 @@ pub(super) fn recover(db: &Database, all: &[Keyspace], dir: &Path) -> Result<u64
     let applied = all[Space::Meta as usize].get(APPLIED).map_err(engine)?;
     let mut last = applied.map_or(Ok(0), |turn| number(&turn).map(|(turn, _)| turn))?;
     for turn in log::turns(dir, last).map_err(logged)? {
-        apply(db, all, turn, &log::read(dir, turn).map_err(logged)?)?;
+        apply(db, all, turn, &log::read(dir, turn).map_err(logged)?, &mut Pace::hurried())?;
         last = turn;
     }
     Ok(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::background::tests::{ends, task};
+    use super::super::layers::Row;
+    use super::*;
+
+    #[test]
+    fn a_turn_that_others_come_to_wait_for_is_given_without_pauses() {
+        let dir = tempfile::tempdir().unwrap();
+        let spaces = Arc::new(Spaces::open(dir.path()).unwrap());
+        let mut apply = Apply { task: Some(task()), since: None };
+        let value = Some(vec![0; usize::try_from(TURN_BYTES).unwrap()].into());
+        let row = Row { space: Space::Events, key: b"key".into(), value, is_new: true };
+        spaces.commit(vec![row].into()).unwrap();
+        apply.step(&spaces, Duration::ZERO).unwrap();
+        assert!(apply.task.as_ref().is_some_and(ends));
+    }
 }

@@ -3,7 +3,7 @@
 #[cfg(test)]
 use std::sync::Arc;
 
-use super::background::Task;
+use super::background::{Pace, Task};
 use super::core::Last;
 use super::ids::{Ids, Kind, Known, Swept};
 use super::merge::Merge;
@@ -52,6 +52,9 @@ impl Bulk {
     pub(super) fn begin(&mut self, ids: &Ids, last: Last) -> Result<()> {
         self.merge.step(ids)?;
         let (len, swept) = (ids.latest_len(), ids.swept());
+        if let Some(writing) = self.writing.as_ref().filter(|_| len >= BULK_LEN) {
+            writing.task.hurry();
+        }
         let pays = swept.count >= BULK_LEN as u64 && swept.count >= ids.trees.len() as u64 / DEAD_SHARE;
         let dead = (pays && !self.merge.is_to_write_anew()).then_some(swept.count);
         if self.writing.is_some() || dead.is_none() && len < BULK_LEN {
@@ -65,10 +68,10 @@ impl Bulk {
         let (trees, frozen) = (ids.trees.clone(), ids.freeze());
         #[cfg(test)]
         let hold = Arc::clone(&ids.hold);
-        let write = move || {
+        let write = move |mut pace: Pace| {
             #[cfg(test)]
             let _held = hold.blocking_lock();
-            write(&trees, &frozen, swept).map_err(tree)
+            write(&trees, &frozen, swept, &mut pace).map_err(tree)
         };
         // When it is behind, events are about to be refused.
         let begin = if len < 2 * BULK_LEN { Task::begin } else { Task::begin_pressing };
@@ -89,13 +92,34 @@ pub(super) fn has_room(ids: &Ids) -> Result<()> {
 }
 
 /// Each tree at once or not at all, and synced.
-pub(super) fn write(trees: &Trees, all: &Known, swept: Swept) -> lsm_tree::Result<()> {
+pub(super) fn write(trees: &Trees, all: &Known, swept: Swept, pace: &mut Pace) -> lsm_tree::Result<()> {
     for ((ids, places), kind) in trees.ids.iter().zip(&all.ids).zip(Kind::ALL) {
         let alive = places.iter().filter(|(_, place)| !swept.is_dead(kind, **place));
         let mut alive: Vec<_> = alive.collect();
         alive.sort_unstable_by_key(|(id, _)| u128::from_be_bytes(**id));
-        ids.write(&alive)?;
+        ids.write(&alive, pace)?;
     }
     let words = all.words.rows().into_iter().filter(|(_, place)| !swept.is_dead(Kind::Event, *place));
-    trees.words.write(words.map(|(key, place)| (key, place.expires.to_be_bytes())))
+    trees.words.write(words.map(|(key, place)| (key, place.expires.to_be_bytes())), pace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::background::tests::{ends, task};
+    use super::super::ids::Named;
+    use super::super::rows::Place;
+    use super::*;
+
+    #[test]
+    fn a_bulk_that_the_next_comes_to_wait_for_is_written_without_pauses() {
+        let dir = tempfile::tempdir().unwrap();
+        let ids = Ids::open(dir.path()).unwrap();
+        let writing = Writing { task: task(), through: Last::default(), dead: None };
+        let mut bulk = Bulk { writing: Some(writing), ..Bulk::open(&ids).unwrap() };
+        let place = Place { seq: 1, expires: u64::MAX };
+        let id = |number: usize| (Kind::Event, (number as u128).to_be_bytes(), place);
+        ids.add(Named { ids: (0..BULK_LEN).map(id).collect(), words: Vec::new() });
+        bulk.begin(&ids, Last::default()).unwrap();
+        assert!(bulk.writing.as_ref().is_some_and(|writing| ends(&writing.task)));
+    }
 }

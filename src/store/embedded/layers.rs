@@ -89,6 +89,12 @@ impl Layer {
         self.rows()[space as usize].iter().for_each(|(key, latest)| call(&key.all, latest.value.as_ref()));
     }
 
+    /// The keys of all rows; what was gone by is freed.
+    pub(super) fn into_keys(self) -> impl Iterator<Item = Slice> {
+        let rows = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        rows.into_iter().flatten().map(|(key, _)| key.all)
+    }
+
     fn get(&self, space: Space, key: &[u8]) -> Option<Option<Slice>> {
         self.rows()[space as usize].get(&Slice::from(key).into()).map(|latest| latest.value.clone())
     }

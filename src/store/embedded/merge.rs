@@ -66,7 +66,7 @@ impl Merge {
         let trees = self.trees.clone();
         let is_pressing = matches!(work, Work::FillFilters) || !trees.has_room();
         let begin = if is_pressing { Task::begin_pressing } else { Task::begin };
-        self.task = Some((begin("store-merge", move || work.run(&trees).map_err(tree))?, work));
+        self.task = Some((begin("store-merge", move |_| work.run(&trees).map_err(tree))?, work));
         Ok(())
     }
 }

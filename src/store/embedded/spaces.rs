@@ -64,7 +64,7 @@ impl Spaces {
         let open =
             move || Database::builder(engine_dir).worker_threads(2).journal_compression(CompressionType::None).open();
         // The threads that flush and merge are begun there.
-        let db = Task::begin("store-open", open)?.join()?.map_err(failed)?;
+        let db = Task::begin("store-open", |_| open())?.join()?.map_err(failed)?;
         let open = |(space, name): (Space, &str)| db.keyspace(name, || space.options());
         let all: Vec<_> = Space::NAMED.into_iter().map(open).collect::<fjall::Result<_>>().map_err(failed)?;
         check_format(&all[Space::Meta as usize], dir)?;
@@ -106,7 +106,9 @@ impl Spaces {
     }
 
     pub(super) fn get(&self, space: Space, key: &[u8]) -> Result<Option<Slice>> {
-        match self.layers().get(space, key) {
+        // A layer that is no longer seen is freed by who gave it to the engine, so it is not to be held for longer.
+        let known = self.layers().get(space, key);
+        match known {
             Some(known) => Ok(known),
             None => self.of(space).get(key).map_err(engine),
         }

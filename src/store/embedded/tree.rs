@@ -12,6 +12,7 @@ use fjall::{AbstractTree, AnyTree};
 use lsm_tree::config::{CompressionPolicy, FilterPolicy, PartitioningPolicy};
 use lsm_tree::{Cache, CompressionType, Config, Guard, SeqNo, SequenceNumberCounter};
 
+use super::background::Pace;
 use super::filter::Filter;
 use super::ids::{Kind, Memory, Swept};
 use super::rows::{Id, Place};
@@ -137,6 +138,7 @@ impl Tree {
     pub(super) fn write<const LEN: usize>(
         &self,
         rows: impl Iterator<Item = ([u8; 16], [u8; LEN])>,
+        pace: &mut Pace,
     ) -> lsm_tree::Result<()> {
         let mut rows = rows.peekable();
         if rows.peek().is_none() {
@@ -145,6 +147,7 @@ impl Tree {
         let mut ingestion = self.rows.ingestion()?;
         for (key, value) in rows {
             ingestion.write(key, value)?;
+            pace.row(key.len() + LEN);
         }
         ingestion.finish().map(drop)
     }
@@ -178,11 +181,15 @@ impl IdTree {
     }
 
     /// Writes ids in their order, at once or not at all, and syncs them.
-    pub(super) fn write(&self, ids: &[(&Id, &Place)]) -> lsm_tree::Result<()> {
+    pub(super) fn write(&self, ids: &[(&Id, &Place)], pace: &mut Pace) -> lsm_tree::Result<()> {
         let _writing = self.writing();
         let filter = Arc::clone(&self.filter());
-        ids.iter().for_each(|(id, _)| filter.add(id));
-        self.tree.write(ids.iter().map(|(id, place)| (**id, place.bytes())))
+        let rows = ids.iter().map(|(id, place)| {
+            // Before it can be found.
+            filter.add(id);
+            (**id, place.bytes())
+        });
+        self.tree.write(rows, pace)
     }
 
     fn empty_filter(&self) {

@@ -3,6 +3,7 @@
 use lsm_tree::AbstractTree;
 
 use super::*;
+use crate::store::embedded::background::Pace;
 use crate::store::embedded::bulk;
 use crate::store::embedded::ids::{Ids, Kind, Named, Swept};
 use crate::store::embedded::rows::Place;
@@ -37,7 +38,7 @@ fn an_id_is_found_by_little_when_it_was_just_written_and_after_an_open() {
     let open = || Ids::open(dir.path()).unwrap();
     let ids = open();
     ids.add(Named { ids: (0..MANY).map(|number| (Kind::Event, key(number), place)).collect(), words: Vec::new() });
-    bulk::write(&ids.trees, &ids.freeze(), Swept::default()).unwrap();
+    bulk::write(&ids.trees, &ids.freeze(), Swept::default(), &mut Pace::hurried()).unwrap();
     ids.forget_frozen();
     find_reading_little(|id| ids.get(Kind::Event, &id).unwrap().is_some());
     drop(ids);

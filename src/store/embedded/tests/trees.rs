@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::*;
+use crate::store::embedded::background::Pace;
 use crate::store::embedded::bulk::{self, Bulk};
 use crate::store::embedded::core::Last;
 use crate::store::embedded::ids::{Ids, Kind, Named, Swept};
@@ -17,7 +18,7 @@ fn key(number: u32) -> [u8; 16] {
 fn write(ids: &Ids, numbers: Range<u32>) {
     let place = Place { seq: 1, expires: u64::MAX };
     ids.add(Named { ids: numbers.map(|number| (Kind::Event, key(number), place)).collect(), words: Vec::new() });
-    bulk::write(&ids.trees, &ids.freeze(), Swept::default()).unwrap();
+    bulk::write(&ids.trees, &ids.freeze(), Swept::default(), &mut Pace::hurried()).unwrap();
     ids.forget_frozen();
 }
 
@@ -70,11 +71,17 @@ fn tables_are_not_asked_for_what_the_filter_does_not_have() {
     let ids = Ids::open(dir.path()).unwrap();
     let place = Place { seq: 1, expires: u64::MAX };
     // Beside the filter, which is not whole.
-    ids.trees.ids[Kind::Event as usize].tree.write([(key(7), place.bytes())].into_iter()).unwrap();
+    ids.trees.ids[Kind::Event as usize]
+        .tree
+        .write([(key(7), place.bytes())].into_iter(), &mut Pace::hurried())
+        .unwrap();
     assert!(is_found(&ids, 7));
     ids.trees.fill_filters();
     assert!(is_found(&ids, 7));
-    ids.trees.ids[Kind::Event as usize].tree.write([(key(8), place.bytes())].into_iter()).unwrap();
+    ids.trees.ids[Kind::Event as usize]
+        .tree
+        .write([(key(8), place.bytes())].into_iter(), &mut Pace::hurried())
+        .unwrap();
     assert!(!is_found(&ids, 8));
 }
 
