@@ -12,11 +12,18 @@ local function log_add(log, name, detail)
   log.bytes, log.added = log.bytes + #name + #detail, log.added + 1
   return call('XADD', log.stream, '*', 'd', name, 'b', detail)
 end
--- Takes the oldest out while they are too old or too many; of those that are, at least as many as were added.
-local function log_cut(log, lifetime_s, bytes_max)
+-- Takes the oldest out while they are too many, or too old where that is looked for; of those that are, at least as many as
+-- were added. It reads what it takes out and little else: as many as are too many if they are of middle size.
+local function log_cut(log, lifetime_s, bytes_max, looks_for_old)
   local expired, left = math.floor(now / 1000) - lifetime_s * 1000, 2 * log.added + 30
   while left > 0 do
-    local found, gone = call('XRANGE', log.stream, '-', '+', 'COUNT', '30'), {}
+    local over, many = log.bytes - bytes_max, 30
+    if over > 0 then
+      many = math.max(1, math.min(many, math.ceil(over * call('XLEN', log.stream) / log.bytes)))
+    elseif not looks_for_old then
+      return
+    end
+    local found, gone = call('XRANGE', log.stream, '-', '+', 'COUNT', text(many)), {}
     for _, entry in ipairs(found) do
       local at = string.match(entry[1], '^%d+')
       local is_old = tonumber(at) < expired
@@ -33,7 +40,7 @@ end
 -- It lives as long as what was recorded last.
 local function log_close(log, lifetime_s, bytes_max)
   if log.added == 0 then return end
-  if log.bytes > bytes_max or now % 8 == 0 then log_cut(log, lifetime_s, bytes_max) end
+  log_cut(log, lifetime_s, bytes_max, now % 8 == 0)
   call('SET', log.size, text(log.bytes) .. '|' .. log.cut, 'EX', text(lifetime_s))
   call('EXPIRE', log.stream, text(lifetime_s))
 end
