@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 use rustls::pki_types::CertificateDer;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::clock::Clock;
 use crate::dispatch::client::{Client, Egress};
@@ -157,36 +157,35 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
     telemetry::start(!matches!(command, Command::Serve { .. } | Command::Listen(_)));
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&error),
+    let result = match command {
+        Command::Serve { config } => serve::run(config.as_deref()),
+        Command::Demo { exit } => run(demo::run(exit)),
+        Command::Send(arguments) => run(send::run(arguments)),
+        Command::Listen(arguments) => run(listen::run(arguments)),
+        Command::Check { config } => check::run(&config),
+        Command::Endpoints(arguments) => run(api::endpoints::run(arguments)),
+        Command::Events(arguments) => run(api::events::run(arguments)),
+        Command::Feed(arguments) => run(api::feed::run(arguments)),
+        Command::Deliveries(arguments) => run(api::deliveries::run(arguments)),
+        Command::Suppressions(arguments) => run(api::suppressions::run(arguments)),
+        Command::Erase(arguments) => run(api::erase::run(arguments)),
+        Command::Replay(arguments) => run(api::replay::run(arguments)),
+        Command::Sources(arguments) => run(api::sources::run(arguments)),
+        Command::Stats(arguments) => run(api::stats::run(arguments)),
+        Command::Audit(arguments) => run(api::audit::run(arguments)),
+        Command::Completions { shell } => completions::run(shell),
+        Command::Key { command: KeyCommand::New } => key::new(),
+        Command::Secrets { command: SecretsCommand::Rotate { config } } => run(secrets::rotate(config.as_deref())),
     };
-    let result = run_to_end(runtime, async {
-        match command {
-            Command::Serve { config } => serve::run(config.as_deref()).await,
-            Command::Demo { exit } => demo::run(exit).await,
-            Command::Send(arguments) => send::run(arguments).await,
-            Command::Listen(arguments) => listen::run(arguments).await,
-            Command::Check { config } => check::run(&config),
-            Command::Endpoints(arguments) => api::endpoints::run(arguments).await,
-            Command::Events(arguments) => api::events::run(arguments).await,
-            Command::Feed(arguments) => api::feed::run(arguments).await,
-            Command::Deliveries(arguments) => api::deliveries::run(arguments).await,
-            Command::Suppressions(arguments) => api::suppressions::run(arguments).await,
-            Command::Erase(arguments) => api::erase::run(arguments).await,
-            Command::Replay(arguments) => api::replay::run(arguments).await,
-            Command::Sources(arguments) => api::sources::run(arguments).await,
-            Command::Stats(arguments) => api::stats::run(arguments).await,
-            Command::Audit(arguments) => api::audit::run(arguments).await,
-            Command::Completions { shell } => completions::run(shell),
-            Command::Key { command: KeyCommand::New } => key::new(),
-            Command::Secrets { command: SecretsCommand::Rotate { config } } => secrets::rotate(config.as_deref()).await,
-        }
-    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(error.as_ref()),
     }
+}
+
+/// Runs the command on as many threads as there are CPUs.
+fn run(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    run_to_end(Builder::new_multi_thread().enable_all().build()?, command)
 }
 
 /// Runs the command, and leaves behind what does not end with it. A name lookup in libc cannot be called off, and to
@@ -263,7 +262,7 @@ mod tests {
         let (clock, hangs_max) = (SystemClock::new(), Duration::from_secs(30));
         let (started, has_started) = channel();
         let (_release, hangs) = channel::<()>();
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
         let answer = run_to_end(runtime, async move {
             tokio::task::spawn_blocking(move || {
                 started.send(()).unwrap();

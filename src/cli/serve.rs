@@ -2,24 +2,42 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, asked_to_stop};
+use super::{Failure, asked_to_stop, run_to_end};
 use crate::app::{App, Reloader};
 use crate::clock::SystemClock;
-use crate::config::{ConfigError, Settings};
+use crate::config::{ConfigError, Settings, StoreUrl};
 
 /// How often memory is given back.
 const GIVE_BACK_EVERY: Duration = Duration::from_secs(2);
 /// A piece that mimalloc does not keep for the next who asks for one: they go up to half a MiB.
 const LARGE_BYTES: usize = 1024 * 1024;
 
-/// Runs until it is told to stop. SIGHUP reads the config again; one that does not check out changes nothing.
-pub(super) async fn run(config: Option<&Path>) -> Result<(), Failure> {
+/// Serves on as many threads as suit the store that the config names.
+pub(super) fn run(config: Option<&Path>) -> Result<(), Failure> {
     let settings = load(config)?;
+    let threads = threads(&settings.store.url, available_parallelism()?.get());
+    let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    run_to_end(runtime, serve(config, settings))
+}
+
+/// How many threads deliver and call the store, beside the HTTP server's own, one for each CPU. On Redis one for two CPUs:
+/// what they wait for is mostly Redis, and more of them only take turns with it where it is on the same machine.
+fn threads(store: &StoreUrl, cpus: usize) -> usize {
+    match store {
+        StoreUrl::Embedded(_) => cpus,
+        StoreUrl::Redis(_) => cpus.div_ceil(2),
+    }
+}
+
+/// Runs until it is told to stop. SIGHUP reads the config again; one that does not check out changes nothing.
+async fn serve(config: Option<&Path>, settings: Settings) -> Result<(), Failure> {
     open_more_files();
     take_small_pages();
     let app = App::build(&settings, Arc::new(SystemClock::new())).await?;
@@ -96,5 +114,20 @@ fn open_more_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         tracing::warn!(%error, "the limit of open files stays as it was");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::redis_url::{Durability, Redis, RedisUrl};
+
+    #[test]
+    fn a_gateway_on_redis_leaves_it_half_of_the_cpus() {
+        let url = RedisUrl::parse("redis://127.0.0.1:6379").unwrap().unwrap();
+        let durability = Durability { replicas: 0, wait_aof: false };
+        let redis = StoreUrl::Redis(Box::new(Redis { url, authorities: Vec::new(), durability }));
+        assert_eq!([1, 2, 3, 8].map(|cpus| threads(&redis, cpus)), [1, 1, 2, 4]);
+        assert_eq!([1, 2, 3, 8].map(|cpus| threads(&StoreUrl::Embedded("data".into()), cpus)), [1, 2, 3, 8]);
     }
 }
