@@ -1,5 +1,6 @@
 //! `waypost serve`: the gateway.
 
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -22,7 +23,7 @@ const LARGE_BYTES: usize = 1024 * 1024;
 /// Serves on as many threads as suit the store that the config names.
 pub(super) fn run(config: Option<&Path>) -> Result<(), Failure> {
     let settings = load(config)?;
-    let threads = threads(&settings.store.url, available_parallelism()?.get());
+    let threads = threads(&settings.store.url, available_parallelism().map_or(1, NonZero::get));
     let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     run_to_end(runtime, serve(config, settings))
 }
